@@ -1,0 +1,1 @@
+"""The wiring: one file a command, and the Faust worker."""

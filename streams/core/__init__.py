@@ -1,0 +1,1 @@
+"""The mathematics: no IO, no clock, no environment, no unseeded randomness."""

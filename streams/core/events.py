@@ -1,0 +1,89 @@
+"""Chunks: the records of one partition in one fetch, raw and decoded.
+
+The chunk is the unit that travels. A raw chunk holds bytes; a decoded one holds columns of
+equal length, in the order of the records, without the records that went to dead letters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Reason(StrEnum):
+    """Why a record went to dead letters. A short, closed list: it is a metric label."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    NULL_BYTE = "null_byte"
+    INVALID_UTF8 = "invalid_utf8"
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    CREATOR_MISSING = "creator_missing"
+    CREATOR_INVALID = "creator_invalid"
+    CREATOR_TOO_LONG = "creator_too_long"
+    AT_MS_MISSING = "at_ms_missing"
+    AT_MS_NEGATIVE = "at_ms_negative"
+    AT_MS_IN_SECONDS = "at_ms_in_seconds"
+    AT_MS_IN_FUTURE = "at_ms_in_future"
+    AT_MS_INVALID = "at_ms_invalid"
+    FIELD_MISSING = "field_missing"
+    FIELD_INVALID = "field_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class RawChunk:
+    """Undecoded records of one partition in one fetch.
+
+    ``values[i]`` is the value of the record at ``offsets[i]`` (None: a tombstone). Offsets rise
+    and may have holes (compaction, transactions). ``next_offset`` is where reading goes on
+    (always past the last record; also past control batches). ``appended_ms`` is the timestamp
+    that the broker gave or kept for the newest record, -1 if there is none.
+    ``end_offset`` is the partition's high watermark when the chunk was fetched.
+    """
+
+    topic: str
+    partition: int
+    values: Sequence[bytes | None]
+    offsets: Sequence[int]
+    next_offset: int
+    appended_ms: int
+    end_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRecord:
+    """One record that cannot be used, with its place and the reason."""
+
+    topic: str
+    partition: int
+    offset: int
+    raw: bytes
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class FollowChunk:
+    """Decoded follows: who was followed (or unfollowed), and when (event time, int64 ms)."""
+
+    creator_ids: list[str]
+    at_ms: NDArray[np.int64]
+    unfollows: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.creator_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class CommentChunk:
+    """Decoded comments: whose post, which post, in which language ("und": not told), and when."""
+
+    creator_ids: list[str]
+    post_ids: list[str]
+    langs: list[str]
+    at_ms: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.creator_ids)
