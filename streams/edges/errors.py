@@ -1,0 +1,58 @@
+"""Errors that a user sees: one plain line that says what is wrong and what to do.
+
+The command line prints the line, without a traceback, and ends with the error's exit code.
+"""
+
+from typing import ClassVar
+
+
+class SurgewatchError(Exception):
+    """A fault that the user can act on; its message is one plain line.
+
+    ``exit_code`` says the class of fault: 2 settings or usage, 3 a server cannot be reached,
+    4 data that cannot be used.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class SettingsError(SurgewatchError):
+    """A setting or an option is missing, unknown or out of range."""
+
+    exit_code = 2
+
+
+class UnreachableError(SurgewatchError):
+    """A server cannot be reached, or refuses us."""
+
+    exit_code = 3
+
+
+class DataError(SurgewatchError):
+    """Data (a file, a topic, stored state) is missing or cannot be used."""
+
+    exit_code = 4
+
+
+class KafkaUnreachable(UnreachableError):  # noqa: N818 - named after the fault (style 13)
+    """No Kafka broker answers at the bootstrap servers, or it refuses the login."""
+
+    def __init__(self, bootstrap_servers: str, cause: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.cause = cause
+        super().__init__(
+            f"cannot reach Kafka at {bootstrap_servers} ({cause}): is it running, and is "
+            "SURGEWATCH_KAFKA_BOOTSTRAP_SERVERS right?"
+        )
+
+
+class RedisUnreachable(UnreachableError):  # noqa: N818 - named after the fault (style 13)
+    """No Redis answers at the URL, or it refuses the login. The URL is shown without secrets."""
+
+    def __init__(self, redis_url_shown: str, cause: str) -> None:
+        self.redis_url_shown = redis_url_shown
+        self.cause = cause
+        super().__init__(
+            f"cannot reach Redis at {redis_url_shown} ({cause}): is it running, and is "
+            "SURGEWATCH_REDIS_URL right?"
+        )
