@@ -1,0 +1,194 @@
+"""Every setting: type, range, default and meaning, in one list.
+
+A setting is one line of :class:`Settings`; the file reader, the variables, the messages, the
+table of ``surgewatch config`` and the README's table are all made from it.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+_PORT: Final = (
+    r"(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"  # 1 to 65535
+)
+_SERVER: Final = rf"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):{_PORT}"
+
+
+def _int(low: int, high: int, meaning: str) -> msgspec.Meta:
+    return msgspec.Meta(ge=low, le=high, description=meaning)
+
+
+def _text(pattern: str, allowed: str, meaning: str, *, secret: bool = False) -> msgspec.Meta:
+    extra = {"allowed": allowed, "secret": secret}
+    return msgspec.Meta(pattern=pattern, description=meaning, extra=extra)
+
+
+def _filled(meaning: str, *, secret: bool = False) -> msgspec.Meta:
+    return _text(r"^[^\x00]+\Z", "text that is not empty", meaning, secret=secret)
+
+
+def _said(meaning: str, allowed: str | None = None) -> msgspec.Meta:
+    return msgspec.Meta(description=meaning, extra={"allowed": allowed} if allowed else None)
+
+
+def _topic(meaning: str) -> msgspec.Meta:
+    pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}\Z"
+    return _text(pattern, "1 to 249 letters, digits, dots, dashes, underscores", meaning)
+
+
+Servers = Annotated[
+    str,
+    _text(
+        rf"^{_SERVER}(,{_SERVER})*\Z",
+        "host:port, several joined by commas",
+        "Kafka brokers to begin with",
+    ),
+]
+RedisUrl = Annotated[
+    str,
+    _text(
+        r"^(rediss?://[^\s]+|unix:///[^\s]+)\Z",
+        "redis://host:port/database, rediss://… or unix:///path",
+        "Redis that keeps the state",
+    ),
+]
+DetectorName = Annotated[
+    str,
+    _text(
+        r"^(surgewatch|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+)\Z",
+        "surgewatch, or a dotted path such as river.anomaly.GaussianScorer",
+        "Detector that scores every creator and post",
+    ),
+]
+Prefix = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z0-9._-]{1,64}\Z",
+        "1 to 64 letters, digits, dots, dashes, underscores",
+        "First part of every key in Redis",
+    ),
+]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings in force; frozen. ``Settings()`` is all defaults; made by ``read_settings``.
+
+    ``origins`` says where each came from: ``default``, the file's path or the variable's name.
+    """
+
+    kafka_bootstrap_servers: Servers = "127.0.0.1:9092"
+    kafka_group: Annotated[str, _filled("Consumer group of the workers")] = "surgewatch"
+    kafka_instance_id: (
+        Annotated[str, _topic("Name of this worker for static membership; none: dynamic")] | None
+    ) = None
+    kafka_security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _said("How to speak to Kafka")
+    ] = "PLAINTEXT"
+    kafka_sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], _said("How to log in to Kafka")
+    ] = "PLAIN"
+    kafka_sasl_username: Annotated[str, _filled("User name for Kafka")] | None = None
+    kafka_sasl_password: Annotated[str, _filled("Password for Kafka", secret=True)] | None = None
+    kafka_ssl_cafile: (
+        Annotated[str, _filled("PEM file of the authorities to trust; none: the system's")] | None
+    ) = None
+    kafka_session_timeout_ms: Annotated[
+        int, _int(6_000, 1_800_000, "A worker silent for so long loses its partitions")
+    ] = 30_000
+    kafka_timeout_ms: Annotated[
+        int, _int(1_000, 600_000, "Longest wait for one answer from Kafka")
+    ] = 10_000
+
+    topic_follows: Annotated[str, _topic("Topic of the follows")] = "follows"
+    topic_comments: Annotated[str, _topic("Topic of the comments")] = "comments"
+    topic_surges: Annotated[str, _topic("Topic of the surge records")] = "surges"
+    topic_dead_letters: Annotated[str, _topic("Topic of the records that cannot be used")] = (
+        "dead-letters"
+    )
+    topic_partitions: Annotated[
+        int, _int(1, 10_000, "Partitions of each topic, when it is created and checked")
+    ] = 4
+    topic_replication: Annotated[
+        int, _int(1, 32_767, "Copies of each partition, when a topic is created")
+    ] = 1
+
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
+    redis_password: Annotated[str, _filled("Password for Redis", secret=True)] | None = None
+    redis_prefix: Prefix = "surgewatch"
+    redis_expiry_days: Annotated[
+        int, _int(2, 3_650, "A creator unseen for so long is forgotten")
+    ] = 35
+    redis_timeout_ms: Annotated[
+        int, _int(100, 600_000, "Longest wait for one answer from Redis")
+    ] = 5_000
+
+    rule_followers_24h: Annotated[
+        int, _int(1, 2**53, "Follows of a creator in 24 hours that always open a surge")
+    ] = 50_000
+    rule_comments_24h: Annotated[
+        int, _int(1, 2**53, "Comments on a post in 24 hours that always open a surge")
+    ] = 4_000
+
+    detector: DetectorName = "surgewatch"
+    detector_parameters: Annotated[
+        dict[str, bool | int | float | str],
+        _said("Parameters that the detector is made with", "a table (a variable: a JSON object)"),
+    ] = {}
+    detector_keys_max: Annotated[
+        int, _int(1, 10_000_000, "Most active creators that a named River detector watches")
+    ] = 1_000
+    detector_threshold: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=1e9, description="Score from which a named River detector alarms"),
+    ] = 1.0
+    budget_notices_per_creator_day: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=1, description="False alarms asked for, per creator and day"),
+    ] = 0.001
+
+    chunk_records_max: Annotated[
+        int, _int(1, 1_000_000, "Records taken from one fetch at once")
+    ] = 2_000
+    record_bytes_max: Annotated[
+        int, _int(128, 2_097_152, "A longer record goes to dead letters")
+    ] = 65_536
+    future_skew_ms: Annotated[
+        int, _int(0, 86_400_000, "How far a record's time may be ahead of the clock")
+    ] = 600_000
+    flush_interval_ms: Annotated[
+        int, _int(1, 60_000, "Changed states are written to Redis at least so often")
+    ] = 200
+    flush_creators_max: Annotated[
+        int, _int(1, 10_000_000, "Changed states are written once so many creators changed")
+    ] = 20_000
+
+    dead_letters_share_max: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=1, description="A larger share of unusable records stops the worker"),
+    ] = 0.5
+    dead_letters_window: Annotated[
+        int, _int(1, 10_000_000, "Latest records of which that share is taken")
+    ] = 10_000
+    dead_letters_row_max: Annotated[
+        int, _int(1, 10_000_000, "So many unusable records in a row stop the worker")
+    ] = 1_000
+
+    metrics_host: Annotated[str, _filled("Address on which metrics and health are served")] = (
+        "127.0.0.1"
+    )
+    metrics_port: Annotated[
+        int, _int(-1, 65_535, "Port of metrics and health; 0: any free one, -1: none")
+    ] = 9_464
+    watchdog_seconds: Annotated[
+        int, _int(5, 86_400, "A worker with lag and no progress for so long ends itself")
+    ] = 120
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _said("Least weighty message to print")
+    ] = "info"
+    log_format: Annotated[Literal["text", "json"], _said("Form of the messages")] = "text"
+
+    origins: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Name only: a settings object printed by mistake must not show a password."""
+        return f"Settings({len(self.origins)} set)"
