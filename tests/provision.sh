@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Brings what the tests start: Java, Maven and Redis from Debian, Kafka's jars from Maven Central.
+# Does nothing, in a few milliseconds, when all of it is there.
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+kafka_version=4.3.1
+cache="${SURGEWATCH_CACHE:-$here/../.cache}"
+jars="$cache/kafka-$kafka_version"
+
+say() { printf 'provision: %s\n' "$*"; }
+fail() { printf 'provision: %s\n' "$*" >&2; exit 1; }
+
+missing_packages() {
+  command -v java >/dev/null || echo openjdk-17-jre-headless
+  command -v redis-server >/dev/null || echo redis-server
+  # Maven is needed only to fetch the jars.
+  [[ -e "$jars/.complete" ]] || command -v mvn >/dev/null || echo maven
+}
+
+install_packages() {
+  local packages=("$@")
+  command -v apt-get >/dev/null ||
+    fail "no apt-get here: install Java 17 or newer, Maven and redis-server, then run this again"
+  [[ "$(id -u)" -eq 0 ]] ||
+    fail "not root: run 'sudo apt-get install ${packages[*]}', then run this again"
+  say "installing ${packages[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update
+  # RUNLEVEL=1: invoke-rc.d starts no service of these packages; only the programs are wanted.
+  RUNLEVEL=1 apt-get -qq -y --no-install-recommends install "${packages[@]}" >/dev/null
+}
+
+fetch_jars() {
+  [[ -e "$jars/.complete" ]] && return
+  say "fetching Kafka $kafka_version into $jars"
+  mkdir -p "$cache"
+  # Own folder first, then one rename: two runs at once never see half of the jars.
+  local fresh
+  fresh="$(mktemp -d "$cache/kafka.XXXXXX")"
+  mvn -q -B -f "$here/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$fresh"
+  touch "$fresh/.complete"
+  chmod 755 "$fresh"
+  [[ -e "$jars/.complete" ]] || { rm -rf "$jars"; mv -T "$fresh" "$jars"; }
+  rm -rf "$fresh"
+}
+
+mapfile -t packages < <(missing_packages)
+if ((${#packages[@]})); then install_packages "${packages[@]}"; fi
+fetch_jars
+say "ready: $(redis-server --version | cut -d' ' -f1-3), Kafka $kafka_version, Java"
