@@ -1,0 +1,140 @@
+"""The detector's formulas for many keys at once: evidence, tail and learning, in numpy.
+
+The same formulas as `evidence` and `tail`, which show them one key at a time. Arrays are fresh
+and contiguous, so a key's result does not depend on its place in a batch. float64 throughout.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.block_tables import Floats
+from streams.core.detector_policy import COUNT_MAX, SCORE_LOG_MAX, DetectorPolicy
+
+_TINY = 1e-300
+"""Stands for a window of no events: X ln X is 0 there and no logarithm is infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreColumns:
+    """What the detector says of some keys' open buckets, one entry a key.
+
+    ``score``: how many times rarer than the budget; >= 1 alarms, 0 where the count is 0.
+    ``statistic``: the evidence (>= 0) behind it. ``expected``: events a whole bucket would
+    usually bring (> 0). ``prior_weight``: share (0..1) of that which is prior, not history.
+    """
+
+    score: Floats
+    expected: Floats
+    prior_weight: Floats
+    statistic: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What was usual just before the open bucket: rate, its shape and the windows' sums."""
+
+    rate: Floats
+    """Events a bucket of exposure 1 (r = a / b)."""
+    shape: Floats
+    """Shape of the negative binomial (A), at most 1 / dispersion."""
+    faded_exposure: Floats
+    """Three rows: f_j times the exposure before the open bucket."""
+
+
+def shape_of(rate_count: Floats, policy: DetectorPolicy) -> Floats:
+    """Shape A = 1 / (1/a + phi) of the negative binomial of a key's counts."""
+    return 1.0 / (1.0 / rate_count + policy.dispersion)
+
+
+def statistic_of(window_counts: Floats, exposure: Floats | float, outlook: Outlook) -> Floats:
+    """Evidence s = max(mean signed root deviance, 0)**2 of three windows (three rows each)."""
+    size = window_counts.shape[1]
+    counts = np.maximum(window_counts, _TINY)
+    expected = outlook.rate * (outlook.faded_exposure + exposure)
+    logs = np.empty((6, size))
+    np.divide(counts, expected, out=logs[:3])
+    shifted = counts + outlook.shape
+    np.divide(shifted, expected + outlook.shape, out=logs[3:])
+    np.log(logs, out=logs)
+    deviance = counts * logs[:3]
+    shifted *= logs[3:]
+    deviance -= shifted
+    deviance *= 2.0
+    np.maximum(deviance, 0.0, out=deviance)
+    np.sqrt(deviance, out=deviance)
+    np.copysign(deviance, counts - expected, out=deviance)
+    mean: Floats = deviance[0]
+    mean += deviance[1]
+    mean += deviance[2]
+    mean /= 3.0
+    np.maximum(mean, 0.0, out=mean)
+    mean *= mean
+    return mean
+
+
+@dataclass(frozen=True, slots=True)
+class TailColumns:
+    """Predictive tail of the daily maxima: shape c, scale v, mean level m, weight w in days."""
+
+    shape: Floats
+    scale: Floats
+    level: Floats
+    days: Floats
+
+
+def tail_of(sums: Floats, learnt_days: Floats, policy: DetectorPolicy) -> TailColumns:
+    """Tail from the rows S, C, V and the fading number of learnt days W, with its prior."""
+    prior = policy.tail_prior_days
+    days = prior + learnt_days
+    return TailColumns(
+        shape=prior * policy.tail_prior_share + sums[1],
+        scale=prior * policy.tail_prior_share * policy.tail_prior_excess + sums[2],
+        level=(prior * policy.tail_prior_level + sums[0]) / days,
+        days=days,
+    )
+
+
+def score_of(statistic: Floats, tail: TailColumns, policy: DetectorPolicy) -> Floats:
+    """Score beta / N(s): N = (c/w) (1 + (s-m)/v)**(-c) above the level m, else 1."""
+    excess = statistic - tail.level
+    above = excess > 0.0
+    np.maximum(excess, 0.0, out=excess)
+    excess /= tail.scale
+    excess += 1.0
+    np.log(excess, out=excess)
+    excess *= tail.shape
+    excess += np.log(tail.days / tail.shape)
+    excess *= above
+    np.minimum(excess, SCORE_LOG_MAX, out=excess)
+    np.exp(excess, out=excess)
+    excess *= policy.alarms_per_day
+    return excess
+
+
+def learn_days(
+    sums: Floats, top: Floats, tail: TailColumns, policy: DetectorPolicy, day_factor: float
+) -> Floats:
+    """Rows S, C, V after a day whose maximum was ``top``, held to the learning limit."""
+    limit = tail.level + policy.learn_excess * tail.scale / tail.shape
+    held = np.minimum(top, limit)
+    learnt = day_factor * sums
+    learnt[0] += held
+    learnt[1] += held > tail.level
+    learnt[2] += np.maximum(held - tail.level, 0.0)
+    return learnt
+
+
+def taught_of(counts: Floats, expected: Floats, policy: DetectorPolicy) -> Floats:
+    """Part of the count that teaches the rate: a surge must not become the usual."""
+    spread = policy.dispersion + policy.learn_dispersion
+    limit = policy.learn_noise * np.sqrt(expected + spread * expected * expected)
+    limit += expected
+    limit += 1.0
+    return np.minimum(counts, limit)
+
+
+def as_counts(counts: NDArray[np.int64]) -> Floats:
+    """Give counts as fresh contiguous float64, held to 0..`COUNT_MAX`."""
+    return np.clip(np.asarray(counts, dtype=np.float64), 0.0, COUNT_MAX)

@@ -1,0 +1,106 @@
+"""The detector as a River anomaly detector: one count series, plain Python.
+
+This is the form for one series, for River's pipelines and for reading; a worker runs the same
+formulas for thousands of keys in `detector_block`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from river import base
+
+from streams.core import evidence, tail
+from streams.core.detector_policy import SINGLE_SERIES, DetectorPolicy
+
+
+class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read without types
+    """Says how much rarer than a budget of false alarms a bucket's count is.
+
+    Score first, learn second: ``score_one`` tells of the open bucket's count, ``learn_one``
+    closes it. A score >= 1 is an alarm; it never falls when the count grows, so an open bucket
+    can be scored again as it fills. What is a surge after an alarm (quiet time, hysteresis) is
+    the caller's matter.
+
+    Parameters
+    ----------
+    policy
+        Budget, windows and priors; None: `SINGLE_SERIES`, one false alarm in six days.
+    feature
+        Name of the feature that holds the count; None: the sum of all numeric ones. A count that
+        is missing, negative or not a number is 0.
+
+    Examples
+    --------
+    >>> from streams.core.detector import SurgeDetector
+    >>> detector = SurgeDetector()
+    >>> for count in [3, 5, 2, 4, 6, 3, 4, 5] * 72:
+    ...     detector.learn_one({"follows": count})
+    >>> detector.score_one({"follows": 9}) < 1 < detector.score_one({"follows": 40})
+    True
+
+    """
+
+    def __init__(self, policy: DetectorPolicy | None = None, feature: str | None = None) -> None:
+        self.policy = policy
+        self.feature = feature
+        self._rate = evidence.RateState.newborn(self.in_force)
+        self._tail = tail.TailState()
+        self._top = 0.0
+        self._age_buckets = 0
+
+    @property
+    def in_force(self) -> DetectorPolicy:
+        """The policy given, or the default."""
+        return self.policy or SINGLE_SERIES
+
+    @property
+    def expected(self) -> float:
+        """Count that the open bucket would usually bring; above 0."""
+        return self._rate.rate
+
+    def score_one(self, x: Mapping[Any, Any]) -> float:
+        """Score of the open bucket; >= 1 alarms, 0 when the count is 0."""
+        return self._score(self._count_in(x))
+
+    def learn_one(self, x: Mapping[Any, Any]) -> None:
+        """Close the open bucket with its count; the next one is open."""
+        policy, count = self.in_force, self._count_in(x)
+        self._top = max(self._top, evidence.statistic_of(self._rate, count, policy))
+        self._rate = evidence.learnt(self._rate, count, policy)
+        self._age_buckets += 1
+        if self._age_buckets % policy.buckets_per_day == 0:
+            # The first day does not know the rate yet: its evidence would ruin the tail.
+            if self._age_buckets > policy.buckets_per_day:
+                self._tail = tail.learnt(self._tail, self._top, policy)
+            self._top = 0.0
+
+    def alarm_count(self, high: int) -> int | None:
+        """Smallest count, at most ``high``, that alarms in the open bucket; None: none does."""
+        low = 0
+        if self._score(high) < 1.0:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._score(middle) >= 1.0 else (middle, high)
+        return high
+
+    def _score(self, count: float) -> float:
+        if count <= 0.0:
+            return 0.0
+        statistic = evidence.statistic_of(self._rate, count, self.in_force)
+        return tail.score_of(statistic, tail.tail_of(self._tail, self.in_force), self.in_force)
+
+    def _count_in(self, x: Mapping[Any, Any]) -> float:
+        if self.feature is not None:
+            return evidence.held(_number(x.get(self.feature)))
+        # fsum: the order of the features must not matter.
+        return evidence.held(math.fsum(evidence.held(_number(value)) for value in x.values()))
+
+
+def _number(value: object) -> float:
+    """Give a feature's value as a float; 0 for what is no number (text, None, NaN)."""
+    try:
+        return float(value)  # type: ignore[arg-type]  # River's features are of any type
+    except (TypeError, ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,225 @@
+"""The detector for thousands of keys at once: what a partition's worker runs.
+
+A key's state depends on the bucket in which it was first met and on the counts of its closed
+buckets, nothing else: chunks may be cut anywhere. Slots are numbers 0..n-1 that the caller
+gives to keys; slots in one call are distinct, unless said. A key's day is `buckets_per_day`
+buckets from its birth: every day is then whole and sees every hour once.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.block_late import add_late
+from streams.core.block_maths import (
+    Outlook,
+    ScoreColumns,
+    TailColumns,
+    as_counts,
+    learn_days,
+    score_of,
+    shape_of,
+    statistic_of,
+    tail_of,
+    taught_of,
+)
+from streams.core.block_state import KeyColumns, RowStore
+from streams.core.block_tables import FadingPowers, Floats, Ints
+from streams.core.detector_policy import DetectorPolicy
+from streams.core.exposure import Exposure, FlatExposure
+
+_GRID = 64
+_HOUR_SHARE = 0.1
+
+
+class NoAlarmError(ValueError):
+    """No count in (``low``, ``high``] alarms: the caller's scores are not of this state."""
+
+    def __init__(self, slot: int, low: int, high: int) -> None:
+        super().__init__(f"slot {slot}: no count above {low} and up to {high} alarms")
+        self.slot = slot
+        self.low = low
+        self.high = high
+
+
+class DetectorBlock:
+    """Gamma-Poisson expectation, evidence and tail of daily maxima of many keys."""
+
+    def __init__(self, policy: DetectorPolicy, exposure: Exposure | None = None) -> None:
+        self.policy = policy
+        self._powers = FadingPowers(policy)
+        self._exposure: Exposure = exposure or FlatExposure(self._powers)
+        self._rows = RowStore(policy.rate_prior_count)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the keys' state takes, room for growth included."""
+        return self._rows.nbytes
+
+    def grow(self, size: int) -> None:
+        """Make room for slots < ``size``. New slots are unborn until `begin` or `restore`."""
+        self._rows.grow(size)
+
+    def begin(self, slots: Ints, bucket: int) -> None:
+        """Keys first met in ``bucket``: it is their open bucket, nothing learnt yet."""
+        self._rows.begin(slots, bucket)
+
+    def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
+        """Close each key's open bucket with its count and learn it; then the empty ones after.
+
+        ``opened`` < ``bucket``, entry by entry; afterwards ``bucket`` is each key's open bucket.
+        Empty buckets and empty days between cost one power each, however many they are.
+        """
+        keys = self._rows.read(slots)
+        opened = np.asarray(opened, dtype=np.int64)
+        bucket = np.asarray(bucket, dtype=np.int64)
+        events = as_counts(counts)
+        sums = self._exposure.sums_of(keys.birth, opened)
+        exposure = self._exposure.open_of(opened)
+        outlook = self._outlook(keys, sums)
+        keys.windows *= self._powers.factors[:3]
+        keys.windows += events
+        statistic = statistic_of(keys.windows, exposure, outlook)
+        statistic *= events > 0
+        np.maximum(keys.top, statistic, out=keys.top)
+        self._learn_rate(keys, taught_of(events, outlook.rate * exposure, self.policy))
+        self._fade(keys, bucket - opened - 1)
+        self._end_days(keys, opened - keys.birth, bucket - keys.birth)
+        self._rows.write(slots, keys)
+
+    def amend(self, slots: Ints, late_bucket: Ints, opened: Ints, counts: Ints) -> None:
+        """Add late records to already learnt buckets (``late_bucket`` < ``opened``).
+
+        The fading sums become what they would be had the records come on time, without the
+        learning limit; the day's maximum is not judged again. Entries of one slot may repeat and
+        are added in their order, event by event: how they were grouped leaves no trace.
+        """
+        gaps = np.maximum(np.asarray(opened) - late_bucket - 1, 0)
+        add_late(self._rows, np.asarray(slots), self._powers.of_gap(gaps), np.asarray(counts))
+
+    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+        """Score each key's open bucket with its count so far; slots may repeat.
+
+        The score never falls when the count grows. A count of 0 scores 0.
+        """
+        keys = self._rows.read(slots)
+        opened = np.asarray(opened, dtype=np.int64)
+        events = as_counts(counts)
+        sums = self._exposure.sums_of(keys.birth, opened)
+        exposure = self._exposure.open_of(opened)
+        outlook = self._outlook(keys, sums)
+        keys.windows *= self._powers.factors[:3]
+        keys.windows += events
+        statistic = statistic_of(keys.windows, exposure, outlook)
+        score = score_of(statistic, self._tail(keys.tail, opened - keys.birth), self.policy)
+        happened = events > 0
+        score *= happened
+        statistic *= happened
+        prior = self.policy.rate_prior_buckets
+        return ScoreColumns(score, outlook.rate * exposure, prior / (prior + sums[3]), statistic)
+
+    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+        """Smallest count in (low, high] that alarms in the open bucket.
+
+        Raises `NoAlarmError` when none does. Asks for 64 counts at a time: two rounds find one in
+        four thousand.
+        """
+        floor = low
+        while True:
+            asked = min(high - floor, _GRID)
+            steps = np.arange(1, asked + 1, dtype=np.int64)
+            grid = floor + steps * (high - floor) // max(asked, 1)
+            slots = np.full(asked, slot, dtype=np.int64)
+            alarms = self.score(slots, grid, opened=opened).score >= 1.0
+            if not alarms.any():
+                raise NoAlarmError(slot, low, high)
+            first = int(np.argmax(alarms))
+            if asked == high - floor:
+                return int(grid[first])
+            high = int(grid[first])
+            floor = int(grid[first - 1]) if first else floor
+
+    def is_over(self, slot: int, bucket: int, *, opened: int, count: int) -> bool:
+        """Whether a surge of this key is over when the watermark stands in ``bucket``.
+
+        See `over_at`; ``count`` is that of the key's open bucket ``opened`` <= ``bucket``.
+        """
+        buckets = np.array([bucket], dtype=np.int64)
+        return bool(self.over_at(slot, buckets, opened=opened, count=count)[0])
+
+    def over_at(self, slot: int, buckets: Ints, *, opened: int, count: int) -> NDArray[np.bool_]:
+        """`is_over` for many buckets, none before ``opened``.
+
+        Over means: the last quarter hour and hour are back within one standard deviation of
+        usual, and so are the last six hours, or the hour has fallen to a tenth of their rate.
+        That is an hour quiet against the usual and against the surge: the six-hour sum alone
+        would hold a large surge open for a day after its end, the hour alone would close a slow
+        one between two events. Without new events a surge once over stays over.
+        """
+        slots = np.full(len(buckets), slot, dtype=np.int64)
+        keys = self._rows.read(slots)
+        opening = np.full(len(buckets), opened, dtype=np.int64)
+        sums = self._exposure.sums_of(keys.birth, opening)
+        rate = self._outlook(keys, sums).rate
+        closed = buckets > opening
+        events = as_counts(np.full(len(buckets), count))
+        keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
+        keys.windows += events
+        keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
+        exposure = self._exposure.sums_of(keys.birth, np.asarray(buckets))[:3]
+        expected = rate * exposure
+        spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
+        usual = keys.windows <= expected + spread
+        short, long = keys.windows[1] * exposure[2], keys.windows[2] * exposure[1]
+        over: NDArray[np.bool_] = usual[0] & usual[1] & (usual[2] | (short <= _HOUR_SHARE * long))
+        return over
+
+    def state_of(self, slots: Ints) -> NDArray[Any]:
+        """Packed states (`STATE_DTYPE`) of the slots, for the store."""
+        return self._rows.packed(slots)
+
+    def restore(self, slots: Ints, states: NDArray[Any]) -> None:
+        """Put packed states back; `state_of` then gives the same bytes."""
+        self._rows.unpack(slots, states)
+
+    def _outlook(self, keys: KeyColumns, sums: Floats) -> Outlook:
+        buckets = sums[3] + self.policy.rate_prior_buckets
+        faded = sums[:3] * self._powers.factors[:3]
+        return Outlook(keys.rate_count / buckets, shape_of(keys.rate_count, self.policy), faded)
+
+    def _tail(self, sums: Floats, age: Ints) -> TailColumns:
+        learnt = np.maximum(age // self.policy.buckets_per_day - 1, 0)
+        return tail_of(sums, self._powers.sum_of_days(learnt), self.policy)
+
+    def _learn_rate(self, keys: KeyColumns, taught: Floats) -> None:
+        factor = float(self._powers.factors[3, 0])
+        keys.rate_count *= factor
+        keys.rate_count += (1.0 - factor) * self.policy.rate_prior_count
+        keys.rate_count += taught
+
+    def _fade(self, keys: KeyColumns, empty_buckets: Ints) -> None:
+        if not empty_buckets.any():
+            return
+        powers = self._powers.of_gap(empty_buckets)
+        keys.windows *= powers[:3]
+        prior = self.policy.rate_prior_count
+        keys.rate_count -= prior
+        keys.rate_count *= powers[3]
+        keys.rate_count += prior
+
+    def _end_days(self, keys: KeyColumns, age: Ints, age_after: Ints) -> None:
+        """Close the day of the learnt bucket, unless it goes on, and the empty days after it."""
+        day = age // self.policy.buckets_per_day
+        ended = age_after // self.policy.buckets_per_day - day
+        rows = np.flatnonzero(ended)
+        if not rows.size:
+            return
+        sums, top, first = keys.tail[:, rows], keys.top[rows], day[rows] == 0
+        tail = self._tail(sums, age[rows])
+        learnt = learn_days(sums, top, tail, self.policy, self._powers.day_factor)
+        learnt[:, first] = sums[
+            :, first
+        ]  # the first day does not know the rate: it teaches nothing
+        keys.tail[:, rows] = learnt * self._powers.of_days(ended[rows] - 1)
+        keys.top[rows] = 0.0

@@ -1,0 +1,111 @@
+"""Evidence that a key's count is unusual, one key at a time: expectation, learning, statistic.
+
+The formulas of the detector in plain Python; `block_maths` has them for thousands of keys.
+Counts are Gamma-Poisson: y ~ Poisson(rate x exposure), rate ~ Gamma(a, b) with forgetting toward
+its prior. A full bucket has exposure 1 on average.
+"""
+
+import math
+from dataclasses import dataclass
+
+from streams.core.detector_policy import COUNT_MAX, FIRST_FORM_EXPOSURE, DetectorPolicy
+
+
+@dataclass(slots=True)
+class RateState:
+    """What is known of a key's rate and of its last quarter hour, hour and six hours.
+
+    ``count`` and ``buckets`` are a and b of the rate's Gamma, prior included; the windows are
+    fading sums of counts (X_j) and of exposures (E_j) before the open bucket.
+    """
+
+    count: float
+    buckets: float
+    window_counts: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    window_exposures: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @classmethod
+    def newborn(cls, policy: DetectorPolicy) -> "RateState":
+        """State of a key with no history: the prior."""
+        return cls(policy.rate_prior_count, policy.rate_prior_buckets)
+
+    @property
+    def rate(self) -> float:
+        """Expected events in a bucket of exposure 1; above 0."""
+        return self.count / self.buckets
+
+
+def held(count: float) -> float:
+    """Hold a count to 0..`COUNT_MAX`; what is not a number is 0.
+
+    >>> held(-3.0), held(float("nan")), held(7.0)
+    (0.0, 0.0, 7.0)
+    """
+    return min(max(0.0, count), COUNT_MAX)
+
+
+def deviance_of(count: float, expected: float, shape: float) -> float:
+    """Half deviance (>= 0) of a negative binomial count with the given mean and shape.
+
+    >>> round(deviance_of(9.0, 3.0, 2.0), 4)
+    1.2145
+    """
+    shifted = shape * math.log((count + shape) / (expected + shape))
+    if count <= 0.0:
+        return max(-shifted, 0.0)
+    ratio = math.log(count / expected) - math.log((count + shape) / (expected + shape))
+    return max(count * ratio - shifted, 0.0)
+
+
+def statistic_of(
+    state: RateState, count: float, policy: DetectorPolicy, exposure: float = FIRST_FORM_EXPOSURE
+) -> float:
+    """Evidence s >= 0 of the open bucket with this count so far: 0 when it is at most usual.
+
+    s = max(mean of the windows' signed root deviances, 0)**2; it never falls when the count
+    grows. A count of 0 gives 0.
+    """
+    if count <= 0.0:
+        return 0.0
+    shape = 1.0 / (1.0 / state.count + policy.dispersion)
+    total = 0.0
+    windows = zip(policy.window_buckets, state.window_counts, state.window_exposures, strict=True)
+    for memory, events, exposed in windows:
+        factor = math.exp(-1.0 / memory)
+        seen = factor * events + count
+        expected = state.rate * (factor * exposed + exposure)
+        root = math.sqrt(2.0 * deviance_of(seen, expected, shape))
+        total += math.copysign(root, seen - expected)
+    return max(total / 3.0, 0.0) ** 2
+
+
+def taught_of(count: float, expected: float, policy: DetectorPolicy) -> float:
+    """Part of the count that teaches the rate: a surge must not become the usual.
+
+    >>> taught_of(3.0, 4.0, DetectorPolicy())
+    3.0
+    >>> round(taught_of(50_000.0, 4.0, DetectorPolicy()), 2)
+    21.97
+    """
+    spread = policy.dispersion + policy.learn_dispersion
+    noise = policy.learn_noise * math.sqrt(expected + spread * expected * expected)
+    return min(count, expected + noise + 1.0)
+
+
+def learnt(
+    state: RateState, count: float, policy: DetectorPolicy, exposure: float = FIRST_FORM_EXPOSURE
+) -> RateState:
+    """State after a closed bucket with this count."""
+    factor = math.exp(-1.0 / (policy.rate_memory_days * policy.buckets_per_day))
+    taught = taught_of(count, state.rate * exposure, policy)
+    fading = [math.exp(-1.0 / memory) for memory in policy.window_buckets]
+    first, second, third = (f * x + count for f, x in zip(fading, state.window_counts, strict=True))
+    one, two, three = (
+        f * e + exposure for f, e in zip(fading, state.window_exposures, strict=True)
+    )
+    return RateState(
+        factor * state.count + (1.0 - factor) * policy.rate_prior_count + taught,
+        factor * state.buckets + (1.0 - factor) * policy.rate_prior_buckets + exposure,
+        (first, second, third),
+        (one, two, three),
+    )
