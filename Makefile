@@ -1,0 +1,56 @@
+# Two commands are all that a newcomer needs: make demo, make test.
+# Both set up what they need first, and are quick the second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.surgewatch-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types bench lock clean
+
+help:  ## Say what the commands do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with the locked packages and Surgewatch in it
+
+demo: $(STAMP)  ## Watch the story being caught live: no Docker, no Java, about a minute
+	@$(BIN)/surgewatch demo
+
+test: lint types  ## Everything: lint, types and all tests, on real Kafka and Redis
+	@echo "== servers for the tests (Kafka, Redis)"
+	@tests/provision.sh
+	@echo "== tests"
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff: rules and format
+	@echo "== ruff"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || \
+		{ echo "format differs: run $(BIN)/ruff format ."; exit 1; }
+
+types: $(STAMP)  ## mypy --strict
+	@echo "== mypy"
+	@$(BIN)/mypy
+
+bench: $(STAMP)  ## Measure speed and memory on real Kafka and Redis (minutes)
+	@tests/provision.sh
+	@$(BIN)/python -m tests.bench
+
+lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt
+	@echo "== locking (about a minute)"
+	@# Naming one unsafe package un-names pip and setuptools, which the lock must hold.
+	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --extra dev \
+		--generate-hashes --strip-extras --unsafe-package surgewatch \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements-dev.txt pyproject.toml
+	@# Its closing warning is about Surgewatch itself, which setup installs from this folder.
+	@sed -i '/^# WARNING: The following packages/,$$d' requirements-dev.txt
+	@$(MAKE) --no-print-directory setup
+
+clean:  ## Remove .venv, caches and builds
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@deploy/setup.sh $(PYTHON) $(VENV)
+	@touch $@
