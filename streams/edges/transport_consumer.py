@@ -1,0 +1,332 @@
+"""The consumer of the batch transport: when chunks are handed over, acked and committed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from faust.tables.recovery import RebalanceAgain
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+from mode.utils.futures import notify
+
+from streams.core.events import RawChunk
+from streams.edges.fetch import Fetched
+from streams.edges.ledger import Ledger, Receipt
+from streams.edges.transport_thread import ConsumerThread, RebalanceListener
+
+_IDLE_SECONDS: Final = 1.0
+_IDLE_WHILE_FULL_SECONDS: Final = 0.05
+
+
+class TakeOverFailed(Exception):
+    """Where to begin could not be told in time, or not at all."""
+
+
+class ReadGap(Exception):
+    """A fetched chunk does not begin where the one before it ended."""
+
+    def __init__(self, tp: TP, expected_offset: int, offset: int) -> None:
+        super().__init__(
+            f"{tp.topic}/{tp.partition}: read on at {offset} instead of {expected_offset}."
+            " Start the worker again: it continues from the stored offset."
+        )
+        self.tp, self.expected_offset, self.offset = tp, expected_offset, offset
+
+
+class PartitionOwner(Protocol):
+    """Who keeps the state of partitions; the app carries it as ``app.partition_owner``."""
+
+    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
+        """Load state; give the next offset to read, None for the beginning of the partition.
+
+        May be cancelled at any await when the group rebalances again.
+        """
+
+    async def give_up(self, partitions: set[TP]) -> None:
+        """Store and ack everything handed over so far; queued chunks are already dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOptions:
+    """What Faust has no setting for; the app may carry it as ``app.transport_options``.
+
+    ``chunk_records_max`` bounds a chunk; ``partition_fetch_bytes_max`` is Faust's
+    ``consumer_max_fetch_size``. ``fetch_wait_ms_max`` is how long the broker may hold an empty
+    fetch: it answers at once when there is a byte.
+    """
+
+    chunk_records_max: int = 16_384
+    fetch_bytes_max: int = 16 * 2**20
+    fetch_wait_ms_max: int = 500
+    isolation_level: str = "read_committed"
+    take_over_seconds_max: float = 60.0
+    give_up_seconds_max: float = 20.0
+    commit_seconds_max: float = 10.0
+    leave_seconds_max: float = 10.0
+
+
+class ChunkMessage(ConsumerMessage):  # type: ignore[misc]  # faust is untyped here
+    """A message whose ``acked`` is its receipt's, so that every way of acking is booked."""
+
+    __slots__ = ("receipt",)
+
+    def __init__(self, tp: TP, chunk: RawChunk, receipt: Receipt, generation: int) -> None:
+        self.receipt = receipt
+        super().__init__(
+            tp.topic,
+            tp.partition,
+            chunk.next_offset - 1,
+            max(chunk.appended_ms, 0) / 1000.0,
+            0,
+            None,
+            None,
+            chunk,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
+        )
+
+    @property
+    def acked(self) -> bool:
+        """Whether the chunk is done."""
+        return self.receipt.acked
+
+    @acked.setter
+    def acked(self, acked: bool) -> None:
+        # Message.__init__ writes False; a receipt is never taken back
+        self.receipt.acked = self.receipt.acked or acked
+
+
+class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
+    """Hands chunks to agents, keeps the ledger, and opens and closes the gate.
+
+    The gate is what chunks are taken through on the consumer's thread. It is open from the
+    seek after an assignment to the first sign of the next rebalance; each opening is an epoch.
+    """
+
+    RebalanceListener = RebalanceListener
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = 0
+        self.last_chunk_at: float | None = None
+        self.ledger = Ledger()
+        self._open = False
+        self._sought = False
+        self._closings = 0
+        self._owned: set[TP] = set()
+        self._next: dict[TP, int] = {}
+        self._room = asyncio.Event()
+        self._commit_lock = asyncio.Lock()
+        self._give_up_lock = asyncio.Lock()
+
+    @property
+    def options(self) -> TransportOptions:
+        """The app's ``transport_options``, or the defaults."""
+        return getattr(self.app, "transport_options", None) or TransportOptions()
+
+    @property
+    def owner(self) -> PartitionOwner | None:
+        """The app's ``partition_owner``; None: begin at Kafka's committed offsets."""
+        return getattr(self.app, "partition_owner", None)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # The gate.
+
+    def is_open(self) -> bool:
+        """Whether chunks may be taken; asked on the consumer's thread."""
+        return self._open
+
+    def close_gate(self) -> None:
+        """Take nothing until the next seek; called on either thread."""
+        self._open = False
+        self._sought = False
+        self._closings += 1
+
+    def stop_flow(self) -> None:
+        """Block agents' input, and close the gate."""
+        self.close_gate()
+        super().stop_flow()
+
+    def resume_flow(self) -> None:
+        """Let agents have input, and open the gate if the seek has taken place."""
+        super().resume_flow()
+        if self._sought and not self._open:
+            self.epoch += 1
+            self._open = True
+
+    # Assignment.
+
+    async def perform_seek(self) -> None:
+        """Ask the owner where to begin, and seek there. Called after every assignment.
+
+        Raises RebalanceAgain, which Faust waits out, when the group rebalanced meanwhile;
+        TakeOverFailed and OffsetBeyondEnd stop the app.
+        """
+        closings, generation = self._closings, self.app.consumer_generation_id
+        self._owned = assigned = set(self.assignment())
+        limit = self.options.take_over_seconds_max
+        try:
+            starts = await asyncio.wait_for(self._starts_of(assigned, generation), limit)
+        except TimeoutError:
+            msg = f"Where to begin was not known within {limit:g} s: is the state store slow?"
+            raise TakeOverFailed(msg) from None
+        if closings != self._closings or generation != self.app.consumer_generation_id:
+            raise RebalanceAgain
+        self.ledger.reset(starts)
+        self._next = dict(starts)
+        self._read_offset.clear()
+        self._sought = True
+
+    async def _starts_of(self, assigned: set[TP], generation: int) -> dict[TP, int]:
+        owner = self.owner
+        if owner is None:
+            wanted = await self._thread.run(self._thread.committed(assigned))
+        else:
+            given = await owner.take_over(assigned, generation)
+            wanted = {tp: given.get(tp) for tp in assigned}
+        starts: dict[TP, int] = await self._thread.run(self._thread.seek_all(wanted))
+        return starts
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Call when a rebalance begins: give up, commit, then Faust's bookkeeping."""
+        self.close_gate()
+        await super().on_partitions_revoked(revoked)
+        self.ledger.forget(revoked)
+
+    async def wait_empty(self) -> None:
+        """Give up every partition and commit. Faust calls it on revoke and on stop.
+
+        Agents' queues are empty by then. What is not given up within the limit is not lost:
+        it is not acked, so the next owner reads it again.
+        """
+        async with self._give_up_lock:
+            owned, self._owned = self._owned, set()
+            if owned and self.owner is not None:
+                limit = self.options.give_up_seconds_max
+                try:
+                    await asyncio.wait_for(self.owner.give_up(owned), limit)
+                except TimeoutError:
+                    self.log.warning("Not all was stored within %s s; it is read again", limit)
+                except Exception as exc:  # the owner's own: the rebalance must go on
+                    self.log.exception("Giving up partitions failed, they are read again: %r", exc)
+            await self.commit()
+
+    # Reading.
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ChunkMessage]]:
+        """Fetched chunks, one message each. Drops what the gate has closed behind."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        partitions = set(self._get_active_partitions())
+        if self.should_stop or not partitions:
+            await self._wait_for_room()
+            return
+        # a partition whose queue was full must not wait for the others' silence
+        wait_seconds = _IDLE_WHILE_FULL_SECONDS if self._buffered_partitions else timeout
+        epoch, found = await self._thread.run(self._thread.fetch(partitions, wait_seconds))
+        for kafka_tp, fetched in found.items():
+            if not self._open or epoch != self.epoch:
+                return  # a seek follows, and reads it again
+            tp = ensure_TP(kafka_tp)
+            self._check_next(tp, fetched)
+            self.last_chunk_at = monotonic()
+            receipt = self.ledger.hand_over(tp, fetched.chunk.next_offset)
+            generation = self.app.consumer_generation_id
+            yield tp, ChunkMessage(tp, fetched.chunk, receipt, generation)
+
+    def _check_next(self, tp: TP, fetched: Fetched) -> None:
+        expected = self._next.get(tp)
+        start = fetched.start_offset
+        if start is not None and start != expected:
+            raise ReadGap(tp, -1 if expected is None else expected, start)
+        self._next[tp] = fetched.chunk.next_offset
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        try:
+            await asyncio.wait_for(self._room.wait(), _IDLE_SECONDS)
+        except TimeoutError:
+            return
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Call when an agent's queue has room again."""
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Read these partitions again."""
+        super().resume_partitions(tps)
+        self._room.set()
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Do nothing: chunks follow each other without a gap."""
+
+    # Acking and committing.
+
+    def ack(self, message: Any) -> bool:
+        """Book a message as done; True if it was not before."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        return True
+
+    def ack_to(self, tp: TP, offset: int) -> None:
+        """Book every chunk of a partition that ends at or before ``offset`` as done."""
+        self.ledger.ack_to(tp, offset)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what is acked; False if there was nothing, or it failed and is tried again."""
+        async with self._commit_lock:
+            # the Cython stream iterator books acks here as well; the ledger has them already
+            self._acked.clear()
+            self._acked_index.clear()
+            assignment = self.assignment()
+            offsets = {
+                tp: offset
+                for tp, offset in self.ledger.committable().items()
+                if tp in assignment and (topics is None or tp in topics or tp.topic in topics)
+            }
+            return await self._commit_offsets(offsets) if offsets else False
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        limit = self.options.commit_seconds_max
+        try:
+            commit = self._thread.run(self._thread._commit(offsets))
+            done: bool = await asyncio.wait_for(commit, limit)
+        except TimeoutError:
+            self.log.warning("Kafka did not answer a commit within %s s; it is tried again", limit)
+            return False
+        if done:
+            self.ledger.book(offsets)
+        return done
+
+    async def on_task_error(self, exc: BaseException) -> None:
+        """Stop the app when an agent fails: its chunk is not acked, so it is read again."""
+        await self.app.crash(exc)
+
+    # Asking.
+
+    async def position(self, tp: TP) -> int | None:
+        """Offset after the last chunk handed over, or where reading began; None: not known."""
+        return self._next.get(tp)
+
+    def end_offsets(self) -> dict[TP, int]:
+        """Offsets up to which records can be read, as last heard; asks nobody."""
+        ends: dict[TP, int] = self._thread.end_offsets()
+        return ends
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: the worker has its own watchdog."""

@@ -1,0 +1,179 @@
+"""aiokafka's consumer on a thread of its own: fetching, seeking, committing for the transport."""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+import aiokafka
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+
+from streams.edges.fetch import Fetched, check_aiokafka, fetch_chunks, fetch_public
+
+_T = TypeVar("_T")
+
+
+class OffsetBeyondEnd(Exception):
+    """The owner's offset lies past the end of the partition: another topic, or one cut off."""
+
+    def __init__(self, tp: TP, offset: int, end_offset: int) -> None:
+        super().__init__(
+            f"{tp.topic}/{tp.partition}: the stored offset is {offset}, but the partition ends at"
+            f" {end_offset}. Was the topic deleted and created again? Then empty the state too."
+        )
+        self.tp, self.offset, self.end_offset = tp, offset, end_offset
+
+
+class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
+    """Closes the gate on the consumer's own thread, before anything else happens."""
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> Awaitable[None]:
+        """Call when a rebalance begins."""
+        self._thread.consumer.close_gate()
+        return super().on_partitions_revoked(revoked)  # type: ignore[no-any-return]
+
+
+class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped
+    """aiokafka's consumer on its own thread and loop: heartbeats never wait for an agent."""
+
+    missing_names: tuple[str, ...] = ()
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf, options = self.app.conf, self.consumer.options
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            bootstrap_servers=stock.server_list(transport.url, transport.default_port),
+            # Round robin, Faust's choice, would part comments-N from follows-N.
+            partition_assignment_strategy=[RangePartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_bytes=options.fetch_bytes_max,
+            fetch_min_bytes=1,
+            fetch_max_wait_ms=options.fetch_wait_ms_max,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            check_crcs=conf.broker_check_crcs,
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            isolation_level=options.isolation_level,
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+            **stock.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+
+    async def on_start(self) -> None:
+        """Call when the thread starts."""
+        await super().on_start()
+        self.missing_names = check_aiokafka(self._ensure_consumer()._fetcher)
+        if self.missing_names:
+            self.log.warning(
+                "aiokafka %s lacks %s: reading record by record, which is slower",
+                aiokafka.__version__,
+                ", ".join(self.missing_names),
+            )
+
+    async def on_thread_stop(self) -> None:
+        """Call when the thread stops: leave the group, but do not wait for ever."""
+        if self._method_queue is not None:
+            await self._method_queue.stop()
+        if self._consumer is not None:
+            limit = self.consumer.options.leave_seconds_max
+            try:
+                await asyncio.wait_for(self._consumer.stop(), limit)
+            except TimeoutError:
+                self.log.warning("The broker did not let the consumer leave in %s s", limit)
+
+    def close(self) -> None:
+        """Do nothing: stock Faust closes from the wrong loop; ``on_thread_stop`` does it."""
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing: stock Faust compares the broker's clock with a monotonic one."""
+
+    async def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run on the consumer's thread, past Faust's queue of two workers."""
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
+        )
+
+    async def fetch(
+        self, partitions: set[TP], timeout_seconds: float
+    ) -> tuple[int, Mapping[TP, Fetched]]:
+        """Take fetched chunks; the number is the epoch of the gate in which they were taken."""
+        kafka, gate = self._ensure_consumer(), self.consumer
+        fetcher, records_max = kafka._fetcher, gate.options.chunk_records_max
+        if self.missing_names:
+            return await self._tagged(
+                fetch_public(kafka, partitions, timeout_seconds, records_max, gate.is_open)
+            )
+        with fetcher._subscriptions.fetch_context():
+            return await self._tagged(
+                fetch_chunks(fetcher, partitions, timeout_seconds, records_max, gate.is_open)
+            )
+
+    async def _tagged(self, fetching: Awaitable[_T]) -> tuple[int, _T]:
+        found = await fetching  # taken in this very step of the loop: the epoch is still its own
+        return self.consumer.epoch, found
+
+    async def seek_all(self, starts: Mapping[TP, int | None]) -> dict[TP, int]:
+        """Seek every partition, and give where each one really starts.
+
+        Records that retention has deleted are skipped with a warning; an offset past the end
+        raises ``OffsetBeyondEnd``; a partition that is no longer assigned, IllegalStateError.
+        """
+        kafka = self._ensure_consumer()
+        first, end = await asyncio.gather(
+            kafka.beginning_offsets(list(starts)), kafka.end_offsets(list(starts))
+        )
+        positions: dict[TP, int] = {}
+        for tp, start in starts.items():
+            offset = first[tp] if start is None else start
+            if offset > end[tp]:
+                raise OffsetBeyondEnd(tp, offset, end[tp])
+            if offset < first[tp]:
+                gone = first[tp] - offset
+                self.log.warning("%s: %d offsets were deleted before they were read", tp, gone)
+                offset = first[tp]
+            positions[tp] = offset
+        for tp, offset in positions.items():
+            kafka.seek(tp, offset)
+        return positions
+
+    def end_offsets(self) -> dict[TP, int]:
+        """Offsets up to which records can be read, as the last fetches told; any thread."""
+        kafka = self._ensure_consumer()
+        stable = self.consumer.options.isolation_level == "read_committed"
+        ends: dict[TP, int] = {}
+        for tp in kafka.assignment():
+            try:
+                end = kafka.last_stable_offset(tp) if stable else kafka.highwater(tp)
+            except KafkaError:  # given up between the two lines, on the other thread
+                continue
+            if end is not None:
+                ends[stock.TP(tp.topic, tp.partition)] = end
+        return ends
+
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
+        """Offsets that Kafka holds for the group; None: none."""
+        kafka = self._ensure_consumer()
+        return {tp: await kafka.committed(TopicPartition(*tp)) for tp in partitions}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        try:
+            await self._ensure_consumer().commit(
+                {
+                    TopicPartition(*tp): OffsetAndMetadata(offset, "")
+                    for tp, offset in offsets.items()
+                }
+            )
+        except KafkaError as exc:
+            # Kafka's commit only tells lag tools: it is tried again, and nothing stops for it
+            self.log.warning("Commit failed, it is tried again: %r", exc)
+            return False
+        return True
