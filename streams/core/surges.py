@@ -59,3 +59,28 @@ def surge_id_of(kind: Kind, trigger: Trigger, key: str, opened_ms: int) -> str:
     """
     text = f"{kind}|{trigger}|{key}|{opened_ms}"
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class OpenSurge(msgspec.Struct, kw_only=True):
+    """What is remembered of a surge between its announcements.
+
+    ``mark`` is the rolling total at which it is told as grown. ``closed`` and ``quiet_until``
+    (bucket) keep a closed model surge until its key may alarm again.
+    """
+
+    surge_id: str
+    trigger: Trigger
+    key: str
+    creator_id: str
+    post_id: str | None
+    opened_ms: int
+    severity: Severity
+    mark: int
+    revision: int = 0
+    closed: bool = False
+    quiet_until: int = 0
+
+    @property
+    def name(self) -> str:
+        """Key of this surge among those of its watch."""
+        return f"{self.trigger}|{self.key}"

@@ -1,0 +1,119 @@
+"""How a key's state is packed: layout 1, little-endian, read by anyone.
+
+    byte 0        layout version, 1
+    byte 1 … 4    newest non-empty bucket (int32; its start is this number × 300,000 ms)
+    then          the detector's state of the key (``DetectorBlock.STATE_DTYPE``), for watched
+                  series only
+    then          6 bytes for each non-empty bucket in the order of time:
+                  uint16 how many buckets before the newest, uint32 count
+
+The state of many keys travels as columns (``PackedSeries``), so that no key costs Python time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.counts import Counts, Ints
+
+LAYOUT_VERSION: Final = 1
+ENTRY_DTYPE: Final = np.dtype([("back", "<u2"), ("count", "<u4")])
+_HEAD_FIELDS: Final = [("layout", "u1"), ("newest", "<i4")]
+
+
+class LayoutUnknown(ValueError):
+    """Stored state has a layout that this version cannot read."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"stored state has layout {found}; this version reads {LAYOUT_VERSION}")
+        self.found = found
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSeries:
+    """State of some keys of one series.
+
+    ``heads`` are ``head_bytes`` each; ``entries`` (6 bytes each) follow one another,
+    ``sizes[i]`` of them for key i.
+    """
+
+    name: str
+    keys: list[str]
+    groups: NDArray[np.int32]
+    head_bytes: int
+    heads: bytes
+    entries: bytes
+    sizes: NDArray[np.uint16]
+
+    def values(self) -> list[bytes]:
+        """Value of each key as it stands in the store."""
+        ends = (np.cumsum(self.sizes, dtype=np.int64) * ENTRY_DTYPE.itemsize).tolist()
+        begins = [0, *ends[:-1]]
+        width = self.head_bytes
+        return [
+            self.heads[i * width : (i + 1) * width] + self.entries[begin:end]
+            for i, (begin, end) in enumerate(zip(begins, ends, strict=True))
+        ]
+
+
+def head_dtype_of(state_dtype: np.dtype[Any] | None) -> np.dtype[Any]:
+    """Layout of a value's head for a series whose detector state is ``state_dtype``."""
+    fields: list[Any] = list(_HEAD_FIELDS)
+    if state_dtype is not None:
+        fields.append(("state", state_dtype))
+    return np.dtype(fields)
+
+
+def pack(
+    name: str,
+    keys: list[str],
+    groups: NDArray[np.int32],
+    rows: tuple[Counts, Ints],
+    states: NDArray[Any] | None,
+) -> PackedSeries:
+    """Pack the keys in slots ``rows[1]`` of counts ``rows[0]``, with their detector states."""
+    counts, slots = rows
+    heads = np.zeros(len(slots), dtype=head_dtype_of(None if states is None else states.dtype))
+    heads["layout"] = LAYOUT_VERSION
+    heads["newest"] = counts.newest[slots]
+    if states is not None:
+        heads["state"] = states
+    buckets_counts, _ = counts.entries_of(slots)
+    sizes = counts.size[slots].astype(np.uint16)
+    entries = np.empty(len(buckets_counts), dtype=ENTRY_DTYPE)
+    entries["back"] = np.repeat(heads["newest"], sizes) - (buckets_counts >> 32)
+    entries["count"] = buckets_counts & 0xFFFFFFFF
+    return PackedSeries(
+        name, keys, groups, heads.itemsize, heads.tobytes(), entries.tobytes(), sizes
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedRows:
+    """Values read back: ``entries`` as ``Counts.restore`` takes them, states or None."""
+
+    entries: Ints
+    sizes: Ints
+    states: NDArray[Any] | None
+
+
+def unpack(values: Sequence[bytes], state_dtype: np.dtype[Any] | None) -> UnpackedRows:
+    """Read packed values. Raises LayoutUnknown for a value of another layout."""
+    head = head_dtype_of(state_dtype)
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    raw = np.frombuffer(b"".join(values), dtype=np.uint8)
+    ends = np.cumsum(lengths)
+    begins = ends - lengths
+    if len(values) and (found := raw[begins]).max(initial=0) != LAYOUT_VERSION:
+        raise LayoutUnknown(int(found[found != LAYOUT_VERSION][0]))
+    heads = raw[begins[:, None] + np.arange(head.itemsize)].view(head).ravel()
+    sizes = (lengths - head.itemsize) // ENTRY_DTYPE.itemsize
+    is_entry = np.ones(len(raw), dtype=np.bool_)
+    is_entry[(begins[:, None] + np.arange(head.itemsize)).ravel()] = False
+    packed = raw[is_entry].view(ENTRY_DTYPE)
+    newest = np.repeat(heads["newest"].astype(np.int64), sizes)
+    entries = ((newest - packed["back"]) << 32) + packed["count"]
+    return UnpackedRows(entries, sizes, heads["state"] if state_dtype is not None else None)

@@ -1,0 +1,39 @@
+"""The plain rule, and the marks at which an open surge is told again."""
+
+from dataclasses import dataclass
+from typing import Final
+
+NEVER: Final = 1 << 62
+"""A mark that no count reaches."""
+CLOSE_SHARE: Final = 0.8
+"""A rule's surge is over when the rolling total has fallen below this share of its threshold:
+a total that wavers about the threshold opens one surge, not many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``threshold`` events in the rolling 24 hours open a surge; None: there is no rule."""
+
+    threshold: int | None
+
+    @property
+    def first_mark(self) -> int:
+        """Total at which a surge opens."""
+        return NEVER if self.threshold is None else self.threshold
+
+    def is_over(self, total: int) -> bool:
+        """Whether an open surge ends with this rolling total.
+
+        >>> Rule(50_000).is_over(40_000), Rule(50_000).is_over(39_999)
+        (False, True)
+        """
+        return self.threshold is not None and total < CLOSE_SHARE * self.threshold
+
+
+def grown_mark_of(mark: int) -> int:
+    """Total at which a surge that was told at ``mark`` has doubled.
+
+    >>> grown_mark_of(50_000)
+    100000
+    """
+    return 2 * mark

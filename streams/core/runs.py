@@ -1,0 +1,71 @@
+"""Stretches and runs: how the records of a chunk are laid out to be counted in blocks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Records of one chunk while the watermark stands in bucket ``water``.
+
+    ``slots``, ``buckets`` and ``at_ms`` have one row a record, in order, without those that are
+    late; ``indexes`` are the records' places in their chunk and ``seen_ms`` the watermark at each.
+    """
+
+    slots: Ints
+    buckets: Ints
+    at_ms: Ints
+    seen_ms: Ints
+    indexes: Ints
+    creator_ids: Sequence[str]
+    water: int
+
+
+class Runs(NamedTuple):
+    """Records of distinct slots, each slot's in one bucket and next to each other in time."""
+
+    slots: Ints
+    buckets: Ints
+    counts: Ints
+    round_no: int
+
+
+def runs_of(stretch: Stretch) -> Iterator[Runs]:
+    """Cut a stretch into rounds of runs: the nth run of each slot is in the nth round."""
+    if (stretch.buckets == stretch.water).all():
+        slots, counts = np.unique(stretch.slots, return_counts=True)
+        yield Runs(slots, np.full(len(slots), stretch.water), counts, 0)
+        return
+    order, begins, rounds = _cut(stretch)
+    counts = np.diff(begins, append=len(order))
+    slots, buckets = stretch.slots[order][begins], stretch.buckets[order][begins]
+    for round_no in range(int(rounds.max()) + 1):
+        here = rounds == round_no
+        yield Runs(slots[here], buckets[here], counts[here], round_no)
+
+
+def _cut(stretch: Stretch) -> tuple[Ints, Ints, Ints]:
+    """Rows sorted by slot, where each run begins among them, and which round each run is of."""
+    order = np.argsort(stretch.slots, kind="stable")
+    slots, buckets = stretch.slots[order], stretch.buckets[order]
+    new_slot = np.diff(slots, prepend=-1) != 0
+    begins = np.flatnonzero(new_slot | (np.diff(buckets, prepend=-1) != 0))
+    first = new_slot[begins]
+    runs = np.arange(len(begins))
+    rounds = runs - np.maximum.accumulate(np.where(first, runs, 0))
+    return order, begins, rounds
+
+
+def rows_of_run(stretch: Stretch, slot: int, round_no: int) -> Ints:
+    """Rows of the stretch that make up the slot's run of this round."""
+    rows = np.flatnonzero(stretch.slots == slot)
+    buckets = stretch.buckets[rows]
+    run_nos = np.cumsum(np.diff(buckets, prepend=buckets[0]) != 0)
+    run: Ints = rows[run_nos == round_no]
+    return run

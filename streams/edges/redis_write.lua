@@ -1,0 +1,66 @@
+-- Writes one partition's changed state and its offset: all of it or nothing.
+-- KEYS  1 meta, 2 surges, 3 outbox, then the groups' hashes
+-- ARGV  1 owner, 2 next offset, 3 watermark, 4 seconds to live, 5 number of series, then for
+--       each series: name, highest group, head bytes, names, lengths, heads, entries, groups;
+--       then four lists, each its length and its members: surges to set (name, value, …), surges
+--       to delete, outbox to set (name, value, …), outbox to delete
+-- Redis does not roll back: whatever can be refused is refused before the first write, and the
+-- offset is written last.
+local meta, ttl = KEYS[1], ARGV[4]
+local held = redis.call('HMGET', meta, 'owner', 'offset')
+if held[1] ~= ARGV[1] then
+  return redis.error_reply('FENCED another worker has the partition')
+end
+if held[2] and tonumber(held[2]) > tonumber(ARGV[2]) then
+  return redis.error_reply('BACKWARD the stored offset ' .. held[2] .. ' is past ' .. ARGV[2])
+end
+
+local unpack_bytes, sub = struct.unpack, string.sub
+local at = 6
+for _ = 1, tonumber(ARGV[5]) do
+  local head_bytes, names, lengths = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
+  local heads, entries, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
+  local name_at, length_at, head_at, entry_at = 1, 1, 1, 1
+  for group_at = 1, #groups, 8 do
+    local key_no, count, refresh = unpack_bytes('<I4I2I2', groups, group_at)
+    local fields = {}
+    for i = 1, 2 * count, 2 do
+      local name_bytes, entry_bytes = unpack_bytes('<I2I2', lengths, length_at)
+      fields[i] = sub(names, name_at, name_at + name_bytes - 1)
+      fields[i + 1] = sub(heads, head_at, head_at + head_bytes - 1)
+        .. sub(entries, entry_at, entry_at + entry_bytes - 1)
+      length_at = length_at + 4
+      name_at = name_at + name_bytes
+      head_at = head_at + head_bytes
+      entry_at = entry_at + entry_bytes
+    end
+    redis.call('HSET', KEYS[key_no], unpack(fields))
+    if refresh == 1 then
+      redis.call('EXPIRE', KEYS[key_no], ttl)
+    end
+  end
+  local field = 'groups:' .. ARGV[at]
+  if tonumber(ARGV[at + 1]) > tonumber(redis.call('HGET', meta, field) or '-1') then
+    redis.call('HSET', meta, field, ARGV[at + 1])
+  end
+  at = at + 8
+end
+
+-- one list, a thousand members a command: Lua's unpack has a limit
+local function change(command, key)
+  local length = tonumber(ARGV[at])
+  for first = at + 1, at + length, 1000 do
+    redis.call(command, key, unpack(ARGV, first, math.min(first + 999, at + length)))
+  end
+  at = at + 1 + length
+end
+change('HSET', KEYS[2])
+change('HDEL', KEYS[2])
+change('HSET', KEYS[3])
+change('HDEL', KEYS[3])
+redis.call('EXPIRE', KEYS[2], ttl)
+redis.call('EXPIRE', KEYS[3], ttl)
+redis.call('HSET', meta, 'watermark_ms', ARGV[3], 'offset', ARGV[2], 'written_s',
+  redis.call('TIME')[1])
+redis.call('EXPIRE', meta, ttl)
+return 1

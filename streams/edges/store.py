@@ -1,0 +1,154 @@
+"""Where the state of partitions is kept: the seam, and the body that keeps it in memory."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from streams.core.partition import StateChange, StoredSeries, StoredState
+
+
+class Place(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class Fence(NamedTuple):
+    """Right to write one partition, given by a claim; any later claim ends it."""
+
+    generation: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a store holds of a partition.
+
+    ``next_offset`` is where reading goes on, None if nothing was ever written; ``outbox`` has
+    the surges that may not have been announced yet, by name, in the order of their names.
+    """
+
+    next_offset: int | None
+    state: StoredState
+    outbox: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One atomic step: changed state, the offset it leads to, and the outbox."""
+
+    change: StateChange
+    next_offset: int
+    to_announce: Mapping[str, bytes] = field(default_factory=dict)
+    announced: Sequence[str] = ()
+
+
+class FencedOff(Exception):
+    """The partition was claimed by another worker since: nothing was written."""
+
+    def __init__(self, place: Place, generation: int) -> None:
+        super().__init__(
+            f"{place.topic}[{place.partition}]: generation {generation} is fenced off, "
+            "another worker has the partition"
+        )
+        self.place = place
+        self.generation = generation
+
+
+class Store(Protocol):
+    """Keeps states, offsets and outboxes. Errors of the connection are UnreachableError."""
+
+    async def check(self, partitions: int) -> None:
+        """Check (first time: set) layout version and partition count. Raises DataError."""
+
+    async def claim(self, place: Place, generation: int) -> Fence:
+        """Take the right to write a partition; earlier fences end.
+
+        Raises FencedOff if the partition was claimed by a newer generation.
+        """
+
+    async def read(self, place: Place) -> Held:
+        """Read all that is held of a partition."""
+
+    async def write(self, place: Place, fence: Fence, write: Write) -> int:
+        """Write all or nothing; bytes written. Raises FencedOff."""
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
+@dataclass(slots=True)
+class _Drawer:
+    fence: Fence | None = None
+    next_offset: int | None = None
+    watermark_ms: int = -1
+    series: dict[str, dict[str, tuple[int, bytes]]] = field(default_factory=dict)
+    surges: dict[str, bytes] = field(default_factory=dict)
+    outbox: dict[str, bytes] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """A store in memory: for the back-test and for tests; passes the same suite as Redis'."""
+
+    def __init__(self) -> None:
+        self._drawers: dict[Place, _Drawer] = {}
+
+    async def check(self, partitions: int) -> None:
+        """Nothing can differ."""
+
+    async def claim(self, place: Place, generation: int) -> Fence:
+        """See Store."""
+        drawer = self._drawers.setdefault(place, _Drawer())
+        if drawer.fence is not None and drawer.fence.generation > generation:
+            raise FencedOff(place, generation)
+        drawer.fence = Fence(generation, uuid.uuid4().hex)
+        return drawer.fence
+
+    async def read(self, place: Place) -> Held:
+        """See Store."""
+        drawer = self._drawers.get(place, _Drawer())
+        series = {}
+        for name, rows in sorted(drawer.series.items()):
+            ordered = sorted(rows.items(), key=lambda row: row[1][0])
+            series[name] = StoredSeries(
+                keys=[key for key, _ in ordered],
+                groups=[group for _, (group, _) in ordered],
+                values=[value for _, (_, value) in ordered],
+            )
+        state = StoredState(drawer.watermark_ms, series, dict(drawer.surges))
+        return Held(drawer.next_offset, state, dict(sorted(drawer.outbox.items())))
+
+    async def write(self, place: Place, fence: Fence, write: Write) -> int:
+        """See Store."""
+        drawer = self._drawers.setdefault(place, _Drawer())
+        if drawer.fence != fence:
+            raise FencedOff(place, fence.generation)
+        size = 0
+        for packed in write.change.series:
+            rows = drawer.series.setdefault(packed.name, {})
+            values = packed.values()
+            rows.update(
+                zip(packed.keys, zip(packed.groups.tolist(), values, strict=True), strict=True)
+            )
+            size += sum(map(len, values))
+        for name, content in write.change.surges.items():
+            if content is None:
+                drawer.surges.pop(name, None)
+            else:
+                drawer.surges[name] = content
+        drawer.outbox.update(write.to_announce)
+        for name in write.announced:
+            drawer.outbox.pop(name, None)
+        drawer.watermark_ms = write.change.watermark_ms
+        drawer.next_offset = write.next_offset
+        return size
+
+    async def places(self) -> AsyncIterator[Place]:
+        """Partitions that something is held of."""
+        for place in sorted(self._drawers):
+            yield place
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
