@@ -32,7 +32,7 @@ WAVE_LIFTS: Final = (10, 30, 4, 4, 6, 6)
 """How much a wave's newcomers like creators of each of LANGS: the lift is uneven."""
 
 
-class PolicyOutOfRange(ValueError):  # noqa: N818 - named after the fault (style 13)
+class PolicyOutOfRange(ValueError):
     """A field of a policy is out of its range."""
 
     def __init__(self, name: str, value: float, allowed: str) -> None:

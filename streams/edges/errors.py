@@ -34,7 +34,7 @@ class DataError(SurgewatchError):
     exit_code = 4
 
 
-class KafkaUnreachable(UnreachableError):  # noqa: N818 - named after the fault (style 13)
+class KafkaUnreachable(UnreachableError):
     """No Kafka broker answers at the bootstrap servers, or it refuses the login."""
 
     def __init__(self, bootstrap_servers: str, cause: str) -> None:
@@ -46,7 +46,7 @@ class KafkaUnreachable(UnreachableError):  # noqa: N818 - named after the fault 
         )
 
 
-class RedisUnreachable(UnreachableError):  # noqa: N818 - named after the fault (style 13)
+class RedisUnreachable(UnreachableError):
     """No Redis answers at the URL, or it refuses the login. The URL is shown without secrets."""
 
     def __init__(self, redis_url_shown: str, cause: str) -> None:
