@@ -1,0 +1,64 @@
+"""Partitions as tests want them: small rules, chunks from plain tuples, state moved by a store."""
+
+import numpy as np
+
+from streams.core.detector_block import DetectorBlock
+from streams.core.detector_policy import DetectorPolicy
+from streams.core.events import CommentChunk, FollowChunk
+from streams.core.partition import CommentPartition, FollowPartition, StateChange, StoredState
+from streams.core.rules import Rule
+from streams.core.surges import Kind, Surge
+from streams.core.watch import Watch, WatchPolicy
+
+Follow = tuple[str, int]
+FollowKind = tuple[str, int, bool]
+Comment = tuple[str, str, str, int]
+
+
+def watch(name: str, kind: Kind, threshold: int | None, alarms_per_day: float = 0.001) -> Watch:
+    policy = WatchPolicy(name, kind, Rule(threshold), "surgewatch", alarms_per_day)
+    return Watch(policy, DetectorBlock(DetectorPolicy(alarms_per_day=alarms_per_day)))
+
+
+def follow_partition(threshold: int = 10) -> FollowPartition:
+    return FollowPartition(watch("follows", "followers", threshold))
+
+
+def comment_partition(threshold: int = 10) -> CommentPartition:
+    return CommentPartition(
+        watch("comments", "comments", None), watch("posts", "comments", threshold)
+    )
+
+
+def follows(records: list[FollowKind]) -> FollowChunk:
+    return FollowChunk(
+        [creator for creator, _, _ in records],
+        np.array([at for _, at, _ in records], dtype=np.int64),
+        np.array([gone for _, _, gone in records], dtype=np.bool_),
+    )
+
+
+def comments(records: list[Comment]) -> CommentChunk:
+    return CommentChunk(
+        [creator for creator, _, _, _ in records],
+        [post for _, post, _, _ in records],
+        [lang for _, _, lang, _ in records],
+        np.array([at for _, _, _, at in records], dtype=np.int64),
+    )
+
+
+def rule_surges(surges: list[Surge]) -> list[Surge]:
+    return [surge for surge in surges if surge.trigger == "rule"]
+
+
+def contents_of(change: StateChange) -> dict[str, dict[str, bytes]]:
+    """Each series' keys and values."""
+    return {s.name: dict(zip(s.keys, s.values(), strict=True)) for s in change.series}
+
+
+def stored_of(state: StoredState) -> dict[str, dict[str, bytes]]:
+    """Each series' keys and values."""
+    return {
+        name: dict(zip(series.keys, series.values, strict=True))
+        for name, series in state.series.items()
+    }

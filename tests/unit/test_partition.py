@@ -1,0 +1,202 @@
+"""The whole job of a partition: rules at the very record, state that chunks leave no trace in."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.surges import Surge
+from streams.edges.store import MemoryStore, Place, Write
+from tests.jobs import (
+    Comment,
+    FollowKind,
+    comment_partition,
+    comments,
+    contents_of,
+    follow_partition,
+    follows,
+    rule_surges,
+    stored_of,
+)
+
+DAY_MS = WINDOW_BUCKETS * BUCKET_MS
+BEGIN_MS = 1_736_899_200_000
+PLACE = Place("follows", 0)
+
+arrivals = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob", "cat"]),
+        st.sampled_from([0, 7, 1000, BUCKET_MS, 5 * BUCKET_MS, DAY_MS // 3]),
+        st.sampled_from([0, 0, 0, 10, BUCKET_MS, 40 * BUCKET_MS, DAY_MS - BUCKET_MS, DAY_MS + 1]),
+        st.integers(0, 9),
+    ),
+    max_size=80,
+)
+cuts = st.lists(st.integers(0, 80), max_size=6)
+
+
+def in_arrival_order(drawn: list[tuple[str, int, int, int]]) -> list[FollowKind]:
+    clock, made = BEGIN_MS, []
+    for creator, step, late, kind in drawn:
+        clock += step
+        made.append((creator, clock - late, kind == 9))
+    return made
+
+
+def plain_rule_openings(records: list[FollowKind], threshold: int) -> list[tuple[str, int]]:
+    """(creator, opened_ms) by the rule, computed record by record with a list of past events."""
+    openings, open_now, water = [], set(), -1
+    past: dict[str, list[int]] = {}
+    for creator, at_ms, gone in records:
+        bucket = at_ms // BUCKET_MS
+        if bucket > water:
+            water = bucket
+            for name in sorted(open_now):
+                total = sum(b > water - WINDOW_BUCKETS for b in past[name])
+                if total < 0.8 * threshold:
+                    open_now.discard(name)
+        if gone or bucket <= water - WINDOW_BUCKETS:
+            continue
+        past.setdefault(creator, []).append(bucket)
+        total = sum(b > water - WINDOW_BUCKETS for b in past[creator])
+        if total >= threshold and creator not in open_now:
+            open_now.add(creator)
+            openings.append((creator, at_ms))
+    return openings
+
+
+def run(partition: FollowPartition, records: list[FollowKind], bounds: list[int]) -> list[Surge]:
+    surges: list[Surge] = []
+    edges = sorted({0, len(records), *(bound for bound in bounds if bound < len(records))})
+    for begin, end in pairwise(edges):
+        surges += partition.take(follows(records[begin:end])).surges
+    return surges
+
+
+@given(arrivals)
+def test_rule_opens_at_the_very_record_as_a_plain_count_says(
+    drawn: list[tuple[str, int, int, int]],
+) -> None:
+    records = in_arrival_order(drawn)
+    told = rule_surges(run(follow_partition(5), records, []))
+    openings = [(s.creator_id, s.opened_ms) for s in told if s.state == "opened"]
+    assert openings == plain_rule_openings(records, 5)
+    assert all(s.observed == 5 for s in told if s.state == "opened")
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(arrivals, cuts)
+def test_chunks_leave_no_trace_in_state_or_surges(
+    drawn: list[tuple[str, int, int, int]], bounds: list[int]
+) -> None:
+    records = in_arrival_order(drawn)
+    whole, cut = follow_partition(5), follow_partition(5)
+    assert run(cut, records, bounds) == run(whole, records, [])
+    first, second = cut.drain(), whole.drain()
+    assert contents_of(first) == contents_of(second)
+    assert first.surges == second.surges
+    assert first.watermark_ms == second.watermark_ms
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(arrivals, st.lists(st.integers(0, 80), min_size=1, max_size=4))
+def test_restarts_leave_no_trace_in_state_or_surges(
+    drawn: list[tuple[str, int, int, int]], restarts: list[int]
+) -> None:
+    records = in_arrival_order(drawn)
+    whole = follow_partition(5)
+    expected = run(whole, records, [])
+    store, surges, partition = MemoryStore(), [], follow_partition(5)
+    edges = sorted({0, len(records), *(at for at in restarts if at < len(records))})
+    for generation, (begin, end) in enumerate(pairwise(edges)):
+        fence = asyncio.run(store.claim(PLACE, generation))
+        partition = follow_partition(5)
+        partition.restore(asyncio.run(store.read(PLACE)).state)
+        surges += partition.take(follows(records[begin:end])).surges
+        asyncio.run(store.write(PLACE, fence, Write(partition.drain(), end)))
+    assert surges == expected
+    assert stored_of(asyncio.run(store.read(PLACE)).state) == contents_of(whole.drain())
+
+
+def test_a_record_on_the_edge_of_24_hours_is_late_and_one_within_counts() -> None:
+    partition = follow_partition(2)
+    first = partition.take(follows([("ann", BEGIN_MS + DAY_MS, False)]))
+    assert (first.counted, first.late) == (1, 0)
+    late = partition.take(follows([("ann", BEGIN_MS + BUCKET_MS - 1, False)]))
+    assert (late.counted, late.late) == (0, 1)
+    within = partition.take(follows([("ann", BEGIN_MS + BUCKET_MS, False)]))
+    assert (within.counted, within.late) == (1, 0)
+    assert [s.opened_ms for s in rule_surges(within.surges)] == [BEGIN_MS + BUCKET_MS]
+
+
+def test_a_surge_grows_at_each_doubling_and_closes_once_when_it_is_over() -> None:
+    partition = follow_partition(10)
+    told = partition.take(follows([("ann", BEGIN_MS + i, False) for i in range(45)])).surges
+    told += partition.take(follows([("bob", BEGIN_MS + 2 * DAY_MS, False)])).surges
+    told += partition.take(follows([("bob", BEGIN_MS + 3 * DAY_MS, False)])).surges
+    by_rule = rule_surges(told)
+    assert [(s.state, s.observed, s.revision) for s in by_rule] == [
+        ("opened", 10, 0),
+        ("grown", 20, 1),
+        ("grown", 40, 2),
+        ("closed", 0, 3),
+    ]
+    assert len({s.surge_id for s in by_rule}) == 1
+
+
+def test_the_model_alarms_for_a_newcomer_long_before_the_rule_and_says_what_it_expected() -> None:
+    partition = follow_partition(50_000)
+    quiet = [
+        ("ann", BEGIN_MS + day * DAY_MS + 7_000_000 * i, False)
+        for day in range(9)
+        for i in range(12)
+    ]
+    assert partition.take(follows(quiet)).surges == []
+    begin = BEGIN_MS + 9 * DAY_MS
+    told = partition.take(follows([("ann", begin + 2_000 * i, False) for i in range(300)])).surges
+    assert [(s.trigger, s.state) for s in told[:1]] == [("model", "opened")]
+    assert told[0].opened_ms < begin + 300_000
+    assert told[0].score is not None
+    assert told[0].score >= 1
+    assert told[0].expected_own is not None
+    assert told[0].expected_own < 5
+    assert told[0].observed > 5
+
+
+def test_a_posts_surge_says_its_languages_and_its_creators_usual_one() -> None:
+    partition = comment_partition(10)
+    records: list[Comment] = [("mei", "p-old", "zh", BEGIN_MS + i) for i in range(6)]
+    records += [("mei", "p-new", "en" if i % 4 else "zh", BEGIN_MS + 100 + i) for i in range(12)]
+    whole = rule_surges(partition.take(comments(records)).surges)
+    assert [(s.post_id, s.creator_id, s.state) for s in whole] == [("p-new", "mei", "opened")]
+    surge = whole[0]
+    assert surge.langs is not None
+    assert [(one.lang, one.share) for one in surge.langs] == [("en", 0.7), ("zh", 0.3)]
+    assert surge.usual_lang is not None
+    assert surge.usual_lang.lang == "zh"
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_comment_surges_are_the_same_for_any_chunk(size: int) -> None:
+    records: list[Comment] = [
+        (
+            "mei",
+            f"p-{i % 3}",
+            ("zh", "en", "ko")[i * i % 3],
+            BEGIN_MS + i * 40_000 - (i % 5) * 90_000,
+        )
+        for i in range(200)
+    ]
+    whole, cut = comment_partition(20), comment_partition(20)
+    expected = whole.take(comments(records)).surges
+    told = [
+        s for i in range(0, 200, size) for s in cut.take(comments(records[i : i + size])).surges
+    ]
+    assert rule_surges(expected)
+    assert told == expected
+    assert contents_of(cut.drain()) == contents_of(whole.drain())
+    assert isinstance(whole, CommentPartition)
