@@ -20,6 +20,7 @@ class Reason(StrEnum):
     NULL_BYTE = "null_byte"
     INVALID_UTF8 = "invalid_utf8"
     NOT_JSON = "not_json"
+    TOO_DEEP = "too_deep"
     NOT_AN_OBJECT = "not_an_object"
     CREATOR_MISSING = "creator_missing"
     CREATOR_INVALID = "creator_invalid"

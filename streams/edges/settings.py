@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from streams.edges.errors import SettingsError
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import SPECS, Spec, hidden
 
@@ -22,12 +23,9 @@ __all__ = ["Settings", "SettingsError", "read_settings"]
 
 PREFIX: Final = "SURGEWATCH_"
 _CONFIG: Final = PREFIX + "CONFIG"
+_NOT_SETTINGS: Final = frozenset({_CONFIG, PREFIX + "CACHE"})  # CACHE: the build's and the tests'
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)$")
 """Variables that Kubernetes sets in every pod for a service that is called surgewatch…"""
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used. Its text is one line for the user."""
 
 
 def read_settings(environ: Mapping[str, str], config_path: Path | None = None) -> Settings:
@@ -93,7 +91,7 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     files = {f"{PREFIX}{s.name.upper()}_FILE": s.name for s in SPECS.values() if s.secret}
     in_kubernetes = "KUBERNETES_SERVICE_HOST" in environ
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or variable == _CONFIG or not text:
+        if not variable.startswith(PREFIX) or variable in _NOT_SETTINGS or not text:
             continue
         if in_kubernetes and (
             (_SERVICE_LINK.search(variable) and variable not in names)
