@@ -28,11 +28,11 @@ class FadingPowers:
 
     def __init__(self, policy: DetectorPolicy) -> None:
         memories = (*policy.window_buckets, policy.rate_memory_days * policy.buckets_per_day)
-        self.factors: Floats = np.array([[math.exp(-1 / memory)] for memory in memories])
+        self.factors: Floats = np.array([[*policy.window_factors, policy.rate_factor]]).T
         self._low = _table(memories, _LOW, 1)
         self._high = _table(memories, _HIGH, _LOW)
         self._scale: Floats = 1.0 / (1.0 - self.factors)
-        self.day_factor = math.exp(-1 / policy.tail_memory_days)
+        self.day_factor = policy.day_factor
         self._days = np.array(
             [math.exp(-n / policy.tail_memory_days) for n in range(_DAYS_MAX + 1)]
         )

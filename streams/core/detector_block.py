@@ -30,7 +30,7 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
 
 _GRID = 64
-_HOUR_SHARE = 0.1
+_EXCESS_SHARE = 0.1
 
 
 class NoAlarmError(ValueError):
@@ -152,7 +152,7 @@ class DetectorBlock:
         """`is_over` for many buckets, none before ``opened``.
 
         Over means: the last quarter hour and hour are back within one standard deviation of
-        usual, and so are the last six hours, or the hour has fallen to a tenth of their rate.
+        usual, and so are the last six hours, or the hour's excess rate is a tenth of theirs.
         That is an hour quiet against the usual and against the surge: the six-hour sum alone
         would hold a large surge open for a day after its end, the hour alone would close a slow
         one between two events. Without new events a surge once over stays over.
@@ -171,8 +171,11 @@ class DetectorBlock:
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread
-        short, long = keys.windows[1] * exposure[2], keys.windows[2] * exposure[1]
-        over: NDArray[np.bool_] = usual[0] & usual[1] & (usual[2] | (short <= _HOUR_SHARE * long))
+        # Excess rate of the hour <= a tenth of the six hours' one, cleared of divisors.
+        bound = (1.0 - _EXCESS_SHARE) * expected[1] * exposure[2]
+        bound += _EXCESS_SHARE * keys.windows[2] * exposure[1]
+        faded = keys.windows[1] * exposure[2] <= bound
+        over: NDArray[np.bool_] = usual[0] & usual[1] & (usual[2] | faded)
         return over
 
     def state_of(self, slots: Ints) -> NDArray[Any]:

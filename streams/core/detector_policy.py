@@ -5,7 +5,7 @@ counts in (five minutes in Surgewatch); a day is ``buckets_per_day`` of them.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -61,23 +61,40 @@ allowed: above 0, below 1
     learn_excess: float = 10.0
     """A day teaches the tail at most this many mean excesses over the mean."""
 
+    window_factors: tuple[float, float, float] = field(init=False, repr=False, compare=False)
+    """f_j: what a bucket's count is still worth one bucket later, in each window."""
+    rate_factor: float = field(init=False, repr=False, compare=False)
+    """g: the same in the rate's memory."""
+    day_factor: float = field(init=False, repr=False, compare=False)
+    """h: what a day's maximum is still worth one day later."""
+
     def __post_init__(self) -> None:
+        self._check()
+        short, middle, long = (math.exp(-1.0 / memory) for memory in self.window_buckets)
+        memory = self.rate_memory_days * self.buckets_per_day
+        # A frozen dataclass fills its derived fields this way.
+        object.__setattr__(self, "window_factors", (short, middle, long))
+        object.__setattr__(self, "rate_factor", math.exp(-1.0 / memory))
+        object.__setattr__(self, "day_factor", math.exp(-1.0 / self.tail_memory_days))
+
+    def _check(self) -> None:
         for name in self.__slots__:
-            if name != "window_buckets" and not 0 < getattr(self, name) < math.inf:
+            if name not in _OTHERS and not 0 < getattr(self, name) < math.inf:
                 limits = "above 0, below 1" if name in _SHARES else "above 0, finite"
                 raise PolicyError(name, getattr(self, name), limits)
         for name in _SHARES:
             if getattr(self, name) >= 1:
                 raise PolicyError(name, getattr(self, name), "above 0, below 1")
-        windows, field = self.window_buckets, "window_buckets"
+        windows, name = self.window_buckets, "window_buckets"
         if len(windows) != 3 or not 1 <= windows[0] < windows[1] < windows[2] <= 1000:
-            raise PolicyError(field, windows, "three rising whole numbers, 1 to 1000")
-        memory, field = self.rate_memory_days * self.buckets_per_day, "rate_memory_days"
+            raise PolicyError(name, windows, "three rising whole numbers, 1 to 1000")
+        memory, name = self.rate_memory_days * self.buckets_per_day, "rate_memory_days"
         if not 1 <= memory <= 10_000:
-            raise PolicyError(field, self.rate_memory_days, "1 to 10,000 buckets")
+            raise PolicyError(name, self.rate_memory_days, "1 to 10,000 buckets")
 
 
 _SHARES: Final = ("alarms_per_day", "tail_prior_share")
+_OTHERS: Final = ("window_buckets", "window_factors", "rate_factor", "day_factor")
 
 SINGLE_SERIES: Final = DetectorPolicy(alarms_per_day=1 / 6, tail_prior_days=5.0)
 """For one series that somebody watches: one false alarm in six days, a light tail prior."""

@@ -50,11 +50,10 @@ def deviance_of(count: float, expected: float, shape: float) -> float:
     >>> round(deviance_of(9.0, 3.0, 2.0), 4)
     1.2145
     """
-    shifted = shape * math.log((count + shape) / (expected + shape))
+    shift = math.log((count + shape) / (expected + shape))
     if count <= 0.0:
-        return max(-shifted, 0.0)
-    ratio = math.log(count / expected) - math.log((count + shape) / (expected + shape))
-    return max(count * ratio - shifted, 0.0)
+        return max(-shape * shift, 0.0)
+    return max(count * math.log(count / expected) - (count + shape) * shift, 0.0)
 
 
 def statistic_of(
@@ -68,14 +67,13 @@ def statistic_of(
     if count <= 0.0:
         return 0.0
     shape = 1.0 / (1.0 / state.count + policy.dispersion)
-    total = 0.0
-    windows = zip(policy.window_buckets, state.window_counts, state.window_exposures, strict=True)
-    for memory, events, exposed in windows:
-        factor = math.exp(-1.0 / memory)
+    rate, total = state.rate, 0.0
+    windows = zip(policy.window_factors, state.window_counts, state.window_exposures, strict=True)
+    for factor, events, exposed in windows:
         seen = factor * events + count
-        expected = state.rate * (factor * exposed + exposure)
+        expected = rate * (factor * exposed + exposure)
         root = math.sqrt(2.0 * deviance_of(seen, expected, shape))
-        total += math.copysign(root, seen - expected)
+        total += root if seen >= expected else -root
     return max(total / 3.0, 0.0) ** 2
 
 
@@ -96,16 +94,17 @@ def learnt(
     state: RateState, count: float, policy: DetectorPolicy, exposure: float = FIRST_FORM_EXPOSURE
 ) -> RateState:
     """State after a closed bucket with this count."""
-    factor = math.exp(-1.0 / (policy.rate_memory_days * policy.buckets_per_day))
+    factor, (short, middle, long) = policy.rate_factor, policy.window_factors
     taught = taught_of(count, state.rate * exposure, policy)
-    fading = [math.exp(-1.0 / memory) for memory in policy.window_buckets]
-    first, second, third = (f * x + count for f, x in zip(fading, state.window_counts, strict=True))
-    one, two, three = (
-        f * e + exposure for f, e in zip(fading, state.window_exposures, strict=True)
-    )
+    one, two, three = state.window_counts
+    spent_one, spent_two, spent_three = state.window_exposures
     return RateState(
         factor * state.count + (1.0 - factor) * policy.rate_prior_count + taught,
         factor * state.buckets + (1.0 - factor) * policy.rate_prior_buckets + exposure,
-        (first, second, third),
-        (one, two, three),
+        (short * one + count, middle * two + count, long * three + count),
+        (
+            short * spent_one + exposure,
+            middle * spent_two + exposure,
+            long * spent_three + exposure,
+        ),
     )

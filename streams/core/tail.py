@@ -81,7 +81,7 @@ def learnt(state: TailState, top: float, policy: DetectorPolicy) -> TailState:
     ``learn_excess`` mean excesses.
     """
     tail = tail_of(state, policy)
-    factor = math.exp(-1.0 / policy.tail_memory_days)
+    factor = policy.day_factor
     held = min(top, tail.level + policy.learn_excess * tail.scale / tail.shape)
     return TailState(
         days=factor * state.days + 1.0,
