@@ -25,9 +25,9 @@ from redis.exceptions import RedisError, ResponseError
 from streams.core.packing import ENTRY_DTYPE, LAYOUT_VERSION, PackedSeries
 from streams.core.partition import StoredSeries, StoredState
 from streams.edges.errors import DataError, RedisUnreachable
-from streams.edges.store import Fence, FencedOff, Held, Place, Write
+from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, Write
 
-_GENERATION_GRACE_SECONDS: Final = 60
+_GENERATION_GRACE_SECONDS: Final = 30
 _REFRESH_SECONDS: Final = 43_200
 _READ_GROUPS: Final = 64
 _SEGMENT_DTYPE: Final = np.dtype([("key_no", "<u4"), ("count", "<u2"), ("refresh", "<u2")])
@@ -123,6 +123,7 @@ class RedisStore:
         keys = [self._key(place, part) for part in ("meta", "surges", "outbox")]
         args: list[Any] = [
             fence.owner,
+            "" if write.from_offset is None else write.from_offset,
             write.next_offset,
             write.change.watermark_ms,
             self._policy.expiry_seconds,
@@ -141,6 +142,9 @@ class RedisStore:
             self._refreshed.clear()
             if str(error).startswith("FENCED"):
                 raise FencedOff(place, fence.generation) from error
+            if str(error).startswith("LOST"):
+                found = str(error).removeprefix("LOST").strip()
+                raise StateLost(place, write.from_offset, int(found) if found else None) from error
             raise self._refused(error) from error
         except (RedisError, OSError) as error:
             self._refreshed.clear()  # not known to have been renewed

@@ -1,23 +1,25 @@
 -- Writes one partition's changed state and its offset: all of it or nothing.
 -- KEYS  1 meta, 2 surges, 3 outbox, then the groups' hashes
--- ARGV  1 owner, 2 next offset, 3 watermark, 4 seconds to live, 5 number of series, then for
---       each series: name, highest group, head bytes, names, lengths, heads, entries, groups;
+-- ARGV  1 owner, 2 offset that must be stored ('': none), 3 next offset, 4 watermark,
+--       5 seconds to live, 6 number of series, then for each series: name, highest group, head bytes, names, lengths, heads, entries, groups;
 --       then four lists, each its length and its members: surges to set (name, value, …), surges
 --       to delete, outbox to set (name, value, …), outbox to delete
 -- Redis does not roll back: whatever can be refused is refused before the first write, and the
 -- offset is written last.
-local meta, ttl = KEYS[1], ARGV[4]
+local meta, ttl = KEYS[1], ARGV[5]
 local held = redis.call('HMGET', meta, 'owner', 'offset')
-if held[1] ~= ARGV[1] then
+local owner, offset = held[1] or '', held[2] or ''
+if owner ~= '' and owner ~= ARGV[1] then
   return redis.error_reply('FENCED another worker has the partition')
 end
-if held[2] and tonumber(held[2]) > tonumber(ARGV[2]) then
-  return redis.error_reply('BACKWARD the stored offset ' .. held[2] .. ' is past ' .. ARGV[2])
+-- at the new offset already: the same write was done before and its reply was lost
+if owner == '' or (offset ~= ARGV[2] and offset ~= ARGV[3]) then
+  return redis.error_reply('LOST ' .. offset)
 end
 
 local unpack_bytes, sub = struct.unpack, string.sub
-local at = 6
-for _ = 1, tonumber(ARGV[5]) do
+local at = 7
+for _ = 1, tonumber(ARGV[6]) do
   local head_bytes, names, lengths = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
   local heads, entries, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
   local name_at, length_at, head_at, entry_at = 1, 1, 1, 1
@@ -60,7 +62,7 @@ change('HSET', KEYS[3])
 change('HDEL', KEYS[3])
 redis.call('EXPIRE', KEYS[2], ttl)
 redis.call('EXPIRE', KEYS[3], ttl)
-redis.call('HSET', meta, 'watermark_ms', ARGV[3], 'offset', ARGV[2], 'written_s',
+redis.call('HSET', meta, 'watermark_ms', ARGV[4], 'offset', ARGV[3], 'written_s',
   redis.call('TIME')[1])
 redis.call('EXPIRE', meta, ttl)
 return 1

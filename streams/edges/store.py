@@ -37,9 +37,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One atomic step: changed state, the offset it leads to, and the outbox."""
+    """One atomic step: changed state, the offsets it leads from and to, and the outbox.
+
+    ``from_offset`` is what the writer knows to be stored (None: nothing): the change is only
+    right on top of it.
+    """
 
     change: StateChange
+    from_offset: int | None
     next_offset: int
     to_announce: Mapping[str, bytes] = field(default_factory=dict)
     announced: Sequence[str] = ()
@@ -55,6 +60,20 @@ class FencedOff(Exception):
         )
         self.place = place
         self.generation = generation
+
+
+class StateLost(Exception):
+    """The store is behind what was written to it (restored from an older moment, or emptied).
+
+    Nothing was written. The partition must be read from the store and from Kafka again.
+    """
+
+    def __init__(self, place: Place, expected: int | None, found: int | None) -> None:
+        super().__init__(
+            f"{place.topic}[{place.partition}]: the store stands at offset {found} instead of "
+            f"{expected}; it was restored from an older moment or emptied"
+        )
+        self.place, self.expected, self.found = place, expected, found
 
 
 class Store(Protocol):
@@ -73,7 +92,10 @@ class Store(Protocol):
         """Read all that is held of a partition."""
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
-        """Write all or nothing; bytes written. Raises FencedOff."""
+        """Write all or nothing; bytes written. A repeat of a write that was done does no harm.
+
+        Raises FencedOff, StateLost.
+        """
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -123,8 +145,10 @@ class MemoryStore:
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store."""
         drawer = self._drawers.setdefault(place, _Drawer())
-        if drawer.fence != fence:
+        if drawer.fence is not None and drawer.fence != fence:
             raise FencedOff(place, fence.generation)
+        if drawer.fence is None or drawer.next_offset not in {write.from_offset, write.next_offset}:
+            raise StateLost(place, write.from_offset, drawer.next_offset)
         size = 0
         for packed in write.change.series:
             rows = drawer.series.setdefault(packed.name, {})
@@ -144,6 +168,10 @@ class MemoryStore:
         drawer.watermark_ms = write.change.watermark_ms
         drawer.next_offset = write.next_offset
         return size
+
+    async def empty(self) -> None:
+        """Lose everything, as a store without its disk does."""
+        self._drawers.clear()
 
     async def places(self) -> AsyncIterator[Place]:
         """Partitions that something is held of."""

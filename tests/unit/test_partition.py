@@ -49,7 +49,9 @@ def in_arrival_order(drawn: list[tuple[str, int, int, int]]) -> list[FollowKind]
 
 def plain_rule_openings(records: list[FollowKind], threshold: int) -> list[tuple[str, int]]:
     """(creator, opened_ms) by the rule, computed record by record with a list of past events."""
-    openings, open_now, water = [], set(), -1
+    openings: list[tuple[str, int]] = []
+    open_now: set[str] = set()
+    water = -1
     past: dict[str, list[int]] = {}
     for creator, at_ms, gone in records:
         bucket = at_ms // BUCKET_MS
@@ -117,7 +119,7 @@ def test_restarts_leave_no_trace_in_state_or_surges(
         partition = follow_partition(5)
         partition.restore(asyncio.run(store.read(PLACE)).state)
         surges += partition.take(follows(records[begin:end])).surges
-        asyncio.run(store.write(PLACE, fence, Write(partition.drain(), end)))
+        asyncio.run(store.write(PLACE, fence, Write(partition.drain(), begin or None, end)))
     assert surges == expected
     assert stored_of(asyncio.run(store.read(PLACE)).state) == contents_of(whole.drain())
 
