@@ -56,3 +56,9 @@ class RedisUnreachable(UnreachableError):
             f"cannot reach Redis at {redis_url_shown} ({cause}): is it running, and is "
             "SURGEWATCH_REDIS_URL right?"
         )
+
+
+class Interrupted(SurgewatchError):
+    """The user ended the command; the line says what had been done until then."""
+
+    exit_code = 130

@@ -1,0 +1,273 @@
+"""Sends records to Kafka in whole batches, each record to the partition of its creator.
+
+Batches are filled here with aiokafka's ``create_batch`` and sent with ``send_batch``: a tenth
+of the work of ``send``, which makes a future for each record.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+)
+from aiokafka.partitioner import murmur2
+
+from streams.edges.errors import DataError, KafkaUnreachable, SettingsError, UnreachableError
+from streams.edges.settings_list import Settings
+
+BATCH_BYTES: Final = 262_144
+_CACHED_KEYS_MAX: Final = 500_000
+
+
+class TopicMissing(DataError):
+    """A topic to send to does not exist."""
+
+    def __init__(self, topic: str, bootstrap_servers: str) -> None:
+        self.topic = topic
+        super().__init__(
+            f"topic {topic} does not exist at {bootstrap_servers}: run surgewatch topics create"
+        )
+
+
+class RecordTooLarge(DataError):
+    """Kafka takes no record as large as one of a batch."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        super().__init__(
+            f"a record for topic {topic} is larger than the topic's max.message.bytes: "
+            "raise it, or take the record out"
+        )
+
+
+class KafkaRefused(UnreachableError):
+    """Kafka answers and refuses to take records."""
+
+    def __init__(self, bootstrap_servers: str, cause: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.cause = cause
+        super().__init__(f"Kafka at {bootstrap_servers} refuses the records: {cause}")
+
+
+def partition_of(key: bytes, partition_count: int) -> int:
+    """Partition that the Java client, aiokafka and kafka-python choose for a key by default.
+
+    >>> partition_of(b"c-000123", 4)
+    3
+    """
+    chosen: int = (murmur2(key) & 0x7FFFFFFF) % partition_count
+    return chosen
+
+
+def client_options_of(settings: Settings) -> dict[str, Any]:
+    """Options that every aiokafka client takes: servers, security, time limit.
+
+    Raises SettingsError when the file of authorities cannot be used.
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "security_protocol": settings.kafka_security_protocol,
+        "request_timeout_ms": settings.kafka_timeout_ms,
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_sasl_username
+        options["sasl_plain_password"] = settings.kafka_sasl_password
+    if settings.kafka_security_protocol.endswith("SSL"):
+        try:
+            options["ssl_context"] = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)
+        except OSError as error:  # a broken file too: ssl's errors are OSErrors
+            message = f"kafka_ssl_cafile {settings.kafka_ssl_cafile} cannot be used: {error}"
+            raise SettingsError(message) from error
+    return options
+
+
+class RecordProducer:
+    """A producer for the length of an ``async with``; leaves only when all is acknowledged.
+
+    ``idempotent`` keeps a retried batch from standing twice in the topic; the embedded broker
+    cannot do it. Records of one key keep their order. ``records_sent`` counts what was handed
+    over. Raises KafkaUnreachable, KafkaRefused, TopicMissing, RecordTooLarge.
+    """
+
+    def __init__(self, settings: Settings, *, idempotent: bool = True) -> None:
+        self._settings = settings
+        self._servers = settings.kafka_bootstrap_servers
+        self._idempotent = idempotent
+        self._counts: dict[str, int] = {}
+        self._builders: dict[str, list[Any]] = {}
+        self._cached: dict[tuple[int, bytes], int] = {}
+        self._futures: dict[asyncio.Future[Any], str] = {}
+        self._unkeyed = 0
+        self.records_sent = 0
+
+    async def __aenter__(self) -> Self:
+        """Connect; KafkaUnreachable when no broker answers or the login is refused."""
+        self._producer = AIOKafkaProducer(
+            **client_options_of(self._settings),
+            acks="all",
+            enable_idempotence=self._idempotent,
+            max_batch_size=BATCH_BYTES,
+        )
+        causes: list[str] = []
+        try:
+            with _causes_kept(causes):
+                await self._producer.start()
+        except (KafkaError, OSError) as error:
+            await self._producer.stop()
+            cause = causes[-1] if causes else str(error)
+            raise KafkaUnreachable(self._servers, cause) from error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Send what is still here, unless an error ends the run, and disconnect."""
+        try:
+            if error is None:
+                await self.flush()
+        finally:
+            for future in self._futures:
+                future.cancel()
+            limit_seconds = self._settings.kafka_timeout_ms / 1000
+            with _causes_kept([]):
+                await asyncio.wait([asyncio.ensure_future(self._stop(limit_seconds))])
+
+    async def _stop(self, limit_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await self._producer.stop()
+        except TimeoutError:
+            # A dead broker: aiokafka's stop waits for its batches; end its connections.
+            await self._producer.client.close()
+
+    async def open_topic(self, topic: str) -> int:
+        """Number of the topic's partitions; call it before ``send``. Raises TopicMissing."""
+        with self._plain_errors(topic):
+            cluster = await self._producer.client.fetch_all_metadata()
+            if topic not in cluster.topics():
+                raise TopicMissing(topic, self._servers)
+            count = len(await self._producer.partitions_for(topic))
+        self._counts[topic] = count
+        self._builders[topic] = [None] * count
+        return count
+
+    async def send(
+        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]
+    ) -> None:
+        """Hand over records in order; waits when Kafka is slower than the caller.
+
+        A record without a key goes to the next partition in turn.
+        """
+        builders = self._builders[topic]
+        now_ms = int(time.time() * 1000)
+        partitions = self._partitions_of(topic, keys)
+        for partition, key, value in zip(partitions, keys, values, strict=True):
+            builder = builders[partition]
+            if builder is None or not builder.append(timestamp=now_ms, key=key, value=value):
+                if builder is not None:
+                    await self._submit(topic, partition, builder)
+                builder = builders[partition] = self._producer.create_batch()
+                builder.append(timestamp=now_ms, key=key, value=value)
+        self.records_sent += len(values)
+
+    async def push(self) -> None:
+        """Send the batches that are not full too, without waiting for acknowledgement."""
+        for topic, builders in self._builders.items():
+            for partition, builder in enumerate(builders):
+                if builder is not None:
+                    builders[partition] = None
+                    await self._submit(topic, partition, builder)
+
+    async def flush(self) -> None:
+        """Send all batches and wait until Kafka has acknowledged every record."""
+        await self.push()
+        while self._futures:
+            await asyncio.wait(self._futures)
+            self._check_sent()
+
+    def _partitions_of(self, topic: str, keys: Sequence[bytes | None]) -> list[int]:
+        count, cached = self._counts[topic], self._cached
+        if len(cached) > _CACHED_KEYS_MAX:
+            cached.clear()
+        partitions = []
+        for key in keys:
+            if key is None:
+                self._unkeyed += 1
+                partitions.append(self._unkeyed % count)
+                continue
+            partition = cached.get((count, key))
+            if partition is None:
+                partition = cached[count, key] = partition_of(key, count)
+            partitions.append(partition)
+        return partitions
+
+    async def _submit(self, topic: str, partition: int, builder: Any) -> None:
+        self._check_sent()
+        builder.close()
+        with self._plain_errors(topic):
+            future = await self._producer.send_batch(builder, topic, partition=partition)
+            self._futures[future] = topic
+
+    def _check_sent(self) -> None:
+        """Forget what is acknowledged and raise what was refused."""
+        done = [future for future in self._futures if future.done()]
+        for future in done:
+            with self._plain_errors(self._futures.pop(future)):
+                future.result()
+
+    @contextmanager
+    def _plain_errors(self, topic: str) -> Iterator[None]:
+        try:
+            yield
+        except MessageSizeTooLargeError as error:
+            raise RecordTooLarge(topic) from error
+        except (KafkaConnectionError, KafkaTimeoutError, AuthenticationFailedError) as error:
+            raise KafkaUnreachable(self._servers, _words_of(error)) from error
+        except KafkaError as error:
+            raise KafkaRefused(self._servers, _words_of(error)) from error
+
+
+def _words_of(error: BaseException) -> str:
+    return type(error).__name__.removesuffix("Error")
+
+
+class _Kept(logging.Handler):
+    """Keeps the arguments of aiokafka's messages: the cause is told there and nowhere else."""
+
+    def __init__(self, causes: list[str]) -> None:
+        super().__init__()
+        self._causes = causes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple) and isinstance(record.args[-1], BaseException):
+            error = record.args[-1]
+            self._causes.append(str(error).splitlines()[0] if str(error) else _words_of(error))
+
+
+@contextmanager
+def _causes_kept(causes: list[str]) -> Iterator[None]:
+    """Keep what aiokafka's log tells of a failed connection, instead of printing it."""
+    log, kept = logging.getLogger("aiokafka"), _Kept(causes)
+    propagated = log.propagate
+    log.addHandler(kept)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(kept)
+        log.propagate = propagated
