@@ -1,0 +1,149 @@
+"""A connection of kafka-python's admin client, with failures told in plain words.
+
+The client says only "Unable to bootstrap" after its time is over; why (no such host, connection
+refused, wrong password) stands in its log alone, so that is read here.
+"""
+
+import contextlib
+import logging
+import re
+import socket
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from streams.edges.errors import KafkaUnreachable
+from streams.edges.settings_list import Settings
+
+with warnings.catch_warnings():
+    # kafka-python 3.0.12 reads its schemas, when imported, in a way that Python 3.11 deprecates.
+    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
+    from kafka import errors as kafka_errors
+    from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+    from kafka.errors import KafkaError
+
+__all__ = [
+    "ConfigResource",
+    "ConfigResourceType",
+    "KafkaAdminClient",
+    "KafkaError",
+    "admin_client",
+    "kafka_errors",
+]
+
+_LOST = re.compile(r"(?:Connection lost|SaslHandshake failed|Connection failed): (.*)", re.DOTALL)
+_PLAIN_WORDS = (
+    ("SaslAuthenticationFailed", "wrong user name or password"),
+    ("UnsupportedSaslMechanism", "it does not know this kafka_sasl_mechanism"),
+    ("IllegalSaslState", "it wants no login here: see kafka_security_protocol"),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted: see kafka_ssl_cafile"),
+    ("SSL", "it does not speak SSL here: see kafka_security_protocol"),
+    ("RequestTimedOut", "it does not answer: see kafka_security_protocol"),
+)
+
+
+@contextlib.contextmanager
+def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
+    """Give an admin client, closed at the end; raises ``KafkaUnreachable`` within the time limit.
+
+    The limit is ``kafka_timeout_ms`` for each question, at most 8 s for the connection.
+    """
+    _probe(settings)
+    connect_ms = min(settings.kafka_timeout_ms, 8_000)
+    with _kafka_log() as heard:
+        try:
+            admin = _Admin(
+                bootstrap_servers=settings.kafka_bootstrap_servers.split(","),
+                client_id="surgewatch-admin",
+                bootstrap_timeout_ms=connect_ms,
+                request_timeout_ms=settings.kafka_timeout_ms,
+                **login_options(settings),
+            )
+        except (KafkaError, OSError) as error:
+            raise KafkaUnreachable(
+                settings.kafka_bootstrap_servers, cause_of(heard, str(error))
+            ) from error
+        try:
+            yield admin
+        except KafkaError as error:
+            raise KafkaUnreachable(
+                settings.kafka_bootstrap_servers, cause_of(heard, type(error).__name__)
+            ) from error
+        finally:
+            admin.close()
+
+
+class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python has no types
+    """Admin client that ends its thread also when it cannot connect (3.0.12 leaves it behind)."""
+
+    def __init__(self, **options: Any) -> None:
+        self._closed = False
+        try:
+            super().__init__(**options)
+        except BaseException:  # Ctrl-C too
+            with contextlib.suppress(AttributeError):  # refused options: nothing was begun
+                self.close()
+            raise
+
+
+def login_options(settings: Settings) -> dict[str, Any]:
+    """Options of kafka-python for the protocol and the login."""
+    options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
+    if settings.kafka_security_protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": settings.kafka_sasl_password,
+        }
+    if settings.kafka_ssl_cafile and settings.kafka_security_protocol.endswith("SSL"):
+        options["ssl_cafile"] = settings.kafka_ssl_cafile
+    return options
+
+
+def cause_of(heard: list[str], otherwise: str) -> str:
+    """Most telling cause among the client's log lines, in plain words.
+
+    >>> cause_of(["Connection lost: [Error 58] SaslAuthenticationFailedError: no"], "")
+    'wrong user name or password'
+    """
+    told = [match.group(1) for line in heard if (match := _LOST.search(line))]
+    for mark, words in _PLAIN_WORDS:
+        if any(mark in line for line in told):
+            return words
+    return " ".join((told[-1] if told else otherwise).split())
+
+
+def _probe(settings: Settings) -> None:
+    """Fail at once, and leave no thread of the client behind, when nobody listens."""
+    cause = ""
+    servers = settings.kafka_bootstrap_servers.split(",")
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            limit_seconds = min(settings.kafka_timeout_ms / 1000, 8.0) / len(servers)
+            address = (host.strip("[]"), int(port))
+            socket.create_connection(address, timeout=limit_seconds).close()
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+        else:
+            return
+    raise KafkaUnreachable(settings.kafka_bootstrap_servers, cause)
+
+
+@contextlib.contextmanager
+def _kafka_log() -> Iterator[list[str]]:
+    """Listen to the client's log, which is else printed: a line for each try."""
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    logger, listener = logging.getLogger("kafka"), Listener(logging.WARNING)
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(listener)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = propagate

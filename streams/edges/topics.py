@@ -1,0 +1,221 @@
+"""The four topics in Kafka: create them, and say what differs from what they must be."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from streams.edges.errors import DataError
+from streams.edges.kafka_admin import (
+    ConfigResource,
+    ConfigResourceType,
+    KafkaAdminClient,
+    KafkaError,
+    admin_client,
+    kafka_errors,
+)
+from streams.edges.settings_list import Settings
+
+HOUR_MS: Final = 3_600_000
+INPUT_RETENTION_MS_MIN: Final = 48 * HOUR_MS
+"""Inputs are kept for at least two days: a worker that was away must find its 24 hours."""
+INPUT_RETENTION_MS: Final = 168 * HOUR_MS
+DEAD_LETTER_RETENTION_MS: Final = 720 * HOUR_MS
+DEAD_LETTER_BYTES_MAX: Final = 4_194_304
+
+Role = Literal["input", "surges", "dead_letters"]
+
+_CONFIGS: Final[Mapping[Role, Mapping[str, str]]] = MappingProxyType(
+    {
+        "input": {
+            "cleanup.policy": "delete",
+            "retention.ms": str(INPUT_RETENTION_MS),
+            # The broker's clock says when a record arrived; at_ms says when it happened.
+            "message.timestamp.type": "LogAppendTime",
+        },
+        "surges": {"cleanup.policy": "compact"},
+        "dead_letters": {
+            "cleanup.policy": "delete",
+            "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+            "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
+        },
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """What one topic must be."""
+
+    name: str
+    role: Role
+    partitions: int
+    replication: int
+
+    @property
+    def configs(self) -> Mapping[str, str]:
+        """Settings that the topic is created with."""
+        return _CONFIGS[self.role]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMade:
+    """What ``create_topics`` did about one topic: it made it, or found it there."""
+
+    topic: str
+    created: bool
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One difference, in plain words. ``blocks``: a worker must not start with it."""
+
+    topic: str
+    problem: str
+    fix: str
+    blocks: bool
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.problem}; {self.fix}"
+
+
+def topic_plans(settings: Settings) -> tuple[TopicPlan, ...]:
+    """List what the four topics must be: follows, comments, surges, dead letters."""
+    roles: tuple[tuple[str, Role], ...] = (
+        (settings.topic_follows, "input"),
+        (settings.topic_comments, "input"),
+        (settings.topic_surges, "surges"),
+        (settings.topic_dead_letters, "dead_letters"),
+    )
+    partitions, replication = settings.topic_partitions, settings.topic_replication
+    return tuple(TopicPlan(name, role, partitions, replication) for name, role in roles)
+
+
+def create_topics(settings: Settings) -> list[TopicMade]:
+    """Create the topics that are not there; those that are stay as they are.
+
+    Raises ``KafkaUnreachable``, and ``DataError`` when Kafka refuses to make one (no right to,
+    more copies asked for than there are brokers).
+    """
+    plans = topic_plans(settings)
+    with admin_client(settings) as admin:
+        before = _partition_counts(admin, [plan.name for plan in plans])
+        missing = [plan for plan in plans if plan.name not in before]
+        made = {plan.name for plan in missing if _create(admin, plan)}
+        if made:
+            admin.wait_for_topics(sorted(made), timeout_ms=settings.kafka_timeout_ms)
+        after = _partition_counts(admin, [plan.name for plan in plans])
+    return [
+        TopicMade(plan.name, plan.name in made, after.get(plan.name, plan.partitions))
+        for plan in plans
+    ]
+
+
+def check_topics(settings: Settings) -> list[Finding]:
+    """Say what differs from what the topics must be; nothing: all is right.
+
+    Raises ``KafkaUnreachable``.
+    """
+    plans = topic_plans(settings)
+    with admin_client(settings) as admin:
+        counts = _partition_counts(admin, [plan.name for plan in plans])
+        configs = _configs(admin, sorted(counts))
+    return findings_of(plans, counts, configs)
+
+
+def findings_of(
+    plans: tuple[TopicPlan, ...],
+    counts: Mapping[str, int],
+    configs: Mapping[str, Mapping[str, str]],
+) -> list[Finding]:
+    """Compare plans with what is there: partitions by topic, configuration by topic."""
+    findings: list[Finding] = []
+    for plan in plans:
+        if plan.name not in counts:
+            fix = "make it with: surgewatch topics create"
+            findings.append(Finding(plan.name, "it does not exist", fix, blocks=True))
+            continue
+        if counts[plan.name] != plan.partitions:
+            problem = f"it has {counts[plan.name]} partitions, not {plan.partitions}"
+            fix = (
+                "all four topics need one count: set topic_partitions to it, or make the topic anew"
+            )
+            findings.append(Finding(plan.name, problem, fix, blocks=True))
+        findings += _config_findings(plan, configs.get(plan.name, {}))
+    return findings
+
+
+def _config_findings(plan: TopicPlan, config: Mapping[str, str]) -> list[Finding]:
+    found = []
+    for key, wanted in plan.configs.items():
+        value = config.get(key)
+        if value is None or _is_enough(plan.role, key, value):
+            continue
+        fix = (
+            f"set it with: kafka-configs.sh --alter --entity-type topics --entity-name {plan.name} "
+            f"--add-config {key}={wanted}"
+        )
+        # Compaction keeps one record a creator: follows would be lost before they are counted.
+        blocks = plan.role == "input" and key == "cleanup.policy"
+        found.append(Finding(plan.name, f"{key} is {value}, not {wanted}", fix, blocks=blocks))
+    return found
+
+
+def _is_enough(role: Role, key: str, value: str) -> bool:
+    """Whether a topic's configuration serves; more than is asked for does."""
+    if key == "retention.ms":
+        asked = INPUT_RETENTION_MS_MIN if role == "input" else DEAD_LETTER_RETENTION_MS
+        return int(value) == -1 or int(value) >= asked
+    if key == "max.message.bytes":
+        return int(value) >= DEAD_LETTER_BYTES_MAX
+    if key == "cleanup.policy" and role == "surges":
+        return "compact" in value.split(",")
+    return value == _CONFIGS[role][key]
+
+
+def _create(admin: KafkaAdminClient, plan: TopicPlan) -> bool:
+    """Create one topic; False: another made it first."""
+    options = {
+        "num_partitions": plan.partitions,
+        "replication_factor": plan.replication,
+        "configs": dict(plan.configs),
+    }
+    answer = admin.create_topics({plan.name: options}, raise_errors=False)
+    result: dict[str, Any] = answer["topics"][0]
+    error = kafka_errors.for_code(result["error_code"])
+    if error is kafka_errors.TopicAlreadyExistsError:
+        return False
+    if result["error_code"]:
+        reason = result.get("error_message") or error.__name__
+        hint = {
+            kafka_errors.TopicAuthorizationFailedError: "give the user the right to create topics",
+            kafka_errors.PolicyViolationError: "the cluster's policy forbids it",
+        }.get(error, "see topic_partitions and topic_replication")
+        message = f"Kafka did not create topic {plan.name} ({reason}): {hint}"
+        raise DataError(message)
+    return True
+
+
+def _partition_counts(admin: KafkaAdminClient, names: list[str]) -> dict[str, int]:
+    # Listing first: asking about a topic may create it where brokers create topics by themselves.
+    present = sorted(set(names) & set(admin.list_topics()))
+    if not present:
+        return {}
+    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(present)}
+
+
+def _configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    described: dict[str, Any] = {}
+    # A broker without this request (the demo's) or a user without the right to ask: the
+    # partitions are checked all the same.
+    with contextlib.suppress(KafkaError):
+        if resources:
+            answer = admin.describe_configs(resources, config_filter="all")
+            described = answer.get("topic", {})
+    return {
+        name: {key: str(entry["value"]) for key, entry in config.items()}
+        for name, config in described.items()
+    }
