@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import struct
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from streams.edges.child import ChildFailed, ChildProcess, free_port
+from streams.edges.embedded import kafka_answers, redis_answers
 
 KAFKA_VERSION = "4.3.1"
 PROVISION = "tests/provision.sh"
@@ -24,7 +23,7 @@ START_SECONDS_MAX = 60.0
 PORT_TRIES = 5
 
 
-class ServerMissing(Exception):  # noqa: N818 - named after the fault (style 13)
+class ServerMissing(Exception):
     """A program that the tests need is not on this machine; the message says what brings it."""
 
     def __init__(self, missing: str) -> None:
@@ -228,13 +227,7 @@ class KafkaServer(Server):
         return self.folder / "server.properties"
 
     def _answers(self) -> bool:
-        """Whether ApiVersions (key 18, version 0) is answered, which it is after the start-up."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                connection.sendall(struct.pack(">ihhih", 10, 18, 0, 1, -1))
-                return bool(connection.recv(1))
-        except OSError:
-            return False
+        return kafka_answers(self.port)
 
 
 class RedisServer(Server):
@@ -291,12 +284,4 @@ class RedisServer(Server):
         return [program_of("redis-server"), str(self.folder / "redis.conf")]
 
     def _answers(self) -> bool:
-        """Whether PING is answered with PONG, so not while the append-only file is read."""
-        login = f"AUTH {self._password}\r\n" if self._password else ""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                connection.sendall(f"{login}PING\r\nQUIT\r\n".encode())
-                with connection.makefile("rb") as replies:
-                    return b"+PONG" in replies.read()
-        except OSError:
-            return False
+        return redis_answers(self.port, self._password)

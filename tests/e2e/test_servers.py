@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
 
+from tests.processes import process_runs, wait_until_gone
 from tests.servers import KafkaServer, RedisServer
 
 FreshName = Callable[[str], str]
@@ -94,6 +93,7 @@ def test_redis_answers_on_its_unix_socket(redis_server: RedisServer, fresh_name:
 _PARENT = """
 import sys, time
 from pathlib import Path
+from tests.processes import process_runs, wait_until_gone
 from tests.servers import RedisServer
 server = RedisServer(Path(sys.argv[1]))
 server.start()
@@ -110,17 +110,6 @@ def test_a_server_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     with parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert _runs(pid)
+        assert process_runs(pid)
         parent.kill()
-    deadline = time.monotonic() + 10
-    while _runs(pid):
-        assert time.monotonic() < deadline, f"redis {pid} outlived its parent"
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process runs; a zombie that waits for the machine's init does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z" and os.path.exists(f"/proc/{pid}")
+    wait_until_gone(pid, limit_seconds=10)
