@@ -77,7 +77,7 @@ class RecordFile:
 
     def __init__(self, path: Path, topic: str) -> None:
         self._path = path
-        self._topic = topic
+        self.topic = topic
         self._raw = _opened(path)
         self.size_bytes = os.fstat(self._raw.fileno()).st_size
         self._rows_share = 0.0
@@ -127,7 +127,7 @@ class RecordFile:
     def _chunk(self, values: list[bytes], first: int) -> RawChunk:
         after = first + len(values)
         return RawChunk(
-            topic=self._topic,
+            topic=self.topic,
             partition=0,
             values=values,
             offsets=range(first, after),
