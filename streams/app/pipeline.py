@@ -1,0 +1,258 @@
+"""The way of an event: chunk, decode, count and score, store, announce, ack.
+
+A lane is one partition's way. Chunks of a lane are taken in order; what they changed is written
+together a few times a second, with the offset, in one atomic step; after it the surges are
+announced and the chunks acked. While one write is on its way the next chunks are taken.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from faust.types import TP
+
+from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
+from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.partition import CommentPartition, FollowPartition
+from streams.edges.codec import Decoded
+from streams.edges.codec_out import encode_surge
+from streams.edges.errors import DataError, RedisUnreachable
+from streams.edges.progress import Progress
+from streams.edges.store import Fence, FencedOff, Place, StateLost, Store, Write
+
+_RETRY_SECONDS_MAX: Final = 5.0
+_AHEAD_FLUSHES: Final = 4
+"""Chunks are taken until so many flushes' worth of records wait for the store."""
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
+
+
+class Announcer(Protocol):
+    """Sends to Kafka; returns when the broker has everything, retrying for as long as it takes."""
+
+    async def announce(self, records: Mapping[str, bytes]) -> None:
+        """Send surge records by name."""
+
+    async def bury(self, dead: list[DeadRecord]) -> None:
+        """Send records to dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What is done with one topic's chunks."""
+
+    decode: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]
+    build: Callable[[], FollowPartition | CommentPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinePolicy:
+    """When changed state is written, and when a topic is too broken."""
+
+    flush_interval_seconds: float
+    flush_records_max: int
+    dead_letters: DeadLetterLimit
+
+
+@dataclass(slots=True)
+class Lane:
+    """One partition's way: its job, and what waits for the next write."""
+
+    tp: TP
+    fence: Fence
+    job: Any  # FollowPartition or CommentPartition, whichever the trade builds
+    dead_count: DeadLetterCount
+    stored_offset: int | None
+    next_offset: int
+    unstored: int = 0
+    messages: list[Any] = field(default_factory=list)
+    to_announce: dict[str, bytes] = field(default_factory=dict)
+    resend: dict[str, bytes] = field(default_factory=dict)
+    announced: list[str] = field(default_factory=list)
+    flushing: asyncio.Task[None] | None = None
+    lost: bool = False
+
+    @property
+    def place(self) -> Place:
+        """The partition, as the store names it."""
+        return Place(self.tp.topic, self.tp.partition)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits for a write."""
+        return bool(self.messages or self.to_announce or self.resend or self.announced)
+
+
+class Pipeline:
+    """All lanes of a worker; the batch transport's partition owner."""
+
+    def __init__(
+        self,
+        trades: Mapping[str, Trade],
+        store: Store,
+        announcer: Announcer,
+        policy: PipelinePolicy,
+        progress: Progress,
+    ) -> None:
+        self._trades = trades
+        self._store = store
+        self._announcer = announcer
+        self._policy = policy
+        self._progress = progress
+        self._lanes: dict[TP, Lane] = {}
+        self.on_crash: Callable[[BaseException], Awaitable[None]] | None = None
+        self.on_state_lost: Callable[[], Awaitable[None]] | None = None
+
+    # The owner's side: partitions come and go.
+
+    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
+        """Claim and load partitions; where reading goes on."""
+        self._lanes.clear()
+        offsets: dict[TP, int | None] = {}
+        for tp in sorted(partitions):
+            if tp.topic in self._trades:
+                lane, offsets[tp] = await self._load(tp, generation)
+                self._lanes[tp] = lane
+        self._progress.own(sorted((tp.topic, tp.partition) for tp in offsets))
+        return offsets
+
+    async def give_up(self, partitions: set[TP]) -> None:
+        """Write, announce and ack what was taken of these partitions, then let go of them."""
+        lanes = [lane for tp, lane in self._lanes.items() if tp in partitions]
+        for lane in lanes:
+            await self._settle(lane)
+            del self._lanes[lane.tp]
+        self._progress.own(sorted((tp.topic, tp.partition) for tp in self._lanes))
+
+    # The agents' side: chunks come.
+
+    async def take(self, event: Any) -> None:
+        """Take one chunk; returns when the next may come. Raises DataError past the limits."""
+        message, chunk = event.message, cast("RawChunk", event.value)
+        lane = self._lanes.get(message.tp)
+        if lane is None or lane.lost or chunk.next_offset <= lane.next_offset:
+            return  # not ours any more, or read again after a seek: whoever owns it reads it
+        await self._take(lane, chunk)
+        lane.messages.append(message)
+        if lane.unstored >= self._policy.flush_records_max:
+            self._begin_flush(lane)
+            ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
+            if lane.unstored >= ahead and lane.flushing is not None:
+                await lane.flushing
+
+    async def run_flushes(self) -> None:
+        """Begin a write of every lane that waits for one, a few times a second, for ever."""
+        while True:
+            await asyncio.sleep(self._policy.flush_interval_seconds)
+            for lane in list(self._lanes.values()):
+                if lane.waiting:
+                    self._begin_flush(lane)
+
+    async def _take(self, lane: Lane, chunk: RawChunk) -> None:
+        progress, topic = self._progress, lane.tp.topic
+        with progress.stage("decode"):
+            decoded = self._trades[topic].decode(chunk)
+        if decoded.dead:
+            progress.buried(topic, decoded.dead)
+            await self._announcer.bury(decoded.dead)
+        broken = lane.dead_count.take(chunk.offsets, [dead.offset for dead in decoded.dead])
+        if broken is not None:
+            msg = (
+                f"{topic}[{lane.tp.partition}] is broken up to offset {chunk.next_offset}: "
+                f"{broken}. They are in dead letters; mend the producer, or raise "
+                "SURGEWATCH_DEAD_LETTERS_SHARE_MAX and _ROW_MAX, then start again"
+            )
+            raise DataError(msg)
+        with progress.stage("count"):
+            outcome = lane.job.take(decoded.chunk)
+        for surge in outcome.surges:
+            lane.to_announce[f"{surge.surge_id}.{surge.revision:06d}"] = encode_surge(surge)
+            progress.told(surge, chunk.appended_ms)
+        lane.next_offset = chunk.next_offset
+        lane.unstored += len(chunk.values)
+        progress.took(chunk, outcome, lane.job.watermark_ms)
+
+    async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
+        place = Place(tp.topic, tp.partition)
+        fence = await self._patiently(lambda: self._store.claim(place, generation))
+        held = await self._patiently(lambda: self._store.read(place))
+        job = self._trades[tp.topic].build()
+        job.restore(held.state)
+        lane = Lane(
+            tp=tp,
+            fence=fence,
+            job=job,
+            dead_count=DeadLetterCount(self._policy.dead_letters),
+            stored_offset=held.next_offset,
+            next_offset=held.next_offset or 0,
+            resend=held.outbox,
+        )
+        return lane, held.next_offset
+
+    def _begin_flush(self, lane: Lane) -> None:
+        if lane.flushing is None or lane.flushing.done():
+            lane.flushing = asyncio.create_task(self._flush_or_crash(lane))
+
+    async def _flush_or_crash(self, lane: Lane) -> None:
+        try:
+            await self._flush(lane)
+        except FencedOff as fenced:
+            lane.lost = True  # a rebalance is on its way to us, or the watchdog ends us
+            log.warning("%s", fenced)
+        except StateLost as lost:
+            lane.lost = True
+            log.warning("%s: reading it again", lost)
+            if self.on_state_lost is not None:
+                await self.on_state_lost()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a task's exception is seen by nobody else
+            if self.on_crash is None:
+                raise
+            await self.on_crash(error)
+
+    async def _settle(self, lane: Lane) -> None:
+        """Write until nothing waits."""
+        if lane.flushing is not None:
+            await lane.flushing
+        while lane.waiting and not lane.lost:
+            await self._flush_or_crash(lane)
+            if not (lane.messages or lane.to_announce or lane.resend):
+                break  # only names to be taken out of the outbox: a second write does that
+        if lane.announced and not lane.lost:
+            await self._flush_or_crash(lane)
+
+    async def _flush(self, lane: Lane) -> None:
+        progress = self._progress
+        messages, lane.messages = lane.messages, []
+        fresh, lane.to_announce = lane.to_announce, {}
+        announced, lane.announced = lane.announced, []
+        lane.unstored = 0
+        with progress.stage("store"):
+            change = lane.job.drain()
+        write = Write(change, lane.stored_offset, lane.next_offset, fresh, announced)
+        size = await self._patiently(lambda: self._store.write(lane.place, lane.fence, write))
+        progress.stored(size)
+        lane.stored_offset = write.next_offset
+        records, lane.resend = {**lane.resend, **fresh}, {}
+        if records:
+            await self._announcer.announce(records)
+            lane.announced += records
+        for message in messages:
+            message.acked = True  # the transport's ledger has it now
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask the store until it answers; says what it waits for."""
+        wait_seconds = 0.1
+        while True:
+            try:
+                return await ask()
+            except RedisUnreachable as error:
+                self._progress.store_failed()
+                log.warning("waiting for the store: %s", error)
+            await asyncio.sleep(wait_seconds)
+            wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
