@@ -99,7 +99,7 @@ _OTHERS: Final = ("window_buckets", "window_factors", "rate_factor", "day_factor
 SINGLE_SERIES: Final = DetectorPolicy(alarms_per_day=1 / 6, tail_prior_days=5.0)
 """For one series that somebody watches: one false alarm in six days, a light tail prior."""
 
-FIRST_FORM_EXPOSURE: Final = 1.0
+PLAIN_EXPOSURE: Final = 1.0
 """Exposure of every bucket until rhythm and wave are known: a plain bucket."""
 
 COUNT_MAX: Final = 1e12

@@ -8,7 +8,7 @@ its prior. A full bucket has exposure 1 on average.
 import math
 from dataclasses import dataclass
 
-from streams.core.detector_policy import COUNT_MAX, FIRST_FORM_EXPOSURE, DetectorPolicy
+from streams.core.detector_policy import COUNT_MAX, PLAIN_EXPOSURE, DetectorPolicy
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ def deviance_of(count: float, expected: float, shape: float) -> float:
 
 
 def statistic_of(
-    state: RateState, count: float, policy: DetectorPolicy, exposure: float = FIRST_FORM_EXPOSURE
+    state: RateState, count: float, policy: DetectorPolicy, exposure: float = PLAIN_EXPOSURE
 ) -> float:
     """Evidence s >= 0 of the open bucket with this count so far: 0 when it is at most usual.
 
@@ -91,7 +91,7 @@ def taught_of(count: float, expected: float, policy: DetectorPolicy) -> float:
 
 
 def learnt(
-    state: RateState, count: float, policy: DetectorPolicy, exposure: float = FIRST_FORM_EXPOSURE
+    state: RateState, count: float, policy: DetectorPolicy, exposure: float = PLAIN_EXPOSURE
 ) -> RateState:
     """State after a closed bucket with this count."""
     factor, (short, middle, long) = policy.rate_factor, policy.window_factors

@@ -7,7 +7,7 @@ bucket counts 1; what knows them will answer the same two questions.
 from typing import Protocol
 
 from streams.core.block_tables import FadingPowers, Floats, Ints
-from streams.core.detector_policy import FIRST_FORM_EXPOSURE
+from streams.core.detector_policy import PLAIN_EXPOSURE
 
 
 class Exposure(Protocol):
@@ -33,7 +33,7 @@ class FlatExposure:
 
     def open_of(self, opened: Ints) -> float:  # the answer holds for every bucket
         """Exposure of the open bucket: 1."""
-        return FIRST_FORM_EXPOSURE
+        return PLAIN_EXPOSURE
 
     def sums_of(self, birth: Ints, opened: Ints) -> Floats:
         """Fading sums of a constant 1: (1 - f**age) / (1 - f)."""

@@ -1,0 +1,52 @@
+"""What a detector of many keys answers: the seam between a watch and whatever scores it."""
+
+from typing import Protocol, TypeVar
+
+from streams.core.block_maths import ScoreColumns
+from streams.core.block_tables import Ints
+
+States = TypeVar("States")
+
+
+class KeyDetector(Protocol[States]):
+    """Detector of keys in slots 0..n-1; `DetectorBlock` and `RiverBank` are its two bodies.
+
+    A key has one open bucket. The caller counts it and says in each call which it is
+    (``opened``). ``States`` is what the store keeps: an array, or bytes a key.
+    """
+
+    def grow(self, size: int) -> None:
+        """Make room for slots < ``size``."""
+        ...
+
+    def begin(self, slots: Ints, bucket: int) -> None:
+        """Keys first met in ``bucket``, their open bucket."""
+        ...
+
+    def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
+        """Close open buckets with their counts and learn them; ``bucket`` is the open one now."""
+        ...
+
+    def amend(self, slots: Ints, late_bucket: Ints, opened: Ints, counts: Ints) -> None:
+        """Late records of already learnt buckets, in the order of the records."""
+        ...
+
+    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+        """Score open buckets with their counts so far; >= 1 alarms; changes nothing."""
+        ...
+
+    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+        """Smallest count in (low, high] that alarms; raises `NoAlarmError`."""
+        ...
+
+    def is_over(self, slot: int, bucket: int, *, opened: int, count: int) -> bool:
+        """Whether a surge is over when the watermark stands in ``bucket``."""
+        ...
+
+    def state_of(self, slots: Ints) -> States:
+        """State for the store."""
+        ...
+
+    def restore(self, slots: Ints, states: States) -> None:
+        """Put stored state back."""
+        ...
