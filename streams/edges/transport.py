@@ -16,15 +16,14 @@ from faust.tables.manager import TableManager
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as stock
 
-from streams.edges.transport_consumer import (
-    ChunkMessage,
-    Consumer,
+from streams.edges.transport_consumer import ChunkMessage, Consumer
+from streams.edges.transport_contract import (
+    OffsetBeyondEnd,
     PartitionOwner,
     ReadGap,
     TakeOverFailed,
     TransportOptions,
 )
-from streams.edges.transport_thread import OffsetBeyondEnd
 
 __all__ = [
     "SCHEME",

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from aiokafka.errors import ConsumerStoppedError
 from faust.tables.recovery import RebalanceAgain
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as stock
@@ -16,57 +17,16 @@ from mode.utils.futures import notify
 from streams.core.events import RawChunk
 from streams.edges.fetch import Fetched
 from streams.edges.ledger import Ledger, Receipt
+from streams.edges.transport_contract import (
+    PartitionOwner,
+    ReadGap,
+    TakeOverFailed,
+    TransportOptions,
+)
 from streams.edges.transport_thread import ConsumerThread, RebalanceListener
 
-_IDLE_SECONDS: Final = 1.0
 _IDLE_WHILE_FULL_SECONDS: Final = 0.05
-
-
-class TakeOverFailed(Exception):
-    """Where to begin could not be told in time, or not at all."""
-
-
-class ReadGap(Exception):
-    """A fetched chunk does not begin where the one before it ended."""
-
-    def __init__(self, tp: TP, expected_offset: int, offset: int) -> None:
-        super().__init__(
-            f"{tp.topic}/{tp.partition}: read on at {offset} instead of {expected_offset}."
-            " Start the worker again: it continues from the stored offset."
-        )
-        self.tp, self.expected_offset, self.offset = tp, expected_offset, offset
-
-
-class PartitionOwner(Protocol):
-    """Who keeps the state of partitions; the app carries it as ``app.partition_owner``."""
-
-    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
-        """Load state; give the next offset to read, None for the beginning of the partition.
-
-        May be cancelled at any await when the group rebalances again.
-        """
-
-    async def give_up(self, partitions: set[TP]) -> None:
-        """Store and ack everything handed over so far; queued chunks are already dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class TransportOptions:
-    """What Faust has no setting for; the app may carry it as ``app.transport_options``.
-
-    ``chunk_records_max`` bounds a chunk; ``partition_fetch_bytes_max`` is Faust's
-    ``consumer_max_fetch_size``. ``fetch_wait_ms_max`` is how long the broker may hold an empty
-    fetch: it answers at once when there is a byte.
-    """
-
-    chunk_records_max: int = 16_384
-    fetch_bytes_max: int = 16 * 2**20
-    fetch_wait_ms_max: int = 500
-    isolation_level: str = "read_committed"
-    take_over_seconds_max: float = 60.0
-    give_up_seconds_max: float = 20.0
-    commit_seconds_max: float = 10.0
-    leave_seconds_max: float = 10.0
+_CANCEL_SECONDS_MAX: Final = 5.0
 
 
 class ChunkMessage(ConsumerMessage):  # type: ignore[misc]  # faust is untyped here
@@ -115,12 +75,13 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epoch = 0
-        self.last_chunk_at: float | None = None
+        self.last_chunk_at: float | None = None  # monotonic seconds
         self.ledger = Ledger()
         self._open = False
         self._sought = False
         self._closings = 0
         self._owned: set[TP] = set()
+        self._taking: asyncio.Future[dict[TP, int]] | None = None
         self._next: dict[TP, int] = {}
         self._room = asyncio.Event()
         self._commit_lock = asyncio.Lock()
@@ -172,15 +133,21 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         TakeOverFailed and OffsetBeyondEnd stop the app.
         """
         closings, generation = self._closings, self.app.consumer_generation_id
-        self._owned = assigned = set(self.assignment())
+        assigned = set(self.assignment())
         limit = self.options.take_over_seconds_max
+        self._taking = taking = asyncio.ensure_future(self._starts_of(assigned, generation))
         try:
-            starts = await asyncio.wait_for(self._starts_of(assigned, generation), limit)
-        except TimeoutError:
+            done, _ = await asyncio.wait([taking], timeout=limit)
+        finally:
+            taking.cancel()
+        if not done:
+            await asyncio.wait([taking], timeout=_CANCEL_SECONDS_MAX)
             msg = f"Where to begin was not known within {limit:g} s: is the state store slow?"
-            raise TakeOverFailed(msg) from None
-        if closings != self._closings or generation != self.app.consumer_generation_id:
+            raise TakeOverFailed(msg)
+        if taking.cancelled() or closings != self._closings:
             raise RebalanceAgain
+        starts = taking.result()
+        self._owned = assigned
         self.ledger.reset(starts)
         self._next = dict(starts)
         self._read_offset.clear()
@@ -206,11 +173,14 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         """Give up every partition and commit. Faust calls it on revoke and on stop.
 
         Agents' queues are empty by then. What is not given up within the limit is not lost:
-        it is not acked, so the next owner reads it again.
+        it is not acked, so the next owner reads it again. An app that has crashed may have
+        half a chunk in its state: it gives up nothing, and commits what was acked before.
         """
         async with self._give_up_lock:
+            if self._taking is not None and self._taking.cancel():
+                await asyncio.wait([self._taking], timeout=_CANCEL_SECONDS_MAX)
             owned, self._owned = self._owned, set()
-            if owned and self.owner is not None:
+            if owned and self.owner is not None and not self.app.crashed:
                 limit = self.options.give_up_seconds_max
                 try:
                     await asyncio.wait_for(self.owner.give_up(owned), limit)
@@ -252,10 +222,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
-        try:
-            await asyncio.wait_for(self._room.wait(), _IDLE_SECONDS)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._room.wait(), 1.0)
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Call when an agent's queue has room again."""
@@ -288,15 +256,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit what is acked; False if there was nothing, or it failed and is tried again."""
         async with self._commit_lock:
-            # the Cython stream iterator books acks here as well; the ledger has them already
-            self._acked.clear()
+            self._acked.clear()  # the Cython stream iterator's; the ledger has them already
             self._acked_index.clear()
-            assignment = self.assignment()
-            offsets = {
-                tp: offset
-                for tp, offset in self.ledger.committable().items()
-                if tp in assignment and (topics is None or tp in topics or tp.topic in topics)
-            }
+            offsets = self.ledger.committable()
+            if topics is not None:
+                offsets = {t: o for t, o in offsets.items() if t in topics or t.topic in topics}
             return await self._commit_offsets(offsets) if offsets else False
 
     async def _commit_offsets(
@@ -309,12 +273,16 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         except TimeoutError:
             self.log.warning("Kafka did not answer a commit within %s s; it is tried again", limit)
             return False
+        except ConsumerStoppedError:
+            return False  # after a crash; the store knows the offset
         if done:
             self.ledger.book(offsets)
         return done
 
     async def on_task_error(self, exc: BaseException) -> None:
         """Stop the app when an agent fails: its chunk is not acked, so it is read again."""
+        self.stop_flow()
+        self.app.flow_control.suspend()
         await self.app.crash(exc)
 
     # Asking.

@@ -6,25 +6,15 @@ from typing import Any, TypeVar
 
 import aiokafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from streams.edges.fetch import Fetched, check_aiokafka, fetch_chunks, fetch_public
+from streams.edges.transport_contract import OffsetBeyondEnd
 
 _T = TypeVar("_T")
-
-
-class OffsetBeyondEnd(Exception):
-    """The owner's offset lies past the end of the partition: another topic, or one cut off."""
-
-    def __init__(self, tp: TP, offset: int, end_offset: int) -> None:
-        super().__init__(
-            f"{tp.topic}/{tp.partition}: the stored offset is {offset}, but the partition ends at"
-            f" {end_offset}. Was the topic deleted and created again? Then empty the state too."
-        )
-        self.tp, self.offset, self.end_offset = tp, offset, end_offset
 
 
 class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
@@ -90,6 +80,12 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             except TimeoutError:
                 self.log.warning("The broker did not let the consumer leave in %s s", limit)
 
+    def _stopped_set(self) -> None:
+        if self.thread_loop.is_closed():  # after a crash there is no loop left to tell
+            self._stopped.set()
+        else:
+            super()._stopped_set()
+
     def close(self) -> None:
         """Do nothing: stock Faust closes from the wrong loop; ``on_thread_stop`` does it."""
 
@@ -97,7 +93,13 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         """Do nothing: stock Faust compares the broker's clock with a monotonic one."""
 
     async def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run on the consumer's thread, past Faust's queue of two workers."""
+        """Run on the consumer's thread, past Faust's queue of two workers.
+
+        Raises ConsumerStoppedError when the thread has ended.
+        """
+        if self.thread_loop.is_closed():
+            coroutine.close()
+            raise ConsumerStoppedError
         return await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
         )

@@ -1,0 +1,67 @@
+"""What the batch transport asks of the app that carries it, and the faults that stop it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from faust.types import TP
+
+from streams.edges.errors import DataError, SurgewatchError, UnreachableError
+
+
+class OffsetBeyondEnd(DataError):
+    """The owner's offset lies past the end of the partition: another topic, or one cut off."""
+
+    def __init__(self, tp: TP, offset: int, end_offset: int) -> None:
+        super().__init__(
+            f"{tp.topic}/{tp.partition}: the stored offset is {offset}, but the partition ends at"
+            f" {end_offset}. Was the topic deleted and created again? Then empty the state too."
+        )
+        self.tp, self.offset, self.end_offset = tp, offset, end_offset
+
+
+class TakeOverFailed(UnreachableError):
+    """Where to begin could not be told in time, or not at all."""
+
+
+class ReadGap(SurgewatchError):
+    """A fetched chunk does not begin where the one before it ended."""
+
+    def __init__(self, tp: TP, expected_offset: int, offset: int) -> None:
+        super().__init__(
+            f"{tp.topic}/{tp.partition}: read on at {offset} instead of {expected_offset}."
+            " Start the worker again: it continues from the stored offset."
+        )
+        self.tp, self.expected_offset, self.offset = tp, expected_offset, offset
+
+
+class PartitionOwner(Protocol):
+    """Who keeps the state of partitions; the app carries it as ``app.partition_owner``."""
+
+    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
+        """Load state; give the next offset to read, None for the beginning of the partition.
+
+        May be cancelled at any await when the group rebalances again.
+        """
+
+    async def give_up(self, partitions: set[TP]) -> None:
+        """Store and ack everything handed over so far; queued chunks are already dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOptions:
+    """What Faust has no setting for; the app may carry it as ``app.transport_options``.
+
+    ``chunk_records_max`` bounds a chunk; ``partition_fetch_bytes_max`` is Faust's
+    ``consumer_max_fetch_size``. ``fetch_wait_ms_max`` is how long the broker may hold an empty
+    fetch: it answers at once when there is a byte.
+    """
+
+    chunk_records_max: int = 16_384
+    fetch_bytes_max: int = 16 * 2**20
+    fetch_wait_ms_max: int = 500
+    isolation_level: str = "read_committed"
+    take_over_seconds_max: float = 60.0
+    give_up_seconds_max: float = 20.0
+    commit_seconds_max: float = 10.0
+    leave_seconds_max: float = 10.0
