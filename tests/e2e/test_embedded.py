@@ -46,6 +46,8 @@ def group_consumer(bootstrap: str) -> AIOKafkaConsumer:
         group_id=GROUP,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        session_timeout_ms=2_000,  # the broker's join takes half of it, or twice
+        heartbeat_interval_ms=500,
     )
 
 
