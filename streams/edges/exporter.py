@@ -1,0 +1,162 @@
+"""HTTP server for ``/metrics``, ``/livez`` and ``/readyz``, in a thread of its own."""
+
+import errno
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Final, Self
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from streams.edges.errors import SettingsError
+from streams.edges.health import Health
+
+REQUEST_SECONDS_MAX: Final = 5.0
+"""A client that is slower than this is cut off."""
+_PAGES: Final = ("/metrics", "/livez", "/readyz")
+
+
+class Exporter:
+    """Serve a registry and a health until ``stop``; a context manager does both.
+
+    ``/metrics``: OpenMetrics or Prometheus text, as the client accepts. ``/livez``, ``/readyz``:
+    200 ``ok``, or 503 and the reason in one line.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        health: Health,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._health = health
+        self._clock = clock
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, host: str, port: int) -> int:
+        """Begin to serve; port 0 takes any free one. Give the port.
+
+        Raises ``SettingsError`` when the address cannot be had.
+        """
+        assert self._server is None, "the exporter serves already"
+        try:
+            self._server = _Server.at(host, port, self._handler())
+        except OSError as error:
+            raise SettingsError(_refusal(host, port, error)) from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            args=(0.1,),  # looks so often, in seconds, whether it shall end
+            name="surgewatch-exporter",
+            daemon=True,
+        )
+        self._thread.start()
+        bound: int = self._server.server_address[1]
+        return bound
+
+    def stop(self) -> None:
+        """End serving and free the port; again: nothing."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+        self._server = self._thread = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
+        """Status, content type and body for one request."""
+        text = "text/plain; charset=utf-8"
+        page = path.partition("?")[0]
+        if page == "/metrics":
+            encode, content_type = choose_encoder(accept)
+            return 200, content_type, encode(self._registry)
+        if page == "/livez":
+            reason = self._health.stalled(self._clock())
+        elif page == "/readyz":
+            reason = self._health.unready(self._clock())
+        else:
+            return 404, text, f"there are {', '.join(_PAGES)}\n".encode()
+        if reason is None:
+            return 200, text, b"ok\n"
+        return 503, text, f"{reason}\n".encode()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        exporter = self
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = REQUEST_SECONDS_MAX
+            server_version = "surgewatch"
+            sys_version = ""
+
+            def do_GET(self) -> None:  # http.server's name for it
+                status, content_type, body = exporter.answer(
+                    self.path, self.headers.get("Accept", "")
+                )
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing: a probe a second would fill the log."""
+
+        return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A client that hangs must not hold up the worker's end.
+    block_on_close = False
+
+    @classmethod
+    def at(cls, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Self:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        server = cls((host, port), handler, bind_and_activate=False)
+        try:
+            # The class is for IPv4: the socket is made anew in the family of the address.
+            server.socket.close()
+            server.address_family = family
+            server.socket = socket.socket(family, server.socket_type)
+            server.server_bind()
+            server.server_activate()
+        except BaseException:
+            server.server_close()
+            raise
+        return server
+
+    def server_bind(self) -> None:
+        # HTTPServer asks DNS for the host's full name here, which may take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that went away is no fault of ours."""
+
+
+def _refusal(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"metrics_port = {port}: {host}:{port} is in use: end what uses it, or set "
+            "SURGEWATCH_METRICS_PORT (0: any free port, -1: none)"
+        )
+    if error.errno == errno.EACCES:
+        return f"metrics_port = {port}: not allowed: take a port from 1024 up"
+    reason = error.strerror or error
+    return f"metrics_host = {host}: cannot serve there ({reason}): give an address of this machine"

@@ -1,0 +1,232 @@
+"""Every metric of Surgewatch: one file, base units, short label lists, series that start at 0.
+
+Nothing here costs a record anything: the worker calls these methods once a chunk.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streams.core.events import Reason
+from streams.core.surges import Kind, State, Trigger
+
+Stage = Literal["fetch", "decode", "count", "score", "store", "announce", "idle"]
+Result = Literal["counted", "late", "dead"]
+KafkaOperation = Literal["connect", "fetch", "commit", "produce"]
+RedisOperation = Literal["connect", "read", "write"]
+
+PREFIX: Final = "surgewatch"
+EVENT_TO_SURGE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 21600, 86400)
+STORE_WRITE_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What runs: the version, and the detector by its name in the settings."""
+
+    version: str
+    detector: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far one partition is: records behind, and the watermark (None: no record yet)."""
+
+    lag_records: int
+    watermark_ms: int | None
+
+
+class Metrics:
+    """Metrics of one worker in one registry.
+
+    ``topics`` are the input topics; ``now_ms`` is the clock that the lag in seconds is taken
+    from, when it is asked for: the lag of a worker that stands still grows.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        topics: Iterable[str],
+        build: Build,
+        now_ms: Callable[[], int],
+    ) -> None:
+        # A second series for each counter, which nobody reads. The function has no types.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry
+        self._make_counters(registry, tuple(topics))
+        self._make_gauges(registry, tuple(topics))
+        info = Info("build", "What runs.", namespace=PREFIX, registry=registry)
+        info.info(
+            {
+                "version": build.version,
+                "python": platform.python_version(),
+                "detector": build.detector,
+            }
+        )
+        self._places = _Places(now_ms)
+        registry.register(self._places)
+        ProcessCollector(registry=registry)
+
+    def _make_counters(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
+        def counter(name: str, text: str, **labels: Iterable[str]) -> Counter:
+            made = Counter(name, text, tuple(labels), namespace=PREFIX, registry=registry)
+            for values in _products(labels):
+                made.labels(**values)
+            return made
+
+        self._records = counter(
+            "records", "Records read, by result.", topic=topics, result=get_args(Result)
+        )
+        self._late = counter("late_records", "Records older than the 24 hours.", topic=topics)
+        self._dead = counter("dead_letters", "Records that cannot be used.", reason=list(Reason))
+        self._surges = counter(
+            "surges",
+            "Surge announcements.",
+            kind=get_args(Kind),
+            trigger=get_args(Trigger),
+            state=get_args(State),
+        )
+        self._stages = counter(
+            "stage_seconds", "Wall time spent in each stage.", stage=get_args(Stage)
+        )
+        self._kafka = counter("kafka_errors", "Errors.", operation=get_args(KafkaOperation))
+        self._redis = counter("redis_errors", "Errors.", operation=get_args(RedisOperation))
+        self._rebalances = counter("rebalances", "Times that partitions were dealt anew.")
+        self._store_bytes = counter("store_bytes", "Bytes of state sent to Redis.")
+
+    def _make_gauges(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(name, text, labels, namespace=PREFIX, registry=registry)
+
+        self._owned = gauge("partitions_owned", "Partitions that this worker reads.")
+        self._outbox = gauge("outbox_pending", "Stored surges that are not announced yet.")
+        self._creators = gauge("creators_known", "Creators with state in memory.", ("topic",))
+        for topic in topics:
+            self._creators.labels(topic)
+        self._event_to_surge = Histogram(
+            "event_to_surge_seconds",
+            "From the time of the record that opened a surge to its announcement.",
+            namespace=PREFIX,
+            registry=registry,
+            buckets=EVENT_TO_SURGE_SECONDS,
+        )
+        self._store_write = Histogram(
+            "store_write_seconds",
+            "Time of one atomic write to Redis.",
+            namespace=PREFIX,
+            registry=registry,
+            buckets=STORE_WRITE_SECONDS,
+        )
+
+    def add_records(
+        self, topic: str, *, counted: int, late: int = 0, dead: Mapping[Reason, int] | None = None
+    ) -> None:
+        """Tell what became of the records of one chunk; each is in one of the three."""
+        self._records.labels(topic, "counted").inc(counted)
+        if late:
+            self._records.labels(topic, "late").inc(late)
+            self._late.labels(topic).inc(late)
+        for reason, count in (dead or {}).items():
+            self._records.labels(topic, "dead").inc(count)
+            self._dead.labels(reason.value).inc(count)
+
+    def add_stage(self, stage: Stage, seconds: float) -> None:
+        """Tell the wall time of one stage of one chunk."""
+        self._stages.labels(stage).inc(seconds)
+
+    def set_place(self, topic: str, partition: int, place: Place) -> None:
+        """Tell how far a partition is; its series stand until ``give_up``."""
+        self._places.places[topic, partition] = place
+
+    def give_up(self, topic: str, partition: int) -> None:
+        """Forget a partition that another worker reads now; its series vanish."""
+        self._places.places.pop((topic, partition), None)
+
+    def add_surge(self, kind: Kind, trigger: Trigger, state: State) -> None:
+        """Tell one announcement."""
+        self._surges.labels(kind, trigger, state).inc()
+
+    def observe_event_to_surge(self, seconds: float) -> None:
+        """Tell how long after its record (event time) a surge was announced; below 0 is 0."""
+        self._event_to_surge.observe(max(0.0, seconds))
+
+    def observe_store_write(self, seconds: float, sent_bytes: int) -> None:
+        """Tell one write to Redis: how long it took and how much was sent."""
+        self._store_write.observe(seconds)
+        self._store_bytes.inc(sent_bytes)
+
+    def add_kafka_error(self, operation: KafkaOperation) -> None:
+        """Tell one failed call to Kafka."""
+        self._kafka.labels(operation).inc()
+
+    def add_redis_error(self, operation: RedisOperation) -> None:
+        """Tell one failed call to Redis."""
+        self._redis.labels(operation).inc()
+
+    def add_rebalance(self, partitions_owned: int) -> None:
+        """Tell that partitions were dealt anew, and how many this worker has now."""
+        self._rebalances.inc()
+        self._owned.set(partitions_owned)
+
+    def set_creators_known(self, topic: str, count: int) -> None:
+        """Tell how many creators have state in memory."""
+        self._creators.labels(topic).set(count)
+
+    def set_outbox_pending(self, count: int) -> None:
+        """Tell how many stored surges wait for their announcement."""
+        self._outbox.set(count)
+
+
+class _Places(Collector):
+    """Lag and watermark of each partition, computed when they are asked for."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self.places: dict[tuple[str, int], Place] = {}
+        self._now_ms = now_ms
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("topic", "partition")
+        records = GaugeMetricFamily(
+            f"{PREFIX}_lag_records", "Records in Kafka that are not read yet.", labels=labels
+        )
+        seconds = GaugeMetricFamily(
+            f"{PREFIX}_lag_seconds", "Clock minus watermark while behind, else 0.", labels=labels
+        )
+        watermark = GaugeMetricFamily(
+            f"{PREFIX}_watermark_timestamp_seconds", "Event time reached.", labels=labels
+        )
+        now_ms = self._now_ms()
+        for (topic, partition), place in sorted(self.places.copy().items()):
+            values = (topic, str(partition))
+            records.add_metric(values, place.lag_records)
+            behind_ms = 0
+            if place.watermark_ms is not None:
+                watermark.add_metric(values, place.watermark_ms / 1000)
+                behind_ms = max(0, now_ms - place.watermark_ms) if place.lag_records else 0
+            seconds.add_metric(values, behind_ms / 1000)
+        yield from (records, seconds, watermark)
+
+
+def _products(labels: Mapping[str, Iterable[str]]) -> Iterator[dict[str, str]]:
+    """Yield every combination of label values; none for a metric without labels."""
+    names = tuple(labels)
+    if not names:
+        return
+    combinations: list[dict[str, str]] = [{}]
+    for name in names:
+        values = [str(value) for value in labels[name]]
+        combinations = [{**c, name: value} for c in combinations for value in values]
+    yield from combinations
