@@ -1,0 +1,194 @@
+"""The command ``surgewatch``: its commands, loaded when asked for, and the one way errors end.
+
+A SurgewatchError becomes one plain line on stderr and its exit code; any other exception is a
+bug and says so.
+"""
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from streams import __version__
+from streams.edges.errors import SurgewatchError
+from streams.edges.settings import read_settings
+
+_BUG_CODE: Final = 1
+_INTERRUPTED_CODE: Final = 130
+_WANTS_HELP: Final = "surgewatch.wants_help"
+
+_HELP: Final = """Say within seconds which creator, post or platform is surging.
+
+Reads the topics of follows and comments in Kafka, counts in Redis, announces surges.
+"""
+_EPILOG: Final = """\b
+Example:
+  surgewatch demo
+  surgewatch --config surgewatch.toml worker
+
+\b
+Exit codes:
+  0    fine
+  1    a bug in Surgewatch
+  2    settings or usage: the line says which, and what is allowed
+  3    Kafka or Redis cannot be reached, or refuses us
+  4    data that is missing or cannot be used (topics, files, stored state)
+  70   no progress: the worker's watchdog ended it
+  130  interrupted
+
+Settings come from a TOML file and SURGEWATCH_… variables: surgewatch config
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is not imported before it is asked for; ``short_help`` is its first line."""
+
+    module: str
+    name: str
+    short_help: str
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its module is part of this installation."""
+        return find_spec(self.module) is not None
+
+    def load(self) -> click.Command:
+        """Import it."""
+        command: click.Command = getattr(importlib.import_module(self.module), self.name)
+        return command
+
+
+COMMANDS: Final = {
+    command.name: command
+    for command in (
+        LazyCommand("streams.app.demo", "demo", "Watch the story being caught live, no servers."),
+        LazyCommand("streams.app.serve", "worker", "Count, score and announce until it is ended."),
+        LazyCommand("streams.app.topics", "topics", "Create or check the four topics in Kafka."),
+        LazyCommand("streams.app.counts", "counts", "Show the counts that Redis holds."),
+        LazyCommand("streams.app.config", "config", "Show the settings in force."),
+        LazyCommand(
+            "streams.app.backtest", "backtest", "Find the surges in files, with no servers."
+        ),
+        LazyCommand(
+            "streams.app.simulate",
+            "simulate",
+            "Simulate a platform on which a newcomer, a post and a wave surge.",
+        ),
+        LazyCommand(
+            "streams.app.replay",
+            "replay",
+            "Replay files of records into Kafka, in the order of their event time.",
+        ),
+    )
+}
+
+
+class SurgewatchGroup(click.Group):
+    """The group of all commands: imports only the one that runs, and ends errors plainly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands that are there, in the order of the table."""
+        return [name for name, command in COMMANDS.items() if command.is_there]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and give a command; None if there is no such one."""
+        command = COMMANDS.get(cmd_name)
+        return command.load() if command is not None and command.is_there else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table: the help imports none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, COMMANDS[name].short_help) for name in self.list_commands(ctx)]
+            )
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the options before the command; a wrong one is said in one line."""
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as error:
+            _end_usage(error)
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whatever ends it is said in one line."""
+        # Broken settings must not hide a command's help.
+        ctx.meta[_WANTS_HELP] = "--help" in {*ctx._protected_args, *ctx.args}
+        try:
+            try:
+                result = super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # a broken pipe shows here, not when Python ends
+        except SurgewatchError as error:
+            _end(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _end("interrupted", _INTERRUPTED_CODE)
+        except BrokenPipeError:
+            _silence_stdout()  # the reader has seen enough
+            result = None
+        except click.UsageError as error:
+            _end_usage(error)
+            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # the last to see it: a bug must not end in silence
+            if _is_debug(ctx):
+                raise
+            _end(f"{_words_of(error)}; this is a bug: run again with --debug", _BUG_CODE)
+        return result
+
+
+@click.group(name="surgewatch", cls=SurgewatchGroup, help=_HELP, epilog=_EPILOG)
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE",
+    help="TOML file of settings; else the one that SURGEWATCH_CONFIG names.",
+)  # fmt: skip
+@click.option("--debug", is_flag=True, help="Print debug messages, and tracebacks of bugs.")
+@click.version_option(__version__, prog_name="surgewatch")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None, debug: bool) -> None:
+    """Read the settings for the command that follows."""
+    if not ctx.meta[_WANTS_HELP]:
+        environ = dict(os.environ)
+        if debug:
+            environ["SURGEWATCH_LOG_LEVEL"] = "debug"
+        ctx.obj = read_settings(environ, config)
+
+
+def _is_debug(ctx: click.Context) -> bool:
+    level = os.environ.get("SURGEWATCH_LOG_LEVEL", "").lower()
+    return bool(ctx.params.get("debug")) or level == "debug"
+
+
+def _end(line: str, exit_code: int) -> NoReturn:
+    click.echo(f"surgewatch: {' '.join(line.split())}", err=True)
+    raise click.exceptions.Exit(exit_code)
+
+
+def _end_usage(error: click.UsageError) -> None:
+    """End with one line instead of click's three; a bare command's help is left to click."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return
+    command = error.ctx.command_path if error.ctx else "surgewatch"
+    _end(f"{error.format_message().rstrip('.')}: see {command} --help", error.exit_code)
+
+
+def _words_of(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _silence_stdout() -> None:
+    """Send what is still buffered nowhere, so that Python's own flush cannot fail."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

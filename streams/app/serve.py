@@ -1,0 +1,45 @@
+"""The command ``surgewatch worker``: the long-running worker against real servers."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+from streams.edges.logs import set_up_logs
+from streams.edges.progress import Silence
+from streams.edges.settings import Settings, read_settings
+
+
+def run_quickly(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end under uvloop, or asyncio where there is none."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        import uvloop  # noqa: PLC0415 it may be absent
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+@click.command(epilog="Example: surgewatch --config surgewatch.toml worker")
+@click.pass_context
+def worker(context: click.Context) -> None:
+    """Count, score and announce until it is ended.
+
+    Reads the topics of follows and comments; SIGTERM finishes what was begun, then leaves. Run as
+    many as there are partitions, or fewer: they share the work.
+    """
+    from streams.app.worker import Worker  # noqa: PLC0415 Faust takes 2 s; the help needs none
+
+    settings = context.find_object(Settings) or read_settings(os.environ)
+    set_up_logs(settings)
+    run_quickly(Worker(settings, Silence()).run())

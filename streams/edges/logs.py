@@ -1,0 +1,57 @@
+"""Messages on stderr: plain text for people, or one JSON object a line for machines."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from streams.edges.settings_list import Settings
+
+_CHATTY: Final = ("aiokafka", "faust", "kafka", "mode", "asyncio")
+"""Libraries that tell of their daily work; below a warning it is of use in debugging only."""
+
+
+class TextFormatter(logging.Formatter):
+    """One line a message: UTC time, level, text; a traceback follows it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Write the time in UTC, to the millisecond (the name is logging's)."""
+        return _iso_of(record.created)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a message: ``at``, ``level``, ``logger``, ``message``, ``traceback``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line; a line break in the message stays inside it."""
+        told = {
+            "at": _iso_of(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            told["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(told).decode()
+
+
+def set_up_logs(settings: Settings) -> None:
+    """Send messages of this process to stderr as the settings want; replaces what was set up."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    for name in _CHATTY:
+        is_quiet = settings.log_level in {"debug", "error"}
+        logging.getLogger(name).setLevel(logging.NOTSET if is_quiet else logging.WARNING)
+
+
+def _iso_of(seconds: float) -> str:
+    at = datetime.fromtimestamp(seconds, tz=UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
