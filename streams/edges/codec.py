@@ -152,7 +152,8 @@ def decode_comments(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[Com
 def _rows(
     chunk: RawChunk, form: Form[Row], now_ms: int, limits: Limits
 ) -> tuple[list[Row], NDArray[np.int64], list[DeadRecord]]:
-    rows, faults = rows_of(chunk.values, form, limits.record_bytes_max)
+    found = rows_of(chunk.values, form, limits.record_bytes_max)
+    rows, faults = found.rows, found.faults
     at_ms = np.fromiter([row.at_ms for row in rows], np.int64, len(rows))
     end_ms = now_ms + limits.future_skew_ms
     if len(rows) and int(at_ms.max()) >= end_ms:

@@ -14,7 +14,7 @@ other lot is decoded one by one, and a record has the same fate either way.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final, Generic, TypeVar, cast
 
@@ -45,26 +45,31 @@ class Form(Generic[Row]):
     checks: Mapping[str, Check]
 
 
-def rows_of(
-    values: Sequence[bytes | None], form: Form[Row], record_bytes_max: int
-) -> tuple[list[Row], dict[int, Reason]]:
-    """Rows of the values that can be used, in order; the others' places with the reason."""
-    rows: list[Row] = []
-    faults: dict[int, Reason] = {}
+@dataclass(slots=True)
+class Found(Generic[Row]):
+    """Rows of the values that can be used, in order, and the others' places with the reason."""
+
+    rows: list[Row] = field(default_factory=list)
+    faults: dict[int, Reason] = field(default_factory=dict)
+
+
+def rows_of(values: Sequence[bytes | None], form: Form[Row], record_bytes_max: int) -> Found[Row]:
+    """Decode values, by lots where that is certain to be the same as one by one."""
+    found: Found[Row] = Found()
     for start in range(0, len(values), LOT_RECORDS):
         lot = values[start : start + LOT_RECORDS]
         joined = rows_of_joined(lot, form, record_bytes_max)
         if joined is not None:
-            rows += joined
+            found.rows += joined
             continue
         for inner in range(0, len(lot), SMALL_LOT_RECORDS):
             small = lot[inner : inner + SMALL_LOT_RECORDS]
             joined = rows_of_joined(small, form, record_bytes_max)
             if joined is not None:
-                rows += joined
+                found.rows += joined
             else:
-                _add_one_by_one(small, start + inner, (form, record_bytes_max), (rows, faults))
-    return rows, faults
+                _add_one_by_one(found, small, start + inner, form, record_bytes_max)
+    return found
 
 
 def rows_of_joined(
@@ -102,22 +107,23 @@ def _joined(lot: Sequence[bytes | None], record_bytes_max: int) -> bytes | None:
 
 
 def _add_one_by_one(
+    found: Found[Row],
     lot: Sequence[bytes | None],
     start: int,
-    means: tuple[Form[Row], int],
-    found: tuple[list[Row], dict[int, Reason]],
+    form: Form[Row],
+    record_bytes_max: int,
 ) -> None:
-    form, record_bytes_max = means
-    rows, faults = found
+    rows = found.rows
     decode = form.one.decode
+    whole = b"".join([value for value in lot if value])
+    # Nearly all values of an odd lot are plain: they are not looked at any further.
+    plain = whole.isascii() and _NULL not in whole
     for place, value in enumerate(lot, start):
-        # Nearly all values of an odd lot are plain: they are not looked at any further.
         if (
-            value
-            and len(value) <= record_bytes_max
-            and value.isascii()
-            and _NULL not in value
-            and value.count(b"[") + value.count(b"{") <= DEPTH_MAX
+            plain
+            and value
+            and (length := len(value)) <= record_bytes_max
+            and (length <= 2 * DEPTH_MAX or value.count(b"[") + value.count(b"{") <= DEPTH_MAX)
         ):
             try:
                 rows.append(decode(value))
@@ -126,7 +132,7 @@ def _add_one_by_one(
                 pass
         row = row_of(value, form, record_bytes_max)
         if isinstance(row, Reason):
-            faults[place] = row
+            found.faults[place] = row
         else:
             rows.append(row)
 

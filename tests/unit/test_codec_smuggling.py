@@ -32,9 +32,9 @@ def agrees(values: Sequence[bytes | None]) -> bool:
     joined = rows_of_joined(values, _FOLLOWS, BYTES_MAX)
     if joined is not None:
         assert joined == alone
-    rows, faults = rows_of(values, _FOLLOWS, BYTES_MAX)
-    assert rows == [row for row in alone if isinstance(row, _Follow)]
-    assert faults == {i: r for i, r in enumerate(alone) if not isinstance(r, _Follow)}
+    found = rows_of(values, _FOLLOWS, BYTES_MAX)
+    assert found.rows == [row for row in alone if isinstance(row, _Follow)]
+    assert found.faults == {i: r for i, r in enumerate(alone) if not isinstance(r, _Follow)}
     return joined is not None
 
 
