@@ -14,7 +14,7 @@ from rich.console import Console
 from streams.app.pace import Bar, Pace, progress_bar
 from streams.edges.errors import Interrupted
 from streams.edges.files import FileBroken, RecordFile
-from streams.edges.producer import RecordProducer
+from streams.edges.producer import RecordProducer, aiokafka_quiet
 from streams.edges.settings import Settings, read_settings
 from streams.edges.timeline import key_of, merged_by_time
 
@@ -49,7 +49,7 @@ class _Run:
 
     async def send_all(self) -> None:
         """Send every record; what was read before a broken place is sent too."""
-        with ExitStack() as opened:
+        with aiokafka_quiet([]), ExitStack() as opened:
             files = [
                 opened.enter_context(RecordFile(path, topic))
                 for path, topic in (

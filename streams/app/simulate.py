@@ -21,7 +21,7 @@ from streams.core.truth import Truth, TruthLedger
 from streams.core.world import PolicyOutOfRange, World, WorldPolicy, world_of
 from streams.edges.errors import Interrupted
 from streams.edges.files import OutputFile
-from streams.edges.producer import RecordProducer
+from streams.edges.producer import RecordProducer, aiokafka_quiet
 from streams.edges.settings import Settings, read_settings
 from streams.edges.simulated_json import SimulatedJson
 from streams.edges.timeline import merged_by_time
@@ -109,11 +109,12 @@ def _output(outs: ExitStack, path: Path | None) -> OutputFile | None:
 
 
 async def _send(task: SimulateTask, settings: Settings, told: Told) -> None:
-    async with RecordProducer(settings) as producer:
-        topics = (settings.topic_follows, settings.topic_comments)
-        for topic in topics:
-            await producer.open_topic(topic)
-        await send_world(task.world, producer, topics, Pace(task.speed), told)
+    with aiokafka_quiet([]):
+        async with RecordProducer(settings) as producer:
+            topics = (settings.topic_follows, settings.topic_comments)
+            for topic in topics:
+                await producer.open_topic(topic)
+            await send_world(task.world, producer, topics, Pace(task.speed), told)
 
 
 async def send_world(

@@ -105,6 +105,7 @@ class RecordProducer:
         self._settings = settings
         self._servers = settings.kafka_bootstrap_servers
         self._idempotent = idempotent
+        self._limit_seconds = settings.kafka_timeout_ms / 1000
         self._counts: dict[str, int] = {}
         self._builders: dict[str, list[Any]] = {}
         self._cached: dict[tuple[int, bytes], int] = {}
@@ -122,11 +123,12 @@ class RecordProducer:
         )
         causes: list[str] = []
         try:
-            with _causes_kept(causes):
-                await self._producer.start()
-        except (KafkaError, OSError) as error:
-            await self._producer.stop()
-            cause = causes[-1] if causes else str(error)
+            with aiokafka_quiet(causes):
+                async with asyncio.timeout(self._limit_seconds):
+                    await self._producer.start()
+        except (KafkaError, OSError) as error:  # a TimeoutError too
+            await self._stop()
+            cause = causes[-1] if causes else str(error) or "no answer"
             raise KafkaUnreachable(self._servers, cause) from error
         return self
 
@@ -143,17 +145,18 @@ class RecordProducer:
         finally:
             for future in self._futures:
                 future.cancel()
-            limit_seconds = self._settings.kafka_timeout_ms / 1000
-            with _causes_kept([]):
-                await asyncio.wait([asyncio.ensure_future(self._stop(limit_seconds))])
+            await self._stop()
 
-    async def _stop(self, limit_seconds: float) -> None:
-        try:
-            async with asyncio.timeout(limit_seconds):
-                await self._producer.stop()
-        except TimeoutError:
-            # A dead broker: aiokafka's stop waits for its batches; end its connections.
-            await self._producer.client.close()
+    async def _stop(self) -> None:
+        """Disconnect; batches that a dead broker does not take within the limit are dropped."""
+        with aiokafka_quiet([]):
+            try:
+                async with asyncio.timeout(self._limit_seconds):
+                    await self._producer.stop()
+            except TimeoutError:
+                # stop() waits for ever for a batch that cannot be sent: end what it left.
+                await self._producer._sender.close()
+                await self._producer.client.close()
 
     async def open_topic(self, topic: str) -> int:
         """Number of the topic's partitions; call it before ``send``. Raises TopicMissing."""
@@ -197,7 +200,12 @@ class RecordProducer:
         """Send all batches and wait until Kafka has acknowledged every record."""
         await self.push()
         while self._futures:
-            await asyncio.wait(self._futures)
+            # An idempotent batch never expires in aiokafka: it is retried until Kafka is back.
+            done, _ = await asyncio.wait(
+                self._futures, timeout=self._limit_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                raise KafkaUnreachable(self._servers, f"no answer for {self._limit_seconds:g} s")
             self._check_sent()
 
     def _partitions_of(self, topic: str, keys: Sequence[bytes | None]) -> list[int]:
@@ -260,8 +268,8 @@ class _Kept(logging.Handler):
 
 
 @contextmanager
-def _causes_kept(causes: list[str]) -> Iterator[None]:
-    """Keep what aiokafka's log tells of a failed connection, instead of printing it."""
+def aiokafka_quiet(causes: list[str]) -> Iterator[None]:
+    """Keep the errors that aiokafka logs in ``causes``, instead of printing them."""
     log, kept = logging.getLogger("aiokafka"), _Kept(causes)
     propagated = log.propagate
     log.addHandler(kept)
