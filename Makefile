@@ -13,6 +13,7 @@ help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv with the locked packages and Surgewatch in it
+	@echo "setup: ready: $(BIN)/surgewatch"
 
 demo: $(STAMP)  ## Watch the story being caught live: no Docker, no Java, about a minute
 	@$(BIN)/surgewatch demo

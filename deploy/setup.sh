@@ -44,4 +44,3 @@ pip() { "$venv/bin/python" -m pip -qq --disable-pip-version-check "$@"; }
 # Wheels only: a source package would need a compiler, and run its own code while building.
 pip install --require-hashes --only-binary :all: -r requirements-dev.txt
 pip install --no-deps --no-build-isolation -e .
-say "ready: $venv/bin/surgewatch"

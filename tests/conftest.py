@@ -14,7 +14,7 @@ import pytest
 from tests.servers import KafkaServer, RedisServer, Server, ServerMissing
 
 
-def _start(server: Server) -> None:
+def start_or_say(server: Server) -> None:
     """Start it; without its program the test skips on a desk and fails in CI."""
     try:
         server.start()
@@ -28,7 +28,7 @@ def _start(server: Server) -> None:
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """One Kafka for the whole run: use fresh topics and groups, and never end it."""
     server = KafkaServer(tmp_path_factory.mktemp("kafka"))
-    _start(server)
+    start_or_say(server)
     yield server
     server.stop()
 
@@ -37,7 +37,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One Redis for the whole run: use fresh key prefixes, and never flush or end it."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
-    _start(server)
+    start_or_say(server)
     yield server
     server.stop()
 
@@ -60,7 +60,7 @@ def kafka_factory(tmp_path: Path) -> Iterator[Callable[..., KafkaServer]]:
         def make(**options: Any) -> KafkaServer:
             server = KafkaServer(tmp_path / f"kafka-{uuid.uuid4().hex[:8]}", **options)
             servers.callback(server.stop)
-            _start(server)
+            start_or_say(server)
             return server
 
         yield make
@@ -74,7 +74,7 @@ def redis_factory(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
         def make(**options: Any) -> RedisServer:
             server = RedisServer(tmp_path / f"redis-{uuid.uuid4().hex[:8]}", **options)
             servers.callback(server.stop)
-            _start(server)
+            start_or_say(server)
             return server
 
         yield make

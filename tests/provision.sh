@@ -27,8 +27,16 @@ install_packages() {
   say "installing ${packages[*]}"
   export DEBIAN_FRONTEND=noninteractive
   apt-get -qq update
-  # RUNLEVEL=1: invoke-rc.d starts no service of these packages; only the programs are wanted.
+  # Only the programs are wanted: no Redis service may start on 6379, now or after a reboot.
+  # RUNLEVEL=1 tells invoke-rc.d so; systemd does not ask it, so there the unit is masked.
+  local systemd=false
+  [[ -d /run/systemd/system && "${packages[*]}" == *redis* ]] && systemd=true
+  if $systemd; then systemctl -q mask --runtime redis-server; fi
   RUNLEVEL=1 apt-get -qq -y --no-install-recommends install "${packages[@]}" >/dev/null
+  if $systemd; then
+    systemctl -q unmask --runtime redis-server
+    systemctl -q disable redis-server
+  fi
 }
 
 fetch_jars() {

@@ -13,6 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
 
+from streams.edges.child import ChildFailed
+from tests.conftest import start_or_say
 from tests.processes import process_runs, wait_until_gone
 from tests.servers import KafkaServer, RedisServer
 
@@ -93,6 +95,8 @@ def test_redis_answers_on_its_unix_socket(redis_server: RedisServer, fresh_name:
 _PARENT = """
 import sys, time
 from pathlib import Path
+from streams.edges.child import ChildFailed
+from tests.conftest import start_or_say
 from tests.processes import process_runs, wait_until_gone
 from tests.servers import RedisServer
 server = RedisServer(Path(sys.argv[1]))
@@ -113,3 +117,22 @@ def test_a_server_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
         assert process_runs(pid)
         parent.kill()
     wait_until_gone(pid, limit_seconds=10)
+
+
+def test_a_missing_server_fails_in_ci_and_names_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SURGEWATCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="bring it with: tests/provision.sh"):
+        start_or_say(KafkaServer(tmp_path / "kafka"))
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="is not on this machine"):
+        start_or_say(KafkaServer(tmp_path / "kafka"))
+
+
+def test_a_server_that_fails_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, settings={"maxmemory": "much"})
+    with pytest.raises(ChildFailed, match="argument must be a memory value"):
+        server.start()
+    assert not server.runs
