@@ -124,7 +124,7 @@ def test_a_missing_server_fails_in_ci_and_names_what_brings_it(
 ) -> None:
     monkeypatch.setenv("SURGEWATCH_CACHE", str(tmp_path))
     monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match="bring it with: tests/provision.sh"):
+    with pytest.raises(pytest.fail.Exception, match=r"bring it with: tests/provision\.sh"):
         start_or_say(KafkaServer(tmp_path / "kafka"))
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception, match="is not on this machine"):
