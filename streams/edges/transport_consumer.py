@@ -11,56 +11,21 @@ from faust.tables.recovery import RebalanceAgain
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
 from mode.utils.futures import notify
 
-from streams.core.events import RawChunk
 from streams.edges.fetch import Fetched
-from streams.edges.ledger import Ledger, Receipt
+from streams.edges.ledger import Ledger
 from streams.edges.transport_contract import (
     PartitionOwner,
     ReadGap,
     TakeOverFailed,
     TransportOptions,
 )
+from streams.edges.transport_message import ChunkMessage, NoOffsets
 from streams.edges.transport_thread import ConsumerThread, RebalanceListener
 
 _IDLE_WHILE_FULL_SECONDS: Final = 0.05
 _CANCEL_SECONDS_MAX: Final = 5.0
-
-
-class ChunkMessage(ConsumerMessage):  # type: ignore[misc]  # faust is untyped here
-    """A message whose ``acked`` is its receipt's, so that every way of acking is booked."""
-
-    __slots__ = ("receipt",)
-
-    def __init__(self, tp: TP, chunk: RawChunk, receipt: Receipt, generation: int) -> None:
-        self.receipt = receipt
-        super().__init__(
-            tp.topic,
-            tp.partition,
-            chunk.next_offset - 1,
-            max(chunk.appended_ms, 0) / 1000.0,
-            0,
-            None,
-            None,
-            chunk,
-            None,
-            0,
-            0,
-            tp,
-            generation_id=generation,
-        )
-
-    @property
-    def acked(self) -> bool:
-        """Whether the chunk is done."""
-        return self.receipt.acked
-
-    @acked.setter
-    def acked(self, acked: bool) -> None:
-        # Message.__init__ writes False; a receipt is never taken back
-        self.receipt.acked = self.receipt.acked or acked
 
 
 class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
@@ -84,7 +49,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._taking: asyncio.Future[dict[TP, int]] | None = None
         self._next: dict[TP, int] = {}
         self._room = asyncio.Event()
+        self._read_offset = NoOffsets()
         self._commit_lock = asyncio.Lock()
+        self._seek_lock = asyncio.Lock()
         self._give_up_lock = asyncio.Lock()
 
     @property
@@ -132,9 +99,21 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         Raises RebalanceAgain, which Faust waits out, when the group rebalanced meanwhile;
         TakeOverFailed and OffsetBeyondEnd stop the app.
         """
-        closings, generation = self._closings, self.app.consumer_generation_id
-        assigned = set(self.assignment())
+        closings = self._closings
+        async with self._seek_lock:
+            assigned = set(self.assignment())
+            starts = await self._take_over(assigned)
+            if starts is None or closings != self._closings:
+                raise RebalanceAgain
+            self._owned = assigned
+            self.ledger.reset(starts)
+            self._next = starts
+            self._sought = True
+
+    async def _take_over(self, assigned: set[TP]) -> dict[TP, int] | None:
+        """Where each partition was sought to; None when a rebalance came in between."""
         limit = self.options.take_over_seconds_max
+        generation = self.app.consumer_generation_id
         self._taking = taking = asyncio.ensure_future(self._starts_of(assigned, generation))
         try:
             done, _ = await asyncio.wait([taking], timeout=limit)
@@ -144,14 +123,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             await asyncio.wait([taking], timeout=_CANCEL_SECONDS_MAX)
             msg = f"Where to begin was not known within {limit:g} s: is the state store slow?"
             raise TakeOverFailed(msg)
-        if taking.cancelled() or closings != self._closings:
-            raise RebalanceAgain
-        starts = taking.result()
-        self._owned = assigned
-        self.ledger.reset(starts)
-        self._next = dict(starts)
-        self._read_offset.clear()
-        self._sought = True
+        return None if taking.cancelled() else taking.result()
 
     async def _starts_of(self, assigned: set[TP], generation: int) -> dict[TP, int]:
         owner = self.owner

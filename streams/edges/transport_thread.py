@@ -36,7 +36,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
-            group_instance_id=conf.consumer_group_instance_id,
+            group_instance_id=conf.consumer_group_instance_id or None,
             bootstrap_servers=stock.server_list(transport.url, transport.default_port),
             # Round robin, Faust's choice, would part comments-N from follows-N.
             partition_assignment_strategy=[RangePartitionAssignor],

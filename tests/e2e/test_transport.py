@@ -130,7 +130,10 @@ def test_the_same_partition_of_two_topics_meets_in_one_worker(desk: Desk, fresh_
         topics = [await desk.make_topic(fresh_name(stem)) for stem in ("follows", "comments")]
         group = fresh_name("g")
         owners = [Owner(Store()) for _ in range(3)]
-        workers = [desk.worker(group, topics, owner) for owner in owners]
+        no_name = {
+            "consumer_group_instance_id": ""
+        }  # as from an empty setting: not a static member
+        workers = [desk.worker(group, topics, owner, settings=no_name) for owner in owners]
         async with workers[0], workers[1], workers[2]:
             await until(lambda: all(o.taken for o in owners) and _spread(owners) == [2, 2, 4])
             for owner in owners:

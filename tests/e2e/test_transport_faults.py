@@ -166,7 +166,9 @@ def test_a_commit_that_did_not_succeed_is_made_later(
         topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
         await desk.produce(topic, 10, 1)
         store, options = Store(), TransportOptions(commit_seconds_max=0.1)
-        run = desk.worker(group, [topic], Owner(store), options=options, broker_commit_interval=0.1)
+        run = desk.worker(
+            group, [topic], Owner(store), options=options, settings={"broker_commit_interval": 0.1}
+        )
         async with run:
             await until(lambda: len(tries) > 2)
         assert set(map(tuple, tries)) == {(TP(topic, 0),)}
@@ -214,7 +216,12 @@ def test_a_full_queue_holds_a_topic_back_and_loses_nothing(desk: Desk, fresh_nam
 
         options = TransportOptions(chunk_records_max=10)
         run = desk.worker(
-            group, topics, owner, on_event=on_event, options=options, stream_buffer_maxsize=2
+            group,
+            topics,
+            owner,
+            on_event=on_event,
+            options=options,
+            settings={"stream_buffer_maxsize": 2},
         )
         async with run:
             await until(lambda: store.count == 4000)
@@ -229,7 +236,7 @@ def test_a_static_member_comes_back_without_a_rebalance(desk: Desk, fresh_name: 
         stays, leaves = Owner(Store()), Owner(Store())
 
         def member(owner: Owner, name: str) -> Any:
-            return desk.worker(group, [topic], owner, consumer_group_instance_id=name)
+            return desk.worker(group, [topic], owner, settings={"consumer_group_instance_id": name})
 
         async with member(stays, "one"):
             async with member(leaves, "two"):

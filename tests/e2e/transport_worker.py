@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import faust
@@ -114,7 +115,7 @@ class Desk:
         *,
         on_event: Callable[[Any], Awaitable[None]] | None = None,
         options: TransportOptions | None = None,
-        **settings: Any,
+        settings: Mapping[str, Any] = MappingProxyType({}),
     ) -> AsyncIterator[faust.App]:
         """A worker that runs until the block ends."""
         app = faust.App(group, **{**faust_settings(self.bootstrap, str(self.folder)), **settings})
