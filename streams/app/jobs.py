@@ -1,28 +1,102 @@
 """The jobs of partitions as the settings want them: for the worker and the back-test alike."""
 
+from typing import Any
+
+from streams.core.block_maths import ScoreColumns
+from streams.core.block_tables import Ints
+from streams.core.detector_bank import BankPolicy, RiverBank
 from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
+from streams.core.detector_river import RiverDetectorError, RiverRecipe
+from streams.core.key_detector import KeyDetector
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.rules import Rule
 from streams.core.surges import Kind
 from streams.core.watch import Watch, WatchPolicy
+from streams.edges.errors import SettingsError
+from streams.edges.progress import Progress, Silence
 from streams.edges.settings_list import Settings
 
+OWN_DETECTOR = "surgewatch"
 
-def follow_partition_of(settings: Settings) -> FollowPartition:
+
+class TimedDetector:
+    """A detector whose time is told as the stage "score"."""
+
+    def __init__(self, detector: KeyDetector[Any], progress: Progress) -> None:
+        self._detector = detector
+        self._progress = progress
+        self.grow = detector.grow
+        self.is_over = detector.is_over
+        self.state_of = detector.state_of
+        self.restore = detector.restore
+
+    def begin(self, slots: Ints, bucket: int) -> None:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            self._detector.begin(slots, bucket)
+
+    def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            self._detector.advance(slots, opened, counts, bucket)
+
+    def amend(self, slots: Ints, late_bucket: Ints, opened: Ints, counts: Ints) -> None:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            self._detector.amend(slots, late_bucket, opened, counts)
+
+    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            return self._detector.score(slots, counts, opened=opened)
+
+    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            return self._detector.alarm_count(slot, low, high, opened)
+
+
+def check_detector(settings: Settings) -> None:
+    """Make the detector once. Raises SettingsError if it cannot be made."""
+    _detector(settings)
+
+
+def follow_partition_of(settings: Settings, progress: Progress | None = None) -> FollowPartition:
     """A new job for a partition of the follows topic."""
-    return FollowPartition(_watch(settings, "follows", "followers", settings.rule_followers_24h))
+    threshold = settings.rule_followers_24h
+    return FollowPartition(_watch(settings, progress, ("follows", "followers", threshold)))
 
 
-def comment_partition_of(settings: Settings) -> CommentPartition:
+def comment_partition_of(settings: Settings, progress: Progress | None = None) -> CommentPartition:
     """A new job for a partition of the comments topic."""
     return CommentPartition(
-        _watch(settings, "comments", "comments", None),
-        _watch(settings, "posts", "comments", settings.rule_comments_24h),
+        _watch(settings, progress, ("comments", "comments", None)),
+        _watch(settings, progress, ("posts", "comments", settings.rule_comments_24h)),
     )
 
 
-def _watch(settings: Settings, name: str, kind: Kind, threshold: int | None) -> Watch:
+def _watch(
+    settings: Settings, progress: Progress | None, series: tuple[str, Kind, int | None]
+) -> Watch:
+    name, kind, threshold = series
     budget = settings.budget_notices_per_creator_day
     policy = WatchPolicy(name, kind, Rule(threshold), settings.detector, budget)
-    return Watch(policy, DetectorBlock(DetectorPolicy(alarms_per_day=budget)))
+    return Watch(policy, TimedDetector(_detector(settings), progress or Silence()))
+
+
+def _detector(settings: Settings) -> KeyDetector[Any]:
+    if settings.detector == OWN_DETECTOR:
+        budget = settings.budget_notices_per_creator_day
+        return DetectorBlock(DetectorPolicy(alarms_per_day=budget))
+    try:
+        recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
+        policy = BankPolicy(
+            recipe=recipe,
+            threshold=settings.detector_threshold,
+            keys_max=settings.detector_keys_max,
+        )
+        return RiverBank(policy)
+    except RiverDetectorError as error:
+        msg = f"detector: {error}"
+        raise SettingsError(msg) from error

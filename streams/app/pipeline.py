@@ -7,24 +7,40 @@ announced and the chunks acked. While one write is on its way the next chunks ar
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar, cast
 
+import msgspec
 from faust.types import TP
 
+from streams.core.block_state import DetectorStateError
 from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
+from streams.core.detector_river import RiverStateError
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.packing import LayoutUnknown, StateDamaged
 from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.surges import Surge
 from streams.edges.codec import Decoded
 from streams.edges.codec_out import encode_surge
 from streams.edges.errors import DataError, RedisUnreachable
+from streams.edges.metrics import Place as Stand
+from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
 from streams.edges.store import Fence, FencedOff, Place, StateLost, Store, Write
 
 _RETRY_SECONDS_MAX: Final = 5.0
 _AHEAD_FLUSHES: Final = 4
 """Chunks are taken until so many flushes' worth of records wait for the store."""
+_UNREADABLE: Final = (
+    LayoutUnknown,
+    StateDamaged,
+    DetectorStateError,
+    RiverStateError,
+    msgspec.DecodeError,
+)
+_FENCED_SECONDS_MAX: Final = 30.0
 
 Answer = TypeVar("Answer")
 
@@ -71,6 +87,7 @@ class Lane:
     unstored: int = 0
     messages: list[Any] = field(default_factory=list)
     to_announce: dict[str, bytes] = field(default_factory=dict)
+    told: list[Surge] = field(default_factory=list)
     resend: dict[str, bytes] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
     flushing: asyncio.Task[None] | None = None
@@ -106,18 +123,25 @@ class Pipeline:
         self._lanes: dict[TP, Lane] = {}
         self.on_crash: Callable[[BaseException], Awaitable[None]] | None = None
         self.on_state_lost: Callable[[], Awaitable[None]] | None = None
+        self._crashing: asyncio.Future[None] | None = None
+
+    @property
+    def lanes(self) -> Mapping[TP, Lane]:
+        """Lanes of the partitions that are ours and loaded."""
+        return self._lanes
 
     # The owner's side: partitions come and go.
 
     async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
         """Claim and load partitions; where reading goes on."""
         self._lanes.clear()
+        ours = sorted(tp for tp in partitions if tp.topic in self._trades)
+        self._progress.owns([(tp.topic, tp.partition) for tp in ours])
         offsets: dict[TP, int | None] = {}
-        for tp in sorted(partitions):
-            if tp.topic in self._trades:
-                lane, offsets[tp] = await self._load(tp, generation)
-                self._lanes[tp] = lane
-        self._progress.own(sorted((tp.topic, tp.partition) for tp in offsets))
+        for tp in ours:
+            lane, offsets[tp] = await self._load(tp, generation)
+            self._lanes[tp] = lane
+        self._progress.loaded()
         return offsets
 
     async def give_up(self, partitions: set[TP]) -> None:
@@ -125,8 +149,8 @@ class Pipeline:
         lanes = [lane for tp, lane in self._lanes.items() if tp in partitions]
         for lane in lanes:
             await self._settle(lane)
-            del self._lanes[lane.tp]
-        self._progress.own(sorted((tp.topic, tp.partition) for tp in self._lanes))
+            self._lanes.pop(lane.tp, None)
+        self._progress.owns(sorted((tp.topic, tp.partition) for tp in self._lanes))
 
     # The agents' side: chunks come.
 
@@ -134,8 +158,9 @@ class Pipeline:
         """Take one chunk; returns when the next may come. Raises DataError past the limits."""
         message, chunk = event.message, cast("RawChunk", event.value)
         lane = self._lanes.get(message.tp)
-        if lane is None or lane.lost or chunk.next_offset <= lane.next_offset:
-            return  # not ours any more, or read again after a seek: whoever owns it reads it
+        if lane is None or lane.lost:
+            return  # not ours any more: whoever owns it reads it again
+        assert not chunk.offsets or chunk.offsets[0] >= lane.next_offset, "no record comes twice"
         await self._take(lane, chunk)
         lane.messages.append(message)
         if lane.unstored >= self._policy.flush_records_max:
@@ -152,12 +177,21 @@ class Pipeline:
                 if lane.waiting:
                     self._begin_flush(lane)
 
+    def tell(self, end_offsets: Mapping[TP, int]) -> None:
+        """Tell progress how far every lane is; to be called every second."""
+        places, keys = {}, dict.fromkeys(self._trades, 0)
+        for tp, lane in self._lanes.items():
+            lag = max(0, end_offsets.get(tp, lane.next_offset) - lane.next_offset)
+            watermark_ms = lane.job.watermark_ms
+            places[tp.topic, tp.partition] = Stand(lag, watermark_ms if watermark_ms >= 0 else None)
+            keys[tp.topic] += lane.job.keys_known
+        self._progress.stands(places, keys)
+
     async def _take(self, lane: Lane, chunk: RawChunk) -> None:
         progress, topic = self._progress, lane.tp.topic
         with progress.stage("decode"):
             decoded = self._trades[topic].decode(chunk)
         if decoded.dead:
-            progress.buried(topic, decoded.dead)
             await self._announcer.bury(decoded.dead)
         broken = lane.dead_count.take(chunk.offsets, [dead.offset for dead in decoded.dead])
         if broken is not None:
@@ -171,17 +205,25 @@ class Pipeline:
             outcome = lane.job.take(decoded.chunk)
         for surge in outcome.surges:
             lane.to_announce[f"{surge.surge_id}.{surge.revision:06d}"] = encode_surge(surge)
-            progress.told(surge, chunk.appended_ms)
+        lane.told += outcome.surges
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values)
-        progress.took(chunk, outcome, lane.job.watermark_ms)
+        progress.took(chunk, outcome, decoded.dead)
 
     async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
         place = Place(tp.topic, tp.partition)
-        fence = await self._patiently(lambda: self._store.claim(place, generation))
-        held = await self._patiently(lambda: self._store.read(place))
+        fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
+        held = await self._patiently(lambda: self._store.read(place), "read")
         job = self._trades[tp.topic].build()
-        job.restore(held.state)
+        try:
+            job.restore(held.state)
+        except _UNREADABLE as error:
+            msg = (
+                f"{tp.topic}[{tp.partition}]: the state in the store cannot be read: {error}. "
+                "Remove this prefix's keys, or set another SURGEWATCH_REDIS_PREFIX: the worker "
+                "then counts what Kafka still has"
+            )
+            raise DataError(msg) from error
         lane = Lane(
             tp=tp,
             fence=fence,
@@ -201,19 +243,33 @@ class Pipeline:
         try:
             await self._flush(lane)
         except FencedOff as fenced:
-            lane.lost = True  # a rebalance is on its way to us, or the watchdog ends us
+            lane.lost = True
             log.warning("%s", fenced)
+            asyncio.get_running_loop().call_later(_FENCED_SECONDS_MAX, self._check_fenced, lane)
         except StateLost as lost:
             lane.lost = True
-            log.warning("%s: reading it again", lost)
-            if self.on_state_lost is not None:
+            log.warning("%s: reading on from there", lost)
+            if self._lanes.get(lane.tp) is lane and self.on_state_lost is not None:
                 await self.on_state_lost()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # a task's exception is seen by nobody else
-            if self.on_crash is None:
-                raise
-            await self.on_crash(error)
+        except Exception as error:  # a task's exception is seen by nobody else
+            lane.lost = True
+            await self._crash(error)
+
+    def _check_fenced(self, lane: Lane) -> None:
+        """End the worker if no rebalance took the fenced partition away in good time."""
+        if self._lanes.get(lane.tp) is lane:
+            msg = (
+                f"{lane.tp.topic}[{lane.tp.partition}] is ours by the consumer group, but somebody "
+                "else writes it in Redis: do two groups of workers share SURGEWATCH_REDIS_PREFIX?"
+            )
+            self._crashing = asyncio.ensure_future(self._crash(DataError(msg)))
+
+    async def _crash(self, error: Exception) -> None:
+        if self.on_crash is None:
+            raise error
+        await self.on_crash(error)
 
     async def _settle(self, lane: Lane) -> None:
         """Write until nothing waits."""
@@ -221,38 +277,44 @@ class Pipeline:
             await lane.flushing
         while lane.waiting and not lane.lost:
             await self._flush_or_crash(lane)
-            if not (lane.messages or lane.to_announce or lane.resend):
-                break  # only names to be taken out of the outbox: a second write does that
-        if lane.announced and not lane.lost:
-            await self._flush_or_crash(lane)
 
     async def _flush(self, lane: Lane) -> None:
-        progress = self._progress
         messages, lane.messages = lane.messages, []
         fresh, lane.to_announce = lane.to_announce, {}
         announced, lane.announced = lane.announced, []
+        told, lane.told = lane.told, []
         lane.unstored = 0
-        with progress.stage("store"):
+        with self._progress.stage("store"):
             change = lane.job.drain()
         write = Write(change, lane.stored_offset, lane.next_offset, fresh, announced)
-        size = await self._patiently(lambda: self._store.write(lane.place, lane.fence, write))
-        progress.stored(size)
+        began = time.perf_counter()
+        size = await self._patiently(
+            lambda: self._store.write(lane.place, lane.fence, write), "write"
+        )
+        self._progress.stored(time.perf_counter() - began, size)
         lane.stored_offset = write.next_offset
         records, lane.resend = {**lane.resend, **fresh}, {}
         if records:
             await self._announcer.announce(records)
             lane.announced += records
+            self._progress.announced(told)
         for message in messages:
             message.acked = True  # the transport's ledger has it now
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _patiently(
+        self, ask: Callable[[], Awaitable[Answer]], operation: RedisOperation
+    ) -> Answer:
         """Ask the store until it answers; says what it waits for."""
         wait_seconds = 0.1
         while True:
             try:
                 return await ask()
             except RedisUnreachable as error:
-                self._progress.store_failed()
+                self._progress.redis_failed(operation)
                 log.warning("waiting for the store: %s", error)
+            except FencedOff as error:
+                if operation != "connect":
+                    raise
+                log.warning("waiting for the partition: %s", error)
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)

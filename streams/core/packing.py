@@ -32,12 +32,19 @@ class LayoutUnknown(ValueError):
         self.found = found
 
 
+class StateDamaged(ValueError):
+    """A stored value has a length that no state has."""
+
+    def __init__(self) -> None:
+        super().__init__("a stored value has a length that no state has")
+
+
 @dataclass(frozen=True, slots=True)
 class PackedSeries:
     """State of some keys of one series.
 
-    ``heads`` are ``head_bytes`` each; ``entries`` (6 bytes each) follow one another,
-    ``sizes[i]`` of them for key i.
+    A key's value is its head followed by its tail: ``heads`` are ``head_bytes`` each, ``tails``
+    ``tail_bytes[i]`` for key i, one after another.
     """
 
     name: str
@@ -45,16 +52,16 @@ class PackedSeries:
     groups: NDArray[np.int32]
     head_bytes: int
     heads: bytes
-    entries: bytes
-    sizes: NDArray[np.uint16]
+    tails: bytes
+    tail_bytes: NDArray[np.uint32]
 
     def values(self) -> list[bytes]:
         """Value of each key as it stands in the store."""
-        ends = (np.cumsum(self.sizes, dtype=np.int64) * ENTRY_DTYPE.itemsize).tolist()
+        ends = np.cumsum(self.tail_bytes, dtype=np.int64).tolist()
         begins = [0, *ends[:-1]]
         width = self.head_bytes
         return [
-            self.heads[i * width : (i + 1) * width] + self.entries[begin:end]
+            self.heads[i * width : (i + 1) * width] + self.tails[begin:end]
             for i, (begin, end) in enumerate(zip(begins, ends, strict=True))
         ]
 
@@ -82,13 +89,31 @@ def pack(
     if states is not None:
         heads["state"] = states
     buckets_counts, _ = counts.entries_of(slots)
-    sizes = counts.size[slots].astype(np.uint16)
+    sizes = counts.size[slots].astype(np.uint32)
     entries = np.empty(len(buckets_counts), dtype=ENTRY_DTYPE)
     entries["back"] = np.repeat(heads["newest"], sizes) - (buckets_counts >> 32)
     entries["count"] = buckets_counts & 0xFFFFFFFF
+    tail_bytes = sizes * np.uint32(ENTRY_DTYPE.itemsize)
     return PackedSeries(
-        name, keys, groups, heads.itemsize, heads.tobytes(), entries.tobytes(), sizes
+        name, keys, groups, heads.itemsize, heads.tobytes(), entries.tobytes(), tail_bytes
     )
+
+
+def pack_bytes(
+    name: str, keys: list[str], groups: NDArray[np.int32], values: Sequence[bytes]
+) -> PackedSeries:
+    """Pack values of any length as they are."""
+    lengths = np.fromiter(map(len, values), np.uint32, len(values))
+    return PackedSeries(name, keys, groups, 0, b"", b"".join(values), lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSeries:
+    """All keys of one series as they stand in the store."""
+
+    keys: list[str]
+    groups: list[int]
+    values: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +126,7 @@ class UnpackedRows:
 
 
 def unpack(values: Sequence[bytes], state_dtype: np.dtype[Any] | None) -> UnpackedRows:
-    """Read packed values. Raises LayoutUnknown for a value of another layout."""
+    """Read packed values. Raises LayoutUnknown, StateDamaged."""
     head = head_dtype_of(state_dtype)
     lengths = np.fromiter(map(len, values), np.int64, len(values))
     raw = np.frombuffer(b"".join(values), dtype=np.uint8)
@@ -110,7 +135,9 @@ def unpack(values: Sequence[bytes], state_dtype: np.dtype[Any] | None) -> Unpack
     if len(values) and (found := raw[begins]).max(initial=0) != LAYOUT_VERSION:
         raise LayoutUnknown(int(found[found != LAYOUT_VERSION][0]))
     heads = raw[begins[:, None] + np.arange(head.itemsize)].view(head).ravel()
-    sizes = (lengths - head.itemsize) // ENTRY_DTYPE.itemsize
+    sizes, rest = np.divmod(lengths - head.itemsize, ENTRY_DTYPE.itemsize)
+    if (rest != 0).any() or (sizes < 0).any():
+        raise StateDamaged
     is_entry = np.ones(len(raw), dtype=np.bool_)
     is_entry[(begins[:, None] + np.arange(head.itemsize)).ravel()] = False
     packed = raw[is_entry].view(ENTRY_DTYPE)

@@ -13,11 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.languages import Languages
-from streams.core.packing import PackedSeries, pack, unpack
+from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.runs import Ints, Stretch
 from streams.core.surges import OpenSurge, Surge
 from streams.core.table import Table
@@ -46,15 +45,6 @@ class StateChange:
     def keys(self) -> int:
         """How many keys changed."""
         return sum(len(series.keys) for series in self.series)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSeries:
-    """All keys of one series as they stand in the store."""
-
-    keys: list[str]
-    groups: list[int]
-    values: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +91,24 @@ class Partition:
 
     def drain(self) -> StateChange:
         """Give the state that changed since the last call, packed; nothing is kept as changed."""
-        series, surges = [], {}
-        for name, watch in self._watches.items():
-            slots = watch.drain_slots()
+        series: list[PackedSeries] = []
+        surges: dict[str, bytes | None] = {}
+        for table in (*self._watches.values(), *self._tallies.values()):
+            slots = table.drain_slots()
             if len(slots):
-                names, groups = watch.keys.names_of(slots), watch.keys.groups_of(slots)
-                states = watch.detector.state_of(slots)
-                series.append(pack(name, names, groups, (watch.counts, slots), states))
+                series += table.packed(slots)
+        for name, watch in self._watches.items():
             for key, surge in watch.drain_surges().items():
                 surges[f"{name}|{key}"] = None if surge is None else msgspec.json.encode(surge)
-        for name, tally in self._tallies.items():
-            slots = tally.drain_slots()
-            if len(slots):
-                names, groups = tally.keys.names_of(slots), tally.keys.groups_of(slots)
-                series.append(pack(name, names, groups, (tally.counts, slots), None))
         return StateChange(self.watermark_ms, series, surges)
 
     def restore(self, stored: StoredState) -> None:
         """Take up stored state. Needs a new partition. Raises LayoutUnknown."""
         self.watermark_ms = stored.watermark_ms
         self._water = stored.watermark_ms // BUCKET_MS
-        for name, series in stored.series.items():
-            table = self._watches.get(name) or self._tallies[name]
-            slots = table.keys.restore(series.keys, np.array(series.groups, dtype=np.int32))
-            table.grow()
-            watch = self._watches.get(name)
-            rows = unpack(series.values, STATE_DTYPE if watch else None)
-            table.counts.restore(slots, rows.entries, rows.sizes)
-            if watch is not None and rows.states is not None:
-                watch.detector.restore(slots, rows.states)
+        for table in (*self._watches.values(), *self._tallies.values()):
+            if table.name in stored.series:
+                table.restore(stored.series)
         for name, content in sorted(stored.surges.items()):
             watch_name, _, _ = name.partition("|")
             surge = msgspec.json.decode(content, type=OpenSurge)

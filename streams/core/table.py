@@ -1,11 +1,14 @@
 """Keys and their bucket counts: what watches and tallies have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.counts import Counts, Ints
 from streams.core.keys import Keys
+from streams.core.packing import PackedSeries, StoredSeries, pack, unpack
 
 
 class Table:
@@ -38,6 +41,29 @@ class Table:
     def mark_changed(self, slots: Ints) -> None:
         """Remember that these slots changed."""
         self._dirty[slots] = True
+
+    def packed(self, slots: Ints) -> list[PackedSeries]:
+        """State of these slots for the store."""
+        return [self.pack(slots, None)]
+
+    def pack(self, slots: Ints, states: NDArray[Any] | None) -> PackedSeries:
+        """Pack the counts of these slots, with detector states of a fixed size or without."""
+        names, groups = self.keys.names_of(slots), self.keys.groups_of(slots)
+        return pack(self.name, names, groups, (self.counts, slots), states)
+
+    def restore(self, stored: Mapping[str, StoredSeries]) -> None:
+        """Take up this table's stored series. Needs an empty table. Raises LayoutUnknown."""
+        self.unpack(stored[self.name], None)
+
+    def unpack(
+        self, series: StoredSeries, state_dtype: np.dtype[Any] | None
+    ) -> tuple[Ints, NDArray[Any] | None]:
+        """Restore keys and counts; their slots, and their detector states if there are any."""
+        slots = self.keys.restore(series.keys, np.array(series.groups, dtype=np.int32))
+        self.grow()
+        rows = unpack(series.values, state_dtype)
+        self.counts.restore(slots, rows.entries, rows.sizes)
+        return slots, rows.states
 
     def drain_slots(self) -> Ints:
         """Slots changed since the last call."""

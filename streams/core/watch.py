@@ -4,16 +4,19 @@ A watch takes stretches: records between which the partition's watermark does no
 bucket. All it decides is a function of the records and their order, never of the chunks.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of, start_ms_of
 from streams.core.counts import NO_BUCKET, Ints
-from streams.core.detector_block import DetectorBlock
+from streams.core.key_detector import KeyDetector
+from streams.core.packing import PackedSeries, StoredSeries, pack_bytes
 from streams.core.rules import NEVER, Rule, grown_mark_of
 from streams.core.runs import Runs, Stretch, rows_of_run, runs_of
 from streams.core.surges import Kind, OpenSurge, State, Surge, Trigger, surge_id_of
@@ -44,7 +47,7 @@ class Happening(NamedTuple):
 class Watch(Table):
     """Counts, detector and surges of one series (followers of creators, comments on posts, …)."""
 
-    def __init__(self, policy: WatchPolicy, detector: DetectorBlock) -> None:
+    def __init__(self, policy: WatchPolicy, detector: KeyDetector[Any]) -> None:
         super().__init__(policy.name)
         self.policy = policy
         self.detector = detector
@@ -63,6 +66,27 @@ class Watch(Table):
         self._model_mark = np.concatenate((self._model_mark, never))
         self._quiet_until = np.concatenate((self._quiet_until, np.zeros(room, dtype=np.int32)))
         self.detector.grow(size)
+
+    def packed(self, slots: Ints) -> list[PackedSeries]:
+        """See Table. States of any length stand in a series of their own."""
+        states = self.detector.state_of(slots)
+        if isinstance(states, np.ndarray):
+            return [self.pack(slots, states)]
+        names, groups = self.keys.names_of(slots), self.keys.groups_of(slots)
+        return [self.pack(slots, None), pack_bytes(self._models, names, groups, states)]
+
+    def restore(self, stored: Mapping[str, StoredSeries]) -> None:
+        """See Table."""
+        models = stored.get(self._models)
+        slots, states = self.unpack(stored[self.name], None if models else STATE_DTYPE)
+        if models is None:
+            self.detector.restore(slots, states)
+        else:
+            self.detector.restore(self.keys.slots_of(models.keys), models.values)
+
+    @property
+    def _models(self) -> str:
+        return f"{self.name}.models"
 
     def advance(self, water: int, row: int) -> list[Happening]:
         """End what is over as record ``row`` moves the watermark into ``water``."""
@@ -205,7 +229,8 @@ class Watch(Table):
         opened = self.counts.newest[at].astype(np.int64)
         counts = self.counts.newest_counts(at) if count is None else np.array([count])
         columns = self.detector.score(at, counts, opened=opened)
-        expected = float(columns.expected[0]) * window
+        usual = float(columns.expected[0])
+        expected = None if math.isnan(usual) else usual * window
         surge.revision += state != "opened"
         return Surge(
             surge_id=surge.surge_id,
@@ -222,9 +247,9 @@ class Watch(Table):
             window_ms=window * BUCKET_MS,
             observed=total,
             threshold=self.policy.rule.threshold if by_rule else None,
-            expected_own=_rounded(expected),
+            expected_own=None if expected is None else _rounded(expected),
             expected_in_wave=None,
-            ratio=_rounded(total / expected) if expected > 0 else None,
+            ratio=_rounded(total / expected) if expected else None,
             score=_rounded(float(columns.score[0])),
             detector=self.policy.detector,
             false_alarm_rate=self.policy.false_alarm_rate,

@@ -23,9 +23,10 @@ class SettingsError(SurgewatchError):
 
 
 class UnreachableError(SurgewatchError):
-    """A server cannot be reached, or refuses us."""
+    """A server cannot be reached, or refuses us. ``retry``: it may well answer later."""
 
     exit_code = 3
+    retry = True
 
 
 class DataError(SurgewatchError):

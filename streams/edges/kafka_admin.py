@@ -60,9 +60,7 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
                 **login_options(settings),
             )
         except (KafkaError, OSError) as error:
-            raise KafkaUnreachable(
-                settings.kafka_bootstrap_servers, cause_of(heard, str(error))
-            ) from error
+            raise _unreachable(settings, cause_of(heard, str(error))) from error
         try:
             yield admin
         except KafkaError as error:
@@ -71,6 +69,13 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
             ) from error
         finally:
             admin.close()
+
+
+def _unreachable(settings: Settings, cause: str) -> KafkaUnreachable:
+    """The error; a login that was refused once is refused again."""
+    error = KafkaUnreachable(settings.kafka_bootstrap_servers, cause)
+    error.retry = cause not in {words for mark, words in _PLAIN_WORDS if mark != "RequestTimedOut"}
+    return error
 
 
 class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python has no types

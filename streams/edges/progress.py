@@ -1,60 +1,160 @@
-"""What the pipeline tells of itself while it works: to metrics, health and the live view."""
+"""What the pipeline tells of itself while it works: to metrics and to health."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
-from streams.core.events import DeadRecord, RawChunk
+from streams.core.events import DeadRecord, RawChunk, Reason
 from streams.core.partition import Outcome
 from streams.core.surges import Surge
+from streams.edges.health import Health
+from streams.edges.metrics import KafkaOperation, Metrics, Place, RedisOperation, Stage
 
 
 class Progress(Protocol):
     """Hears of each chunk and write; every call is cheap and never raises."""
 
-    def stage(self, name: str) -> AbstractContextManager[object]:
-        """Time spent within is this stage's."""
+    def stage(self, name: Stage) -> AbstractContextManager[object]:
+        """Time spent within is this stage's, less what an inner stage takes."""
 
-    def own(self, places: Sequence[tuple[str, int]]) -> None:
-        """These partitions are ours from now on, no others."""
+    def owns(self, places: Sequence[tuple[str, int]]) -> None:
+        """These partitions were dealt to us, no others; their state is not loaded yet."""
 
-    def took(self, chunk: RawChunk, outcome: Outcome, watermark_ms: int) -> None:
+    def loaded(self) -> None:
+        """The state of all our partitions is loaded."""
+
+    def took(self, chunk: RawChunk, outcome: Outcome, dead: Sequence[DeadRecord]) -> None:
         """A chunk was counted."""
 
-    def told(self, surge: Surge, appended_ms: int) -> None:
-        """A surge was found in a chunk that the broker got at ``appended_ms``."""
+    def stands(self, places: Mapping[tuple[str, int], Place], keys: Mapping[str, int]) -> None:
+        """How far each partition is, and how many keys of each topic are known. Once a second."""
 
-    def buried(self, topic: str, dead: Sequence[DeadRecord]) -> None:
-        """Records went to dead letters."""
+    def announced(self, surges: Sequence[Surge]) -> None:
+        """Kafka has these surges."""
 
-    def stored(self, size_bytes: int) -> None:
+    def stored(self, seconds: float, sent_bytes: int) -> None:
         """A write was done."""
 
-    def store_failed(self) -> None:
-        """The store did not answer; it will be asked again."""
+    def redis_failed(self, operation: RedisOperation) -> None:
+        """Redis did not answer; it will be asked again."""
+
+    def kafka_failed(self, operation: KafkaOperation) -> None:
+        """Kafka did not answer; it will be asked again."""
 
 
 class Silence:
     """Progress that nobody hears."""
 
-    def stage(self, name: str) -> AbstractContextManager[object]:
+    def stage(self, name: Stage) -> AbstractContextManager[object]:
         """See Progress."""
         return nullcontext()
 
-    def own(self, places: Sequence[tuple[str, int]]) -> None:
+    def owns(self, places: Sequence[tuple[str, int]]) -> None:
         """See Progress."""
 
-    def took(self, chunk: RawChunk, outcome: Outcome, watermark_ms: int) -> None:
+    def loaded(self) -> None:
         """See Progress."""
 
-    def told(self, surge: Surge, appended_ms: int) -> None:
+    def took(self, chunk: RawChunk, outcome: Outcome, dead: Sequence[DeadRecord]) -> None:
         """See Progress."""
 
-    def buried(self, topic: str, dead: Sequence[DeadRecord]) -> None:
+    def stands(self, places: Mapping[tuple[str, int], Place], keys: Mapping[str, int]) -> None:
         """See Progress."""
 
-    def stored(self, size_bytes: int) -> None:
+    def announced(self, surges: Sequence[Surge]) -> None:
         """See Progress."""
 
-    def store_failed(self) -> None:
+    def stored(self, seconds: float, sent_bytes: int) -> None:
         """See Progress."""
+
+    def redis_failed(self, operation: RedisOperation) -> None:
+        """See Progress."""
+
+    def kafka_failed(self, operation: KafkaOperation) -> None:
+        """See Progress."""
+
+
+class WorkerProgress:
+    """Progress of a worker: its metrics, and the health that exporter and watchdog ask."""
+
+    def __init__(self, metrics: Metrics, health: Health) -> None:
+        self._metrics = metrics
+        self._health = health
+        self._places: set[tuple[str, int]] = set()
+        self._inner_seconds = 0.0
+        self._behind = False
+        self._resting_since = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: Stage) -> Iterator[None]:
+        """See Progress. The time before a decode is idle, or a wait for a fetch if behind."""
+        began, outer = time.perf_counter(), self._inner_seconds
+        if name == "decode":
+            rest: Stage = "fetch" if self._behind else "idle"
+            self._metrics.add_stage(rest, began - self._resting_since)
+        self._inner_seconds = 0.0
+        try:
+            yield
+        finally:
+            self._resting_since = time.perf_counter()
+            whole = self._resting_since - began
+            self._metrics.add_stage(name, whole - self._inner_seconds)
+            self._inner_seconds = outer + whole
+
+    def owns(self, places: Sequence[tuple[str, int]]) -> None:
+        """See Progress."""
+        for topic, partition in self._places - set(places):
+            self._metrics.give_up(topic, partition)
+        self._places = set(places)
+        self._metrics.add_rebalance(len(places))
+        self._health.assigned(time.monotonic(), len(places))
+
+    def loaded(self) -> None:
+        """See Progress."""
+        self._health.loaded()
+        self._health.reached_redis(reachable=True)
+
+    def took(self, chunk: RawChunk, outcome: Outcome, dead: Sequence[DeadRecord]) -> None:
+        """See Progress."""
+        reasons: dict[Reason, int] = {}
+        for one in dead:
+            reasons[one.reason] = reasons.get(one.reason, 0) + 1
+        self._metrics.add_records(
+            chunk.topic, counted=outcome.counted, late=outcome.late, dead=reasons
+        )
+        for surge in outcome.surges:
+            self._metrics.add_surge(surge.kind, surge.trigger, surge.state)
+        self._behind = chunk.end_offset > chunk.next_offset
+
+    def stands(self, places: Mapping[tuple[str, int], Place], keys: Mapping[str, int]) -> None:
+        """See Progress."""
+        now = time.monotonic()
+        for (topic, partition), place in places.items():
+            self._metrics.set_place(topic, partition, place)
+        for topic, count in keys.items():
+            self._metrics.set_creators_known(topic, count)
+        self._health.beat(now)
+        self._health.found_lag(now, sum(place.lag_records for place in places.values()))
+
+    def announced(self, surges: Sequence[Surge]) -> None:
+        """See Progress."""
+        now_ms = time.time_ns() // 1_000_000
+        for surge in surges:
+            self._metrics.observe_event_to_surge((now_ms - surge.at_ms) / 1000)
+
+    def stored(self, seconds: float, sent_bytes: int) -> None:
+        """See Progress."""
+        now = time.monotonic()
+        self._metrics.observe_store_write(seconds, sent_bytes)
+        self._health.reached_redis(reachable=True)
+        self._health.progressed(now, self._health.signs.lag_records or 0)
+
+    def redis_failed(self, operation: RedisOperation) -> None:
+        """See Progress."""
+        self._metrics.add_redis_error(operation)
+        self._health.reached_redis(reachable=False)
+
+    def kafka_failed(self, operation: KafkaOperation) -> None:
+        """See Progress."""
+        self._metrics.add_kafka_error(operation)

@@ -20,16 +20,17 @@ from typing import Any, Final
 
 import numpy as np
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from streams.core.packing import ENTRY_DTYPE, LAYOUT_VERSION, PackedSeries
-from streams.core.partition import StoredSeries, StoredState
+from streams.core.packing import LAYOUT_VERSION, PackedSeries, StoredSeries
+from streams.core.partition import StoredState
 from streams.edges.errors import DataError, RedisUnreachable
-from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, Write
+from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, StoreKind, Write
 
 _GENERATION_GRACE_SECONDS: Final = 30
 _REFRESH_SECONDS: Final = 43_200
 _READ_GROUPS: Final = 64
+_LENGTHS_DTYPE: Final = np.dtype([("name", "<u2"), ("tail", "<u4")])
 _SEGMENT_DTYPE: Final = np.dtype([("key_no", "<u4"), ("count", "<u2"), ("refresh", "<u2")])
 
 
@@ -53,32 +54,31 @@ class RedisStore:
         self._claim = client.register_script(_script("redis_claim.lua"))
         self._refreshed: dict[str, float] = {}
 
-    async def check(self, partitions: int) -> None:
-        """See Store. Raises DataError for another layout or partition count."""
+    async def check(self, kind: StoreKind) -> None:
+        """See Store. Raises DataError for another layout, detector or partition count."""
+        wanted = {
+            "layout": str(LAYOUT_VERSION),
+            "partitions": str(kind.partitions),
+            "detector": kind.detector,
+        }
         key = f"{self._policy.prefix}:layout"
         try:
-            await self._client.hsetnx(key, "layout", str(LAYOUT_VERSION))
-            await self._client.hsetnx(key, "partitions", str(partitions))
-            held = await self._hash(key)
+            for field, value in wanted.items():
+                await self._client.hsetnx(key, field, value)
+            held = {str(k, "utf-8"): str(v, "utf-8") for k, v in (await self._hash(key)).items()}
         except ResponseError as error:
             raise self._refused(error) from error
         except (RedisError, OSError) as error:
             raise self._unreachable(error) from error
-        layout, count = held[b"layout"].decode(), held[b"partitions"].decode()
-        if layout != str(LAYOUT_VERSION):
-            msg = (
-                f"Redis at {self._policy.url_shown} holds layout {layout} under "
-                f"{self._policy.prefix!r}, this version reads {LAYOUT_VERSION}: set another "
-                "SURGEWATCH_REDIS_PREFIX, or run the version that wrote it"
-            )
-            raise DataError(msg)
-        if count != str(partitions):
-            msg = (
-                f"Redis at {self._policy.url_shown} holds counts of {count} partitions under "
-                f"{self._policy.prefix!r}, the topics have {partitions}: creators have moved, so "
-                "set another SURGEWATCH_REDIS_PREFIX and let the worker count anew"
-            )
-            raise DataError(msg)
+        for field, value in wanted.items():
+            if held[field] != value:
+                msg = (
+                    f"Redis at {self._policy.url_shown} holds state with {field} {held[field]} "
+                    f"under {self._policy.prefix!r}, but {field} {value} is wanted: set another "
+                    "SURGEWATCH_REDIS_PREFIX and let the worker count anew, or go back to "
+                    f"{field} {held[field]}"
+                )
+                raise DataError(msg)
 
     async def claim(self, place: Place, generation: int) -> Fence:
         """See Store."""
@@ -190,9 +190,9 @@ class RedisStore:
         """The script's eight arguments of one series; the groups' hashes are added to keys."""
         assert (np.diff(series.groups) >= 0).all(), "slots rise, and groups with them"
         names = [key.encode() for key in series.keys]
-        lengths = np.empty((len(names), 2), dtype="<u2")
-        lengths[:, 0] = np.fromiter(map(len, names), np.int64, len(names))
-        lengths[:, 1] = series.sizes * ENTRY_DTYPE.itemsize
+        lengths = np.empty(len(names), dtype=_LENGTHS_DTYPE)
+        lengths["name"] = np.fromiter(map(len, names), np.int64, len(names))
+        lengths["tail"] = series.tail_bytes
         groups, counts = np.unique(series.groups, return_counts=True)
         segments = np.empty(len(groups), dtype=_SEGMENT_DTYPE)
         segments["key_no"] = len(keys) + 1 + np.arange(len(groups))
@@ -207,7 +207,7 @@ class RedisStore:
             b"".join(names),
             lengths.tobytes(),
             series.heads,
-            series.entries,
+            series.tails,
             segments.tobytes(),
         ]
 
@@ -226,7 +226,10 @@ class RedisStore:
         return f"{self._policy.prefix}:{{{place.topic}:{place.partition}}}:{part}"
 
     def _unreachable(self, error: Exception) -> RedisUnreachable:
-        return RedisUnreachable(self._policy.url_shown, str(error) or type(error).__name__)
+        cause = str(error) or type(error).__name__
+        unreachable = RedisUnreachable(self._policy.url_shown, cause)
+        unreachable.retry = not isinstance(error, AuthenticationError)
+        return unreachable
 
     def _refused(self, error: ResponseError) -> DataError:
         msg = f"Redis at {self._policy.url_shown} refuses a write or a read: {error}"

@@ -1,7 +1,7 @@
 -- Writes one partition's changed state and its offset: all of it or nothing.
 -- KEYS  1 meta, 2 surges, 3 outbox, then the groups' hashes
 -- ARGV  1 owner, 2 offset that must be stored ('': none), 3 next offset, 4 watermark,
---       5 seconds to live, 6 number of series, then for each series: name, highest group, head bytes, names, lengths, heads, entries, groups;
+--       5 seconds to live, 6 number of series, then for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
 --       then four lists, each its length and its members: surges to set (name, value, …), surges
 --       to delete, outbox to set (name, value, …), outbox to delete
 -- Redis does not roll back: whatever can be refused is refused before the first write, and the
@@ -21,20 +21,20 @@ local unpack_bytes, sub = struct.unpack, string.sub
 local at = 7
 for _ = 1, tonumber(ARGV[6]) do
   local head_bytes, names, lengths = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
-  local heads, entries, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
-  local name_at, length_at, head_at, entry_at = 1, 1, 1, 1
+  local heads, tails, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
+  local name_at, length_at, head_at, tail_at = 1, 1, 1, 1
   for group_at = 1, #groups, 8 do
     local key_no, count, refresh = unpack_bytes('<I4I2I2', groups, group_at)
     local fields = {}
     for i = 1, 2 * count, 2 do
-      local name_bytes, entry_bytes = unpack_bytes('<I2I2', lengths, length_at)
+      local name_bytes, tail_bytes = unpack_bytes('<I2I4', lengths, length_at)
       fields[i] = sub(names, name_at, name_at + name_bytes - 1)
       fields[i + 1] = sub(heads, head_at, head_at + head_bytes - 1)
-        .. sub(entries, entry_at, entry_at + entry_bytes - 1)
-      length_at = length_at + 4
+        .. sub(tails, tail_at, tail_at + tail_bytes - 1)
+      length_at = length_at + 6
       name_at = name_at + name_bytes
       head_at = head_at + head_bytes
-      entry_at = entry_at + entry_bytes
+      tail_at = tail_at + tail_bytes
     end
     redis.call('HSET', KEYS[key_no], unpack(fields))
     if refresh == 1 then

@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
     kafka_session_timeout_ms: Annotated[
         int, _int(6_000, 1_800_000, "A worker silent for so long loses its partitions")
-    ] = 30_000
+    ] = 15_000
     kafka_timeout_ms: Annotated[
         int, _int(1_000, 600_000, "Longest wait for one answer from Kafka")
     ] = 10_000

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from streams.core.partition import StateChange, StoredSeries, StoredState
+from streams.core.packing import StoredSeries
+from streams.core.partition import StateChange, StoredState
 
 
 class Place(NamedTuple):
@@ -50,6 +51,13 @@ class Write:
     announced: Sequence[str] = ()
 
 
+class StoreKind(NamedTuple):
+    """What must not change under stored state: partition count, and the detector by its name."""
+
+    partitions: int
+    detector: str
+
+
 class FencedOff(Exception):
     """The partition was claimed by another worker since: nothing was written."""
 
@@ -79,8 +87,8 @@ class StateLost(Exception):
 class Store(Protocol):
     """Keeps states, offsets and outboxes. Errors of the connection are UnreachableError."""
 
-    async def check(self, partitions: int) -> None:
-        """Check (first time: set) layout version and partition count. Raises DataError."""
+    async def check(self, kind: StoreKind) -> None:
+        """Check (the first time: set) what kind of state is held. Raises DataError."""
 
     async def claim(self, place: Place, generation: int) -> Fence:
         """Take the right to write a partition; earlier fences end.
@@ -117,7 +125,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._drawers: dict[Place, _Drawer] = {}
 
-    async def check(self, partitions: int) -> None:
+    async def check(self, kind: StoreKind) -> None:
         """Nothing can differ."""
 
     async def claim(self, place: Place, generation: int) -> Fence:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from streams.core.partition import StateChange, StoredState
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
-from streams.edges.store import FencedOff, MemoryStore, Place, StateLost, Store, Write
+from streams.edges.store import FencedOff, MemoryStore, Place, StateLost, Store, StoreKind, Write
 from tests.jobs import FollowKind, contents_of, follow_partition, follows, stored_of
 from tests.servers import RedisServer
 
@@ -181,7 +181,7 @@ def test_every_key_expires_by_itself(
     asyncio.run(body())
 
 
-def test_another_layout_or_partition_count_is_refused_with_a_plain_line(
+def test_another_layout_detector_or_partition_count_is_refused_with_a_plain_line(
     redis_server: RedisServer, fresh_name: Callable[[str], str]
 ) -> None:
     async def body() -> None:
@@ -190,13 +190,13 @@ def test_another_layout_or_partition_count_is_refused_with_a_plain_line(
         store = RedisStore(
             client, RedisStorePolicy(prefix, 86_400, redis_server.url), time.monotonic
         )
-        await store.check(4)
-        await store.check(4)
-        with pytest.raises(DataError, match="4 partitions"):
-            await store.check(8)
+        await store.check(StoreKind(4, "surgewatch"))
+        await store.check(StoreKind(4, "surgewatch"))
+        with pytest.raises(DataError, match="partitions 4"):
+            await store.check(StoreKind(8, "surgewatch"))
         await client.hset(f"{prefix}:layout", "layout", "9")
         with pytest.raises(DataError, match="layout 9"):
-            await store.check(4)
+            await store.check(StoreKind(4, "surgewatch"))
         await store.close()
 
     asyncio.run(body())
@@ -207,7 +207,7 @@ def test_no_redis_is_an_unreachable_error_that_names_it() -> None:
         url = "redis://127.0.0.1:1/0"
         store = RedisStore(Redis.from_url(url), RedisStorePolicy("t", 86_400, url), time.monotonic)
         with pytest.raises(RedisUnreachable, match=r"127\.0\.0\.1:1"):
-            await store.check(4)
+            await store.check(StoreKind(4, "surgewatch"))
         await store.close()
 
     asyncio.run(body())
