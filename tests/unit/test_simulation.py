@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streams.core.buckets import bucket_of
-from streams.core.events import Reason
+from streams.core.events import RawChunk, Reason
 from streams.core.simulated_rows import FAULTS
 from streams.core.simulation import Simulation, WorldStep
 from streams.core.truth import Truth, TruthLedger
@@ -26,6 +26,7 @@ from streams.core.world import (
     rhythm_of,
     world_of,
 )
+from streams.edges.codec import Limits, decode_comments, decode_follows
 from streams.edges.simulated_json import SimulatedJson
 
 START_MS = 1_736_899_200_000
@@ -247,6 +248,22 @@ def test_spoilt_records_are_counted_apart_and_of_every_sort() -> None:
     lines = SimulatedJson(world).encode_follows(step.follows)
     assert FAULTS[0] is Reason.EMPTY
     assert lines[int(np.argmax(step.follows.fault == 1))] == b""
+
+
+def test_codec_takes_every_record_but_the_spoilt_and_finds_their_reasons() -> None:
+    world = small_world(policy=replace(SMALL, bad_share=0.05))
+    encoder, limits = SimulatedJson(world), Limits(record_bytes_max=65_536, future_skew_ms=0)
+    for step in steps_of(world)[::10]:
+        lines = encoder.encode_follows(step.follows), encoder.encode_comments(step.comments)
+        chunks = [RawChunk("t", 0, v, range(len(v)), len(v), -1, len(v)) for v in lines]
+        follows = decode_follows(chunks[0], world.end_ms, limits)
+        comments = decode_comments(chunks[1], world.end_ms, limits)
+        for rows, dead in ((step.follows, follows.dead), (step.comments, comments.dead)):
+            expected = {n: FAULTS[f - 1] for n, f in enumerate(rows.fault.tolist()) if f}
+            assert {record.offset: record.reason for record in dead} == expected
+        good = step.follows.at(step.follows.fault == 0)
+        assert np.array_equal(follows.chunk.at_ms, good.at_ms)
+        assert np.array_equal(follows.chunk.unfollows, good.unfollow)
 
 
 def test_keys_are_the_creators_of_the_records() -> None:
