@@ -20,6 +20,7 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    SaslAuthenticationFailed,
 )
 from aiokafka.partitioner import murmur2
 
@@ -262,9 +263,16 @@ class _Kept(logging.Handler):
         self._causes = causes
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and isinstance(record.args[-1], BaseException):
-            error = record.args[-1]
-            self._causes.append(str(error).splitlines()[0] if str(error) else _words_of(error))
+        """Keep the error that a message is about, in plain words."""
+        for error in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(error, BaseException):
+                self._causes.append(_cause_of(error))
+
+
+def _cause_of(error: BaseException) -> str:
+    if isinstance(error, (SaslAuthenticationFailed, AuthenticationFailedError)):
+        return "wrong user name or password"
+    return str(error).splitlines()[0] if str(error) else _words_of(error)
 
 
 @contextmanager

@@ -11,22 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
 from streams.app.replay import ReplaySummary, ReplayTask, run_replay
 from streams.app.simulate import SimulateTask, run_simulate
 from streams.core.world import WorldPolicy, world_of
-from streams.edges.errors import KafkaUnreachable
 from streams.edges.files import FileBroken, OutputFile
-from streams.edges.producer import RecordProducer, RecordTooLarge, TopicMissing
+from streams.edges.producer import TopicMissing
 from streams.edges.settings import Settings
+from tests.e2e.kafka_topics import create_topics, stored
 from tests.servers import KafkaServer
 
 AT_MS = 1_736_899_200_000
 FreshName = Callable[[str], str]
-Stored = list[list[tuple[bytes | None, bytes | None]]]
 SMALL = WorldPolicy(
     creators=200,
     hours=26,
@@ -47,37 +45,8 @@ def settings(kafka: KafkaServer, fresh_name: FreshName) -> Settings:
         topic_follows=fresh_name("follows"),
         topic_comments=fresh_name("comments"),
     )
-    asyncio.run(_create(kafka, [made.topic_follows, made.topic_comments]))
+    asyncio.run(create_topics(kafka, [made.topic_follows, made.topic_comments]))
     return made
-
-
-async def _create(kafka: KafkaServer, topics: list[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(t, num_partitions=4, replication_factor=1) for t in topics])
-    await admin.close()
-
-
-async def _stored(settings: Settings, topic: str) -> Stored:
-    """Keys and values of each of the topic's four partitions, in order."""
-    stored: Stored = [[] for _ in range(4)]
-    servers = settings.kafka_bootstrap_servers
-    async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
-        partitions = [TopicPartition(topic, n) for n in range(4)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning()
-        ends = await consumer.end_offsets(partitions)
-        left = sum(ends.values())
-        async with asyncio.timeout(30):
-            while left:
-                for partition, records in (await consumer.getmany(timeout_ms=200)).items():
-                    stored[partition.partition] += [(r.key, r.value) for r in records]
-                    left -= len(records)
-    return stored
-
-
-def stored(settings: Settings, topic: str) -> Stored:
-    return asyncio.run(_stored(settings, topic))
 
 
 def replayed(settings: Settings, **task: object) -> ReplaySummary:
@@ -192,38 +161,6 @@ def test_missing_topic_says_what_to_run(settings: Settings, tmp_path: Path) -> N
     )
     with pytest.raises(TopicMissing, match=r"topic not-there does not exist .* topics create"):
         replayed(elsewhere, follows=path)
-
-
-def test_record_too_large_for_kafka_is_named_in_one_line(settings: Settings) -> None:
-    async def send() -> None:
-        async with RecordProducer(settings) as producer:
-            await producer.open_topic(settings.topic_follows)
-            await producer.send(settings.topic_follows, [b"c-1"], [b"x" * 1_500_000])
-
-    with pytest.raises(RecordTooLarge, match=r"larger than the topic's max\.message\.bytes"):
-        asyncio.run(send())
-
-
-def test_kafka_that_dies_is_an_error_within_the_time_limit(
-    kafka_factory: Callable[..., KafkaServer],
-) -> None:
-    kafka = kafka_factory()
-    asyncio.run(_create(kafka, ["follows"]))
-    dying = Settings(kafka_bootstrap_servers=kafka.bootstrap, kafka_timeout_ms=2_000)
-
-    async def send() -> None:
-        async with RecordProducer(dying) as producer:
-            await producer.open_topic("follows")
-            await producer.send("follows", [b"c-1"], [b"{}"])
-            await producer.flush()
-            kafka.kill()
-            await producer.send("follows", [b"c-1"], [b"{}"])
-            await producer.flush()
-
-    begin = time.monotonic()
-    with pytest.raises(KafkaUnreachable):
-        asyncio.run(send())
-    assert time.monotonic() - begin < 20
 
 
 _CHILD = """
