@@ -31,7 +31,7 @@ os.execvpe(sys.argv[2], sys.argv[2:], os.environ)
 """
 
 
-class ChildFailed(Exception):  # noqa: N818 - named after the fault (style 13)
+class ChildFailed(Exception):
     """A server that ended or did not answer in time; the message holds its log's last lines."""
 
     def __init__(self, name: str, reason: str, log_tail: str) -> None:
@@ -41,7 +41,7 @@ class ChildFailed(Exception):  # noqa: N818 - named after the fault (style 13)
         super().__init__(f"{name} {reason}; the end of its log:\n{log_tail or '(empty)'}")
 
 
-class NoFreePort(Exception):  # noqa: N818 - named after the fault (style 13)
+class NoFreePort(Exception):
     """Every port from 20000 to 32000 of 127.0.0.1 is in use."""
 
 
