@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from streams.edges.logs import set_up_logs
-from streams.edges.progress import Silence
 from streams.edges.settings import Settings, read_settings
 
 
@@ -42,4 +41,4 @@ def worker(context: click.Context) -> None:
 
     settings = context.find_object(Settings) or read_settings(os.environ)
     set_up_logs(settings)
-    run_quickly(Worker(settings, Silence()).run())
+    run_quickly(Worker(settings).run())

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -31,3 +32,12 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def print_json(value: Any) -> None:
     """Print one JSON value on one line."""
     click.echo(msgspec.json.encode(value))
+
+
+def iso_of(at_ms: int) -> str:
+    """Time as people read it, UTC, whole seconds.
+
+    >>> iso_of(1_736_899_200_000)
+    '2025-01-15T00:00:00Z'
+    """
+    return datetime.fromtimestamp(at_ms // 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

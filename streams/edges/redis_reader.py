@@ -1,0 +1,145 @@
+"""Reads what the workers hold in Redis, a batch at a time, and changes nothing.
+
+The keys are those of ``edges/redis_store.py``. A worker may write meanwhile: what is read of a
+partition is then of some moments, each creator's counts of one.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Self, cast
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from streams.core.packing import LAYOUT_VERSION
+from streams.core.report import Batch, StoredRows
+from streams.edges.errors import DataError, RedisUnreachable
+from streams.edges.settings_list import Settings
+from streams.edges.settings_specs import url_without_password
+from streams.edges.store import Place
+
+_BATCH_GROUPS: Final = 64
+_LOOK_UP_GROUPS: Final = 1_000
+_GROUPS: Final = b"groups:"
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What there is of one partition: its watermark (-1: nothing), and groups by series."""
+
+    place: Place
+    watermark_ms: int
+    groups: dict[str, int]
+
+    def is_watched(self, series: str) -> bool:
+        """Whether the series' values hold a detector's state; River's stand apart from them."""
+        return series in {"follows", "comments", "posts"} and f"{series}.models" not in self.groups
+
+
+class RedisReader:
+    """Reads states; a context manager. Raises RedisUnreachable, DataError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._prefix = settings.redis_prefix
+        self._url_shown = url_without_password(settings.redis_url)
+        timeout_seconds = settings.redis_timeout_ms / 1000
+        self._client = Redis.from_url(
+            settings.redis_url,
+            **({"password": settings.redis_password} if settings.redis_password else {}),
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def partition_count(self) -> int:
+        """Partitions of each topic, as the workers wrote it. DataError if they wrote nothing."""
+        with self._plain_errors():
+            held = self._hash(f"{self._prefix}:layout")
+        if not held:
+            message = (
+                f"Redis at {self._url_shown} holds no counts under {self._prefix!r}: has a worker "
+                "run, and is SURGEWATCH_REDIS_PREFIX the one that it has?"
+            )
+            raise DataError(message)
+        layout = held.get(b"layout", b"none").decode()
+        if layout != str(LAYOUT_VERSION):
+            message = (
+                f"Redis at {self._url_shown} holds layout {layout} under {self._prefix!r}, this "
+                f"version reads {LAYOUT_VERSION}: run the version that wrote it"
+            )
+            raise DataError(message)
+        return int(held[b"partitions"])
+
+    def shelf(self, place: Place) -> Shelf:
+        """What there is of a partition."""
+        with self._plain_errors():
+            meta = self._hash(self._key(place, "meta"))
+        groups = {
+            field.removeprefix(_GROUPS).decode(): int(highest) + 1
+            for field, highest in meta.items()
+            if field.startswith(_GROUPS)
+        }
+        return Shelf(place, int(meta.get(b"watermark_ms", -1)), groups)
+
+    def rows(self, shelf: Shelf, series: str) -> StoredRows:
+        """All keys of a series, some thousands at a time."""
+        return StoredRows(self._batches(shelf, series), shelf.is_watched(series))
+
+    def value(self, shelf: Shelf, series: str, key: str) -> bytes | None:
+        """One key's value. Which group holds it stands nowhere, so all are asked, in parts."""
+        groups = shelf.groups.get(series, 0)
+        for first in range(0, groups, _LOOK_UP_GROUPS):
+            pipeline = self._client.pipeline(transaction=False)
+            for group in range(first, min(first + _LOOK_UP_GROUPS, groups)):
+                pipeline.hget(self._key(shelf.place, f"s:{series}:{group}"), key)
+            with self._plain_errors():
+                found = [value for value in pipeline.execute() if value is not None]
+            if found:
+                return cast("bytes", found[0])
+        return None
+
+    def values_under(self, shelf: Shelf, series: str, prefix: str) -> Batch:
+        """Keys that begin with ``prefix``, without it, and their values; reads the whole series."""
+        keys, values = list[str](), list[bytes]()
+        for batch in self._batches(shelf, series):
+            for key, value in zip(batch.keys, batch.values, strict=True):
+                if key.startswith(prefix):
+                    keys.append(key.removeprefix(prefix))
+                    values.append(value)
+        return Batch(keys, values)
+
+    def _batches(self, shelf: Shelf, series: str) -> Iterator[Batch]:
+        groups = shelf.groups.get(series, 0)
+        for first in range(0, groups, _BATCH_GROUPS):
+            pipeline = self._client.pipeline(transaction=False)
+            for group in range(first, min(first + _BATCH_GROUPS, groups)):
+                pipeline.hgetall(self._key(shelf.place, f"s:{series}:{group}"))
+            with self._plain_errors():
+                hashes: Sequence[dict[bytes, bytes]] = pipeline.execute()
+            yield Batch(
+                [key.decode() for held in hashes for key in held],
+                [value for held in hashes for value in held.values()],
+            )
+
+    def _hash(self, key: str) -> dict[bytes, bytes]:
+        return cast("dict[bytes, bytes]", self._client.hgetall(key))
+
+    def _key(self, place: Place, part: str) -> str:
+        return f"{self._prefix}:{{{place.topic}:{place.partition}}}:{part}"
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except ResponseError as error:
+            message = f"Redis at {self._url_shown} refuses a read: {error}"
+            raise DataError(message) from error
+        except (RedisError, OSError) as error:
+            cause = str(error) or type(error).__name__
+            raise RedisUnreachable(self._url_shown, cause) from error
