@@ -16,7 +16,7 @@ from faust.tables.manager import TableManager
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as stock
 
-from streams.edges.transport_consumer import ChunkMessage, Consumer
+from streams.edges.transport_consumer import Consumer
 from streams.edges.transport_contract import (
     OffsetBeyondEnd,
     PartitionOwner,
@@ -24,6 +24,7 @@ from streams.edges.transport_contract import (
     TakeOverFailed,
     TransportOptions,
 )
+from streams.edges.transport_message import ChunkMessage
 
 __all__ = [
     "SCHEME",

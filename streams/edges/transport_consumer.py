@@ -152,7 +152,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             if self._taking is not None and self._taking.cancel():
                 await asyncio.wait([self._taking], timeout=_CANCEL_SECONDS_MAX)
             owned, self._owned = self._owned, set()
-            if owned and self.owner is not None and not self.app.crashed:
+            if not owned:
+                return  # done before: Faust calls twice on stop
+            if self.owner is not None and not self.app.crashed:
                 limit = self.options.give_up_seconds_max
                 try:
                     await asyncio.wait_for(self.owner.give_up(owned), limit)
@@ -160,7 +162,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
                     self.log.warning("Not all was stored within %s s; it is read again", limit)
                 except Exception as exc:  # the owner's own: the rebalance must go on
                     self.log.exception("Giving up partitions failed, they are read again: %r", exc)
-            await self.commit()
+            with suppress(TimeoutError):  # the limit counts the wait for another commit too
+                await asyncio.wait_for(self.commit(), self.options.commit_seconds_max)
 
     # Reading.
 

@@ -54,7 +54,8 @@ class TransportOptions:
 
     ``chunk_records_max`` bounds a chunk; ``partition_fetch_bytes_max`` is Faust's
     ``consumer_max_fetch_size``. ``fetch_wait_ms_max`` is how long the broker may hold an empty
-    fetch: it answers at once when there is a byte.
+    fetch: it answers at once when there is a byte. Stopping takes at most giving up, one commit
+    and leaving: 29 s, so that a grace period of 30 s is enough.
     """
 
     chunk_records_max: int = 16_384
@@ -63,5 +64,5 @@ class TransportOptions:
     isolation_level: str = "read_committed"
     take_over_seconds_max: float = 60.0
     give_up_seconds_max: float = 20.0
-    commit_seconds_max: float = 10.0
-    leave_seconds_max: float = 10.0
+    commit_seconds_max: float = 5.0
+    leave_seconds_max: float = 4.0

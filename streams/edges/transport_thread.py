@@ -73,12 +73,19 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         """Call when the thread stops: leave the group, but do not wait for ever."""
         if self._method_queue is not None:
             await self._method_queue.stop()
-        if self._consumer is not None:
-            limit = self.consumer.options.leave_seconds_max
-            try:
-                await asyncio.wait_for(self._consumer.stop(), limit)
-            except TimeoutError:
-                self.log.warning("The broker did not let the consumer leave in %s s", limit)
+        if self._consumer is None:
+            return
+        limit = self.consumer.options.leave_seconds_max
+        # A task of its own: with the broker gone, aiokafka's stop ends in a CancelledError,
+        # which would end this thread without a word to the main one.
+        leaving = asyncio.ensure_future(self._consumer.stop())
+        await asyncio.wait([leaving], timeout=limit)
+        if not leaving.done():
+            self.log.warning("The broker did not let the consumer leave in %s s", limit)
+            leaving.cancel()
+        if leaving.cancelled() or not leaving.done() or leaving.exception() is not None:
+            closing = asyncio.ensure_future(self._consumer._client.close())
+            await asyncio.wait([leaving, closing], timeout=1.0)
 
     def _stopped_set(self) -> None:
         if self.thread_loop.is_closed():  # after a crash there is no loop left to tell

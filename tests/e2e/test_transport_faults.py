@@ -248,3 +248,40 @@ def test_a_static_member_comes_back_without_a_rebalance(desk: Desk, fresh_name: 
             assert len(stays.taken) == takes
 
     asyncio.run(scenario())
+
+
+def test_the_app_stops_while_it_starts(desk: Desk, fresh_name: Name) -> None:
+    async def scenario() -> None:
+        topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
+        slow = SlowOwner(Store())
+        slow.hangs_in = "take_over"
+        app = desk.app(group, [topic], slow)
+        starting = asyncio.create_task(app.start())
+        await until(lambda: not slow.hangs_in)
+        assert not starting.done()
+        await asyncio.wait_for(app.stop(), 5)
+        await asyncio.wait_for(starting, 5)
+        assert slow.given_up == [], "nothing was taken over"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("how", ["pause", "kill"])
+def test_stopping_without_a_broker_has_a_limit(
+    kafka_factory: Callable[..., KafkaServer], tmp_path: Path, how: str
+) -> None:
+    server = kafka_factory()
+    desk = Desk(server.bootstrap, tmp_path)
+
+    async def scenario() -> None:
+        topic = await desk.make_topic("t", 1)
+        await desk.produce(topic, 10, 1)
+        store = Store()
+        options = TransportOptions(commit_seconds_max=0.5, leave_seconds_max=0.5)
+        app = desk.app("g", [topic], Owner(store), options=options)
+        await app.start()
+        await until(lambda: store.count == 10)
+        getattr(server, how)()
+        await asyncio.wait_for(app.stop(), 5)
+
+    asyncio.run(scenario())

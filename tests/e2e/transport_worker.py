@@ -106,8 +106,7 @@ class Desk:
             for i in range(count):
                 await producer.send(topic, b"v%d" % i, partition=i % partitions)
 
-    @asynccontextmanager
-    async def worker(
+    def app(
         self,
         group: str,
         topics: Iterable[str],
@@ -116,8 +115,8 @@ class Desk:
         on_event: Callable[[Any], Awaitable[None]] | None = None,
         options: TransportOptions | None = None,
         settings: Mapping[str, Any] = MappingProxyType({}),
-    ) -> AsyncIterator[faust.App]:
-        """A worker that runs until the block ends."""
+    ) -> faust.App:
+        """An app with an agent for each topic, not started."""
         app = faust.App(group, **{**faust_settings(self.bootstrap, str(self.folder)), **settings})
         app.partition_owner = owner
         app.transport_options = options
@@ -127,6 +126,14 @@ class Desk:
         assert on_event is not None
         for topic in topics:
             app.agent(app.topic(topic), name=topic)(_agent_of(on_event))
+        return app
+
+    @asynccontextmanager
+    async def worker(
+        self, group: str, topics: Iterable[str], owner: Owner | None, **options: Any
+    ) -> AsyncIterator[faust.App]:
+        """A worker that runs until the block ends; takes what `app` takes."""
+        app = self.app(group, topics, owner, **options)
         try:
             await asyncio.wait_for(app.start(), WAIT_SECONDS_MAX)
             yield app
