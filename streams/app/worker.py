@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any
 
 import faust
 from faust.tables.recovery import RebalanceAgain
@@ -32,8 +32,6 @@ from streams.edges.store import StoreKind
 from streams.edges.topics import check_topics
 from streams.edges.transport import TransportOptions, faust_settings
 from streams.edges.watchdog import Watchdog
-
-_START_SECONDS_MAX: Final = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +219,7 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
 async def wait_for_redis(settings: Settings, store: RedisStore) -> None:
     """Wait until Redis answers. Raises DataError, and RedisUnreachable after some patience."""
     kind = StoreKind(settings.topic_partitions, settings.detector)
-    await _wait_for(lambda: store.check(kind))
+    await _wait_for(lambda: store.check(kind), settings.start_seconds_max)
 
 
 async def wait_for_kafka(settings: Settings, announcer: KafkaAnnouncer) -> None:
@@ -237,12 +235,12 @@ async def wait_for_kafka(settings: Settings, announcer: KafkaAnnouncer) -> None:
             raise DataError(str(blocking[0]))
         await announcer.start()
 
-    await _wait_for(check)
+    await _wait_for(check, settings.start_seconds_max)
 
 
-async def _wait_for(ask: Callable[[], Awaitable[None]]) -> None:
+async def _wait_for(ask: Callable[[], Awaitable[None]], seconds_max: float) -> None:
     """Ask until there is an answer; after some patience the last error is raised."""
-    give_up = time.monotonic() + _START_SECONDS_MAX
+    give_up = time.monotonic() + seconds_max
     while True:
         try:
             return await ask()

@@ -179,6 +179,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[
         int, _int(-1, 65_535, "Port of metrics and health; 0: any free one, -1: none")
     ] = 9_464
+    start_seconds_max: Annotated[
+        int, _int(0, 3_600, "A starting worker waits so long for Kafka and Redis")
+    ] = 30
     watchdog_seconds: Annotated[
         int, _int(5, 86_400, "A worker with lag and no progress for so long ends itself")
     ] = 120
