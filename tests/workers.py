@@ -28,12 +28,15 @@ from streams.edges.topics import create_topics
 Buckets = dict[int, int]
 
 
-def wait_until(done: Callable[[], bool], seconds_max: float, what: str) -> None:
+def wait_until(done: Callable[[], bool], seconds_max: float, what: str | Callable[[], str]) -> None:
     """Wait for a condition, asking 20 times a second; fails with what was waited for."""
     ends = time.monotonic() + seconds_max
     pause = signal.sigtimedwait
     while not done():
-        assert time.monotonic() < ends, f"not within {seconds_max} s: {what}"
+        if time.monotonic() >= ends:
+            words = what if isinstance(what, str) else what()
+            msg = f"not within {seconds_max} s: {words[-3000:]}"
+            raise AssertionError(msg)
         pause([], 0.05)
 
 

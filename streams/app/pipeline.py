@@ -121,9 +121,8 @@ class Pipeline:
         self._policy = policy
         self._progress = progress
         self._lanes: dict[TP, Lane] = {}
-        self.on_crash: Callable[[BaseException], Awaitable[None]] | None = None
+        self.on_failure: Callable[[Exception], object] | None = None
         self.on_state_lost: Callable[[], Awaitable[None]] | None = None
-        self._crashing: asyncio.Future[None] | None = None
 
     @property
     def lanes(self) -> Mapping[TP, Lane]:
@@ -155,13 +154,18 @@ class Pipeline:
     # The agents' side: chunks come.
 
     async def take(self, event: Any) -> None:
-        """Take one chunk; returns when the next may come. Raises DataError past the limits."""
+        """Take one chunk; returns when the next may come. What goes wrong ends the worker."""
         message, chunk = event.message, cast("RawChunk", event.value)
         lane = self._lanes.get(message.tp)
         if lane is None or lane.lost:
             return  # not ours any more: whoever owns it reads it again
         assert not chunk.offsets or chunk.offsets[0] >= lane.next_offset, "no record comes twice"
-        await self._take(lane, chunk)
+        try:
+            await self._take(lane, chunk)
+        except Exception as error:  # must not leave an agent: Faust would go on past the chunk
+            lane.lost = True
+            self._fail(error)
+            return
         lane.messages.append(message)
         if lane.unstored >= self._policy.flush_records_max:
             self._begin_flush(lane)
@@ -253,9 +257,9 @@ class Pipeline:
                 await self.on_state_lost()
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # a task's exception is seen by nobody else
+        except Exception as error:  # told to the worker, which ends
             lane.lost = True
-            await self._crash(error)
+            self._fail(error)
 
     def _check_fenced(self, lane: Lane) -> None:
         """End the worker if no rebalance took the fenced partition away in good time."""
@@ -264,12 +268,13 @@ class Pipeline:
                 f"{lane.tp.topic}[{lane.tp.partition}] is ours by the consumer group, but somebody "
                 "else writes it in Redis: do two groups of workers share SURGEWATCH_REDIS_PREFIX?"
             )
-            self._crashing = asyncio.ensure_future(self._crash(DataError(msg)))
+            self._fail(DataError(msg))
 
-    async def _crash(self, error: Exception) -> None:
-        if self.on_crash is None:
+    def _fail(self, error: Exception) -> None:
+        """End the worker: neither a task's nor an agent's exception is seen by anybody."""
+        if self.on_failure is None:
             raise error
-        await self.on_crash(error)
+        self.on_failure(error)
 
     async def _settle(self, lane: Lane) -> None:
         """Write until nothing waits."""

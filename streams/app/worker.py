@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import faust
@@ -28,6 +28,7 @@ from streams.edges.producer import client_options_of
 from streams.edges.progress import Progress, WorkerProgress
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
 from streams.edges.settings_list import Settings
+from streams.edges.settings_specs import url_without_password
 from streams.edges.store import StoreKind
 from streams.edges.topics import check_topics
 from streams.edges.transport import TransportOptions, faust_settings
@@ -143,18 +144,26 @@ class Worker:
             self._serve(stack)
             store = redis_store_of(settings)
             stack.push_async_callback(store.close)
-            await wait_for_redis(settings, store)
+            await _wait_for(redis_check_of(settings, store), settings.start_seconds_max, stop)
             announcer = KafkaAnnouncer(settings, lambda: self._progress.kafka_failed("produce"))
             stack.push_async_callback(announcer.stop)
-            await wait_for_kafka(settings, announcer)
+            await _wait_for(kafka_check_of(settings, announcer), settings.start_seconds_max, stop)
+            if stop.is_set():
+                return
             trades = trades_of(settings, self._progress)
             policy = pipeline_policy_of(settings)
             pipeline = Pipeline(trades, store, announcer, policy, self._progress)
             datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
             app = build_app(settings, pipeline, datadir)
-            pipeline.on_crash = app.crash
+            failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+            def fail(error: Exception) -> None:
+                if not failed.done():
+                    failed.set_result(error)
+
+            pipeline.on_failure = fail
             pipeline.on_state_lost = lambda: read_again(app)
-            await self._run_app(app, pipeline, stop)
+            await self._run_app(app, pipeline, stop, failed)
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Serve metrics and health, and watch for a standstill."""
@@ -168,8 +177,15 @@ class Worker:
         watchdog.start()
         stack.callback(watchdog.stop)
 
-    async def _run_app(self, app: WorkerApp, pipeline: Pipeline, stop: asyncio.Event) -> None:
-        waits = [
+    async def _run_app(
+        self,
+        app: WorkerApp,
+        pipeline: Pipeline,
+        stop: asyncio.Event,
+        failed: asyncio.Future[Exception],
+    ) -> None:
+        waits: list[asyncio.Future[Any]] = [
+            failed,
             asyncio.create_task(stop.wait()),
             asyncio.create_task(app._crashed.wait()),
             asyncio.create_task(pipeline.run_flushes()),
@@ -185,9 +201,7 @@ class Worker:
             for wait in waits:
                 wait.cancel()
             ended = await asyncio.gather(*waits, return_exceptions=True)
-        if app.crash_reason is not None:
-            raise app.crash_reason
-        for error in ended:
+        for error in (app.crash_reason, *ended):
             if isinstance(error, Exception):
                 raise error
 
@@ -216,17 +230,13 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
     )
 
 
-async def wait_for_redis(settings: Settings, store: RedisStore) -> None:
-    """Wait until Redis answers. Raises DataError, and RedisUnreachable after some patience."""
-    kind = StoreKind(settings.topic_partitions, settings.detector)
-    await _wait_for(lambda: store.check(kind), settings.start_seconds_max)
+def redis_check_of(settings: Settings, store: RedisStore) -> Callable[[], Awaitable[None]]:
+    """Ask whether Redis answers and holds our kind of state; raises DataError if it does not."""
+    return lambda: store.check(StoreKind(settings.topic_partitions, settings.detector))
 
 
-async def wait_for_kafka(settings: Settings, announcer: KafkaAnnouncer) -> None:
-    """Wait until Kafka answers and its topics are as they must be.
-
-    Raises DataError, and KafkaUnreachable after some patience.
-    """
+def kafka_check_of(settings: Settings, announcer: KafkaAnnouncer) -> Callable[[], Awaitable[None]]:
+    """Ask whether Kafka answers and its topics are as they must be, and connect the announcer."""
 
     async def check() -> None:
         findings = await asyncio.to_thread(check_topics, settings)
@@ -235,20 +245,24 @@ async def wait_for_kafka(settings: Settings, announcer: KafkaAnnouncer) -> None:
             raise DataError(str(blocking[0]))
         await announcer.start()
 
-    await _wait_for(check, settings.start_seconds_max)
+    return check
 
 
-async def _wait_for(ask: Callable[[], Awaitable[None]], seconds_max: float) -> None:
-    """Ask until there is an answer; after some patience the last error is raised."""
+async def _wait_for(
+    ask: Callable[[], Awaitable[None]], seconds_max: float, stop: asyncio.Event
+) -> None:
+    """Ask until there is an answer or we are to stop; in the end the last error is raised."""
     give_up = time.monotonic() + seconds_max
-    while True:
+    while not stop.is_set():
         try:
             return await ask()
         except UnreachableError as error:
             if time.monotonic() >= give_up or not error.retry:
                 raise
             log.warning("waiting: %s", error)
-        await asyncio.sleep(1.0)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
+    return None
 
 
 def redis_store_of(settings: Settings) -> RedisStore:
@@ -260,6 +274,8 @@ def redis_store_of(settings: Settings) -> RedisStore:
         socket_connect_timeout=settings.redis_timeout_ms / 1000,
     )
     policy = RedisStorePolicy(
-        settings.redis_prefix, settings.redis_expiry_days * 86_400, settings.redis_url
+        settings.redis_prefix,
+        settings.redis_expiry_days * 86_400,
+        url_without_password(settings.redis_url),
     )
     return RedisStore(client, policy, time.monotonic)

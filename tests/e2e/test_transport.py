@@ -216,3 +216,47 @@ def test_records_that_retention_deleted_are_skipped_with_a_warning(
         assert "20 offsets were deleted before they were read" in caplog.text
 
     asyncio.run(scenario())
+
+
+def test_nothing_is_taken_between_the_seek_and_the_opening_of_the_gate(
+    desk: Desk, fresh_name: Name
+) -> None:
+    async def scenario() -> None:
+        topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
+        await desk.produce(topic, 10, 1)
+        store, tp = Store(), TP(topic, 0)
+        async with desk.worker(group, [topic], Owner(store)) as app:
+            consumer = app.consumer
+            await until(lambda: store.count == 10)
+            consumer.stop_flow()
+            early = asyncio.create_task(consumer._thread.run(consumer._thread.fetch({tp}, 0.5)))
+            await consumer.perform_seek()
+            await desk.produce(topic, 10, 1)
+            epoch, found = await early
+            assert found == {}
+            consumer.resume_flow()
+            assert consumer.epoch == epoch + 1
+            await until(lambda: store.count == 20)
+            assert not app.crashed
+        assert store.offsets[tp] == list(range(20))
+
+    asyncio.run(scenario())
+
+
+def test_an_owner_whose_state_went_back_reads_the_difference_again(
+    desk: Desk, fresh_name: Name
+) -> None:
+    async def scenario() -> None:
+        topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
+        await desk.produce(topic, 100, 1)
+        store, tp = Store(), TP(topic, 0)
+        async with desk.worker(group, [topic], Owner(store)) as app:
+            await until(lambda: store.count == 100)
+            store.next_offset[tp] = 40
+            app.consumer.stop_flow()
+            await app.consumer.perform_seek()
+            app.consumer.resume_flow()
+            await until(lambda: store.count == 160)
+        assert store.offsets[tp] == [*range(100), *range(40, 100)]
+
+    asyncio.run(scenario())

@@ -94,11 +94,15 @@ class SlowOwner(Owner):
     """An owner whose calls hang once they are told to."""
 
     hangs_in = ""
+    cancelled = False
 
     async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
         if self.hangs_in == "take_over":
             self.hangs_in = ""
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled = True
         return await super().take_over(partitions, generation)
 
     async def give_up(self, partitions: set[TP]) -> None:
@@ -250,7 +254,9 @@ def test_a_static_member_comes_back_without_a_rebalance(desk: Desk, fresh_name: 
     asyncio.run(scenario())
 
 
-def test_the_app_stops_while_it_starts(desk: Desk, fresh_name: Name) -> None:
+def test_a_take_over_ends_before_giving_up_and_the_app_can_stop_while_it_starts(
+    desk: Desk, fresh_name: Name
+) -> None:
     async def scenario() -> None:
         topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
         slow = SlowOwner(Store())
@@ -259,6 +265,8 @@ def test_the_app_stops_while_it_starts(desk: Desk, fresh_name: Name) -> None:
         starting = asyncio.create_task(app.start())
         await until(lambda: not slow.hangs_in)
         assert not starting.done()
+        await app.consumer.wait_empty()
+        assert slow.cancelled
         await asyncio.wait_for(app.stop(), 5)
         await asyncio.wait_for(starting, 5)
         assert slow.given_up == [], "nothing was taken over"

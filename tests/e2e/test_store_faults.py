@@ -1,0 +1,89 @@
+"""Redis killed, emptied or taken back to an older moment: the counts are right again."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from tests.sender import Sender, assert_exact
+from tests.servers import RedisServer
+from tests.workers import Site, WorkerProcess, wait_until
+
+
+def stored(site: Site) -> int:
+    settings = site.settings
+    topics = (settings.topic_follows, settings.topic_comments)
+    return sum(sum(site.stored_offsets(topic).values()) for topic in topics)
+
+
+@pytest.mark.slow
+def test_counts_are_rebuilt_after_redis_is_emptied_under_a_running_worker(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    server = redis_factory()
+    site = site_of(redis_url=server.url)
+    sender = Sender(site, 40_000)
+    asyncio.run(sender.send(0.5))
+    worker = start(site, "worker")
+    wait_until(lambda: stored(site) > 15_000, 40, worker.text)
+    with Redis.from_url(server.url) as client:
+        client.flushall()
+    asyncio.run(sender.send(0.5))
+    wait_until(sender.all_stored, 60, worker.text)
+    assert_exact(sender)
+    assert worker.stop() == 0
+
+
+@pytest.mark.slow
+def test_kill_9_of_redis_in_the_middle_loses_and_doubles_nothing(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    server = redis_factory()
+    site = site_of(redis_url=server.url)
+    sender = Sender(site, 60_000)
+    asyncio.run(sender.send(0.4))
+    worker = start(site, "worker")
+    wait_until(lambda: stored(site) > 2_000, 40, worker.text)
+    server.kill()
+    asyncio.run(sender.send(0.3))
+    wait_until(lambda: "waiting for the store" in worker.text(), 20, worker.text)
+    server.restart()
+    asyncio.run(sender.send(0.3))
+    wait_until(sender.all_stored, 60, worker.text)
+    assert_exact(sender)
+    assert worker.stop() == 0
+
+
+@pytest.mark.slow
+def test_redis_taken_back_to_an_older_moment_is_read_on_from_there(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    server = redis_factory()
+    site = site_of(redis_url=server.url)
+    sender = Sender(site, 60_000)
+    asyncio.run(sender.send(0.5))
+    worker = start(site, "worker")
+    wait_until(sender.all_stored, 60, worker.text)
+    kept = server.folder.with_name("kept")
+    with Redis.from_url(server.url) as client:
+        client.config_set("appendfsync", "always")
+    shutil.copytree(server.folder / "appendonlydir", kept)
+    asyncio.run(sender.send(0.3))
+    wait_until(sender.all_stored, 60, worker.text)
+    server.kill()
+    shutil.rmtree(server.folder / "appendonlydir")
+    shutil.copytree(kept, server.folder / "appendonlydir")
+    server.restart()
+    asyncio.run(sender.send(0.2))
+    wait_until(sender.all_stored, 60, worker.text)
+    assert "restored from an older moment" in worker.text()
+    assert_exact(sender)
+    assert worker.stop() == 0
