@@ -1,0 +1,222 @@
+"""The way of an event: what is stored, announced and acked, and in which order."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from faust.types import TP
+
+from streams.app.pipeline import Pipeline, PipelinePolicy, Trade
+from streams.core.dead_letter_limit import DeadLetterLimit
+from streams.core.events import DeadRecord, RawChunk
+from streams.edges.codec import Limits, decode_follows
+from streams.edges.codec_out import decode_surge
+from streams.edges.errors import DataError
+from streams.edges.progress import Silence
+from streams.edges.store import MemoryStore, Place, Write
+from tests.jobs import follow_partition
+from tests.unit.test_partition import BEGIN_MS
+
+FOLLOWS = TP("follows", 0)
+PLACE = Place("follows", 0)
+LIMIT = DeadLetterLimit(share_max=0.5, window=100, row_max=20)
+
+
+class Loudspeaker:
+    """An announcer that keeps what it sent; it can be held up."""
+
+    def __init__(self) -> None:
+        self.announced: list[tuple[str, bytes]] = []
+        self.buried: list[DeadRecord] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def announce(self, records: Mapping[str, bytes]) -> None:
+        await self.open.wait()
+        self.announced += records.items()
+
+    async def bury(self, dead: Sequence[DeadRecord]) -> None:
+        await self.open.wait()
+        self.buried += dead
+
+
+@dataclass
+class Message:
+    tp: TP = FOLLOWS
+    acked: bool = False
+
+
+@dataclass
+class Event:
+    value: RawChunk
+    message: Message = field(default_factory=Message)
+
+
+def event(first: int, values: list[bytes]) -> Event:
+    end = first + len(values)
+    return Event(RawChunk("follows", 0, values, range(first, end), end, BEGIN_MS, end))
+
+
+def follow(creator: str, at_ms: int) -> bytes:
+    return b'{"creator_id":"%s","follower_id":"f","at_ms":%d}' % (creator.encode(), at_ms)
+
+
+def many(creator: str, count: int, begin_ms: int = BEGIN_MS) -> list[bytes]:
+    return [follow(creator, begin_ms + i) for i in range(count)]
+
+
+def pipeline_on(
+    store: MemoryStore, speaker: Loudspeaker, flush_records_max: int = 10_000
+) -> Pipeline:
+    trade = Trade(
+        lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, Limits()),
+        lambda: follow_partition(10),
+    )
+    policy = PipelinePolicy(0.01, flush_records_max, LIMIT)
+    return Pipeline({"follows": trade}, store, speaker, policy, Silence())
+
+
+def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def limited() -> None:
+        await asyncio.wait_for(body(), 20)
+
+    asyncio.run(limited())
+
+
+async def until(done: Callable[[], bool]) -> None:
+    while not done():
+        await asyncio.sleep(0)
+
+
+def test_a_chunk_is_acked_only_after_its_state_and_offset_are_stored() -> None:
+    async def body() -> None:
+        store, speaker = MemoryStore(), Loudspeaker()
+        pipeline = pipeline_on(store, speaker)
+        assert await pipeline.take_over({FOLLOWS}, 1) == {FOLLOWS: None}
+        chunk = event(0, many("ann", 5))
+        await pipeline.take(chunk)
+        assert not chunk.message.acked
+        assert (await store.read(PLACE)).next_offset is None
+        await pipeline.give_up({FOLLOWS})
+        assert chunk.message.acked
+        assert (await store.read(PLACE)).next_offset == 5
+
+    run(body)
+
+
+def test_surges_stored_but_not_announced_are_announced_by_the_next_owner_byte_for_byte() -> None:
+    async def body() -> None:
+        store, held_up, free = MemoryStore(), Loudspeaker(), Loudspeaker()
+        held_up.open.clear()
+        first = pipeline_on(store, held_up)
+        await first.take_over({FOLLOWS}, 1)
+        chunk = event(0, many("ann", 25))
+        await first.take(chunk)
+        ending = asyncio.create_task(first.give_up({FOLLOWS}))
+        while (await store.read(PLACE)).next_offset is None:
+            await asyncio.sleep(0)
+        ending.cancel()  # as kill -9 between the store and the announcement
+        outbox = (await store.read(PLACE)).outbox
+        assert held_up.announced == []
+        assert not chunk.message.acked
+        second = pipeline_on(store, free)
+        assert await second.take_over({FOLLOWS}, 2) == {FOLLOWS: 25}
+        await second.give_up({FOLLOWS})
+        assert dict(free.announced) == outbox
+        told = [decode_surge(value) for _, value in free.announced]
+        by_rule = sorted(s.observed for s in told if s.trigger == "rule")
+        assert by_rule == [10, 20]
+        assert (await store.read(PLACE)).outbox == {}
+
+    run(body)
+
+
+def test_a_bad_record_is_in_dead_letters_before_its_offset_is_stored() -> None:
+    async def body() -> None:
+        store, speaker = MemoryStore(), Loudspeaker()
+        speaker.open.clear()
+        pipeline = pipeline_on(store, speaker, flush_records_max=1)
+        await pipeline.take_over({FOLLOWS}, 1)
+        taking = asyncio.create_task(pipeline.take(event(0, [b"bad", *many("ann", 3)])))
+        await asyncio.sleep(0.05)
+        assert (await store.read(PLACE)).next_offset is None
+        speaker.open.set()
+        await taking
+        await pipeline.give_up({FOLLOWS})
+        assert [dead.offset for dead in speaker.buried] == [0]
+        assert (await store.read(PLACE)).next_offset == 4
+
+    run(body)
+
+
+def test_a_broken_topic_ends_the_worker_and_its_chunk_is_not_acked() -> None:
+    async def body() -> None:
+        store, speaker = MemoryStore(), Loudspeaker()
+        pipeline = pipeline_on(store, speaker)
+        failures: list[Exception] = []
+        pipeline.on_failure = failures.append
+        await pipeline.take_over({FOLLOWS}, 1)
+        chunk = event(0, [b"bad"] * 30)
+        await pipeline.take(chunk)
+        assert [type(error) for error in failures] == [DataError]
+        await pipeline.give_up({FOLLOWS})
+        assert not chunk.message.acked
+        assert len(speaker.buried) == 30
+        assert (await store.read(PLACE)).next_offset is None
+
+    run(body)
+
+
+def test_a_worker_that_was_thought_dead_cannot_write_nor_ack() -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        old, new = pipeline_on(store, Loudspeaker()), pipeline_on(store, Loudspeaker())
+        await old.take_over({FOLLOWS}, 1)
+        stale = event(0, many("ann", 5))
+        await old.take(stale)
+        assert await new.take_over({FOLLOWS}, 2) == {FOLLOWS: None}
+        await new.take(event(0, many("ann", 5)))
+        await new.give_up({FOLLOWS})
+        await old.give_up({FOLLOWS})
+        assert not stale.message.acked
+        assert (await store.read(PLACE)).next_offset == 5
+
+    run(body)
+
+
+def test_a_store_that_fell_behind_is_told_and_nothing_is_written_on_top() -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        pipeline = pipeline_on(store, Loudspeaker())
+        lost: list[bool] = []
+
+        async def on_lost() -> None:
+            lost.append(True)
+
+        pipeline.on_state_lost = on_lost
+        await pipeline.take_over({FOLLOWS}, 1)
+        await pipeline.take(event(0, many("ann", 5)))
+        await store.empty()
+        flushing = asyncio.create_task(pipeline.run_flushes())
+        await until(lambda: bool(lost))
+        flushing.cancel()
+        held = await store.read(PLACE)
+        assert (held.next_offset, held.state.series) == (None, {})
+
+    run(body)
+
+
+def test_a_write_after_a_restart_goes_on_from_the_stored_offset() -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        fence = await store.claim(PLACE, 1)
+        partition = follow_partition()
+        await store.write(PLACE, fence, Write(partition.drain(), None, 7))
+        pipeline = pipeline_on(store, Loudspeaker())
+        assert await pipeline.take_over({FOLLOWS, TP("other", 0)}, 2) == {FOLLOWS: 7}
+        await pipeline.take(event(7, many("ann", 3)))
+        await pipeline.give_up({FOLLOWS})
+        assert (await store.read(PLACE)).next_offset == 10
+
+    run(body)
