@@ -1,0 +1,114 @@
+"""Surgewatch's way without detector and store: batch transport, decoder, counts, the rule."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import uvloop
+from faust.types import TP
+
+from streams.app.pipeline import Pipeline
+from streams.app.worker import build_app
+from streams.core.block_maths import ScoreColumns
+from streams.core.block_tables import Ints
+from streams.core.detector_block import DetectorBlock
+from streams.core.detector_policy import DetectorPolicy
+from streams.core.partition import FollowPartition
+from streams.core.rules import Rule
+from streams.core.watch import Watch, WatchPolicy
+from streams.edges.codec import Limits, decode_follows
+from streams.edges.codec_faults import AT_MS_END
+from streams.edges.settings import read_settings
+from tests.bench.engines.protocol import Order, Stamp, answer, order_of, stamp
+
+
+class NoDetector(DetectorBlock):
+    """Learns nothing and never alarms."""
+
+    def grow(self, size: int) -> None:
+        """Keep nothing."""
+
+    def begin(self, slots: Ints, bucket: int) -> None:
+        """Keep nothing."""
+
+    def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
+        """Learn nothing."""
+
+    def amend(self, slots: Ints, late_bucket: Ints, opened: Ints, counts: Ints) -> None:
+        """Learn nothing."""
+
+    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+        """Score 0."""
+        zeros = np.zeros(len(slots))
+        return ScoreColumns(zeros, zeros, zeros, zeros)
+
+
+class Counter:
+    """Takes the pipeline's place: counts each chunk and acks it at once."""
+
+    def __init__(self, records: int, threshold: int) -> None:
+        self.done = asyncio.Event()
+        self.crossed: dict[str, int] = {}
+        self.stamps: list[Stamp] = []
+        self._left = records
+        self._threshold = threshold
+        self._watches: list[Watch] = []
+        self._jobs: dict[TP, FollowPartition] = {}
+
+    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
+        """Begin every partition at its first record."""
+        for tp in sorted(partitions):
+            policy = WatchPolicy("follows", "followers", Rule(self._threshold), "none", 0.0)
+            self._watches.append(Watch(policy, NoDetector(DetectorPolicy())))
+            self._jobs[tp] = FollowPartition(self._watches[-1])
+        return dict.fromkeys(partitions)
+
+    async def give_up(self, partitions: set[TP]) -> None:
+        """Nothing is kept."""
+
+    async def take(self, event: Any) -> None:
+        """Decode and count a chunk."""
+        if not self.stamps:
+            self.stamps.append(stamp())
+        message = event.message
+        decoded = decode_follows(event.value, AT_MS_END, Limits())
+        outcome = self._jobs[message.tp].take(decoded.chunk)
+        for surge in outcome.surges:
+            if surge.state == "opened":
+                self.crossed[surge.creator_id] = surge.opened_ms
+        message.acked = True
+        self._left -= outcome.counted
+        if not self._left:
+            self.stamps.append(stamp())
+            self.done.set()
+
+    def report(self) -> None:
+        """Answer from the counts themselves."""
+        totals = [watch.counts.total for watch in self._watches]
+        first, last = self.stamps
+        answer(
+            total=sum(int(column.sum()) for column in totals),
+            largest=max(int(column.max(initial=0)) for column in totals),
+            crossed=self.crossed,
+            first=first,
+            last=last,
+        )
+
+
+async def run(order: Order) -> None:
+    """Read the topic once."""
+    settings = read_settings(order.environment)
+    counter = Counter(order.records, order.threshold)
+    with tempfile.TemporaryDirectory(dir=order.folder) as datadir:
+        app = build_app(settings, cast("Pipeline", counter), datadir)
+        await app.start()
+        await counter.done.wait()
+        counter.report()
+        await app.stop()
+
+
+if __name__ == "__main__":
+    uvloop.run(run(order_of(sys.argv)))

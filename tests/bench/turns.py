@@ -1,0 +1,134 @@
+"""Engines in turn: each run is a process of its own, and its answers are held against the truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tests.bench.engines import Engine
+from tests.bench.engines.protocol import SKIPPED_CODE, Order, stamp
+from tests.bench.job import Job, Truth
+from tests.bench.stage import PARTITIONS, Stage
+from tests.bench.worker_process import ROOT
+
+LIMIT_SECONDS = 900.0
+_ERROR_LINES = 3
+
+
+class EngineSkipped(Exception):
+    """The engine cannot run here; the message says why."""
+
+
+class WrongAnswer(Exception):
+    """An engine counted wrongly: its speed means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one engine. CPU is user and system time of the whole process, all threads.
+
+    ``cpu_seconds`` and ``wall_seconds`` are from the first records in hand to the last one
+    counted (stored, if the engine stores); ``start_…`` is what came before. ``load_1m`` is the
+    machine's one-minute load before the run; ``servers_cpu_seconds`` that of Kafka and Redis.
+    """
+
+    records: int
+    total: int
+    largest: int
+    crossed: int | None
+    wall_seconds: float
+    cpu_seconds: float
+    start_wall_seconds: float
+    start_cpu_seconds: float
+    peak_rss_mb: float
+    load_1m: float
+    servers_cpu_seconds: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def run_engine(stage: Stage, engine: Engine, job: Job, truth: Truth, round_no: int) -> Run:
+    """Run an engine once. Raises EngineSkipped, WrongAnswer."""
+    name = f"{engine.name}-{job.records}-{round_no}"
+    folder = stage.folder / name
+    folder.mkdir()
+    stage.empty_redis()
+    stage.make_topics(name, job.topic)
+    order = Order(
+        name=name,
+        bootstrap=stage.kafka.bootstrap,
+        topic=job.topic,
+        records=job.records,
+        partitions=PARTITIONS,
+        threshold=job.threshold,
+        folder=str(folder),
+        environment=stage.variables(name, job.topic, job.threshold),
+    )
+    load_1m, servers = os.getloadavg()[0], _servers_cpu(stage)
+    began_at = time.time()
+    told = _told_by(engine, order)
+    servers_cpu = {name: cpu - servers[name] for name, cpu in _servers_cpu(stage).items()}
+    check(engine, told, truth)
+    (first_at, first_cpu), (last_at, last_cpu) = told["first"], told["last"]
+    return Run(
+        records=job.records,
+        total=told["total"],
+        largest=told["largest"],
+        crossed=None if told["crossed"] is None else len(told["crossed"]),
+        wall_seconds=last_at - first_at,
+        cpu_seconds=last_cpu - first_cpu,
+        start_wall_seconds=first_at - began_at,
+        start_cpu_seconds=first_cpu,
+        peak_rss_mb=told["peak_rss_mb"],
+        load_1m=load_1m,
+        servers_cpu_seconds=servers_cpu,
+    )
+
+
+def check(engine: Engine, told: Mapping[str, Any], truth: Truth) -> None:
+    """Hold an engine's answers against the truth. Raises WrongAnswer."""
+    for what in ("total", "largest", "crossed"):
+        right, found = getattr(truth, what), told[what]
+        if found != right and not (what == "crossed" and found is None):
+            message = f"{engine.name}: {what} is {found}, not {right}"
+            raise WrongAnswer(message)
+
+
+def _told_by(engine: Engine, order: Order) -> dict[str, Any]:
+    module = f"tests.bench.engines.{engine.module}"
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", module, json.dumps(order._asdict())],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        message = f"not done within {LIMIT_SECONDS:g} s"
+        raise EngineSkipped(message) from error
+    lines = process.stdout.strip().splitlines()
+    told: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    if process.returncode == SKIPPED_CODE:
+        raise EngineSkipped(told["skipped"])
+    if not told or process.returncode:
+        last = " | ".join(process.stderr.strip().splitlines()[-_ERROR_LINES:])
+        message = f"ended with {process.returncode}: {last}"
+        raise EngineSkipped(message)
+    return told
+
+
+def _servers_cpu(stage: Stage) -> dict[str, float]:
+    servers = (stage.kafka, stage.redis)
+    return {
+        server.name: stamp(server.pid).cpu_seconds for server in servers if server.pid is not None
+    }
