@@ -1,0 +1,248 @@
+"""The back-test finds the surges that the partitions' own jobs find."""
+
+import gzip
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from streams.app.backtest_run import Backtest, BacktestResult
+from streams.app.cli import main
+from streams.app.jobs import comment_partition_of, follow_partition_of
+from streams.core.dealing import Dealer
+from streams.core.surges import Surge
+from streams.edges.codec_out import decode_dead_letter, decode_surge
+from streams.edges.files import RecordFile
+from streams.edges.producer import partition_of
+from streams.edges.settings import Settings
+from tests.jobs import comments, follows
+
+BEGIN_MS = 1_736_899_200_000
+PARTITIONS = 3
+SETTINGS = Settings(rule_followers_24h=60, rule_comments_24h=40, topic_partitions=PARTITIONS)
+ENVIRON = {
+    "SURGEWATCH_RULE_FOLLOWERS_24H": "60",
+    "SURGEWATCH_RULE_COMMENTS_24H": "40",
+    "SURGEWATCH_TOPIC_PARTITIONS": "3",
+}
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def follow_records() -> Records:
+    rng = random.Random(3)
+    at = sorted(BEGIN_MS + rng.randrange(6 * 3_600_000) for _ in range(3_000))
+    return [
+        {
+            "creator_id": f"c-{min(int(rng.paretovariate(0.7)), 90)}",
+            "follower_id": f"f-{n}",
+            "at_ms": at_ms,
+            "kind": "unfollow" if rng.random() < 0.05 else "follow",
+        }
+        for n, at_ms in enumerate(at)
+    ]
+
+
+@pytest.fixture(scope="module")
+def comment_records() -> Records:
+    rng = random.Random(4)
+    at = sorted(BEGIN_MS + rng.randrange(6 * 3_600_000) for _ in range(1_500))
+    creators = [min(int(rng.paretovariate(0.7)), 50) for _ in at]
+    return [
+        {
+            "creator_id": f"c-{creator}",
+            "post_id": f"p-{creator}-{rng.randrange(2)}",
+            "comment_id": f"k-{n}",
+            "commenter_id": f"u-{n}",
+            "at_ms": at_ms,
+            "lang": rng.choice(["en", "zh"]),
+        }
+        for n, (creator, at_ms) in enumerate(zip(creators, at, strict=True))
+    ]
+
+
+@pytest.fixture
+def files(tmp_path: Path, follow_records: Records, comment_records: Records) -> tuple[Path, Path]:
+    paths = (tmp_path / "follows.ndjson", tmp_path / "comments.ndjson.gz")
+    paths[0].write_bytes(lines_of(follow_records))
+    paths[1].write_bytes(gzip.compress(lines_of(comment_records)))
+    return paths
+
+
+def lines_of(records: Records) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def mine(records: Records, number: int) -> Records:
+    return [r for r in records if partition_of(r["creator_id"].encode(), PARTITIONS) == number]
+
+
+def direct_surges(follow_records: Records, comment_records: Records) -> list[Surge]:
+    """Surges of the jobs, each given all of its partition's records at once."""
+    told: list[Surge] = []
+    for number in range(PARTITIONS):
+        rows = mine(follow_records, number)
+        chunk = follows([(r["creator_id"], r["at_ms"], r["kind"] == "unfollow") for r in rows])
+        told += follow_partition_of(SETTINGS).take(chunk).surges
+    for number in range(PARTITIONS):
+        rows = mine(comment_records, number)
+        said = comments([(r["creator_id"], r["post_id"], r["lang"], r["at_ms"]) for r in rows])
+        told += comment_partition_of(SETTINGS).take(said).surges
+    return sorted(told, key=lambda surge: surge.seen_ms)
+
+
+def backtested(files: tuple[Path, Path], chunk_records: int | None = None) -> BacktestResult:
+    backtest = Backtest(SETTINGS, lambda dead: None, chunk_records)
+    for path, topic in zip(files, ("follows", "comments"), strict=True):
+        with RecordFile(path, topic) as file:
+            backtest.take(file)
+    return backtest.result
+
+
+def run(*arguments: object, **environ: str) -> Result:
+    runner = CliRunner(env=ENVIRON | environ)
+    return runner.invoke(main, ["backtest", *map(str, arguments)], prog_name="surgewatch")
+
+
+def test_surges_are_those_of_the_partitions_jobs(
+    files: tuple[Path, Path], follow_records: Records, comment_records: Records
+) -> None:
+    expected = direct_surges(follow_records, comment_records)
+    kinds = {(surge.kind, surge.trigger, surge.state) for surge in expected}
+    assert {("followers", "rule", "opened"), ("comments", "rule", "opened")} <= kinds
+    assert len(expected) > 20
+    assert backtested(files).surges() == expected
+
+
+@pytest.mark.parametrize("chunk_records", [1, 7, 500])
+def test_chunk_size_leaves_no_trace(files: tuple[Path, Path], chunk_records: int) -> None:
+    small, whole = backtested(files, chunk_records), backtested(files)
+    assert small.surges() == whole.surges()
+    assert (small.counted, small.late) == (whole.counted, whole.late) == (4_500, 0)
+
+
+def test_command_writes_the_surges_in_order_and_sums_up(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "surges.ndjson"
+    result = run("--follows", files[0], "--comments", files[1], "--surges", out, "--json")
+    assert result.exit_code == 0, result.output
+    surges = [decode_surge(line) for line in out.read_bytes().splitlines()]
+    assert surges == backtested(files).surges()
+    assert [s.seen_ms for s in surges] == sorted(s.seen_ms for s in surges)
+    told = json.loads(result.stdout)
+    assert told["records"] == {"follows": 3_000, "comments": 1_500}
+    assert (told["counted"], told["late"], told["dead"], told["truth"]) == (4_500, 0, {}, None)
+    kinds = Counter((s.kind, s.trigger, s.state) for s in surges)
+    assert {(k["kind"], k["trigger"], k["state"]): k["count"] for k in told["surges"]} == kinds
+    assert told["records_per_second"] > 0
+
+
+def test_one_file_is_enough_and_its_packing_makes_no_difference(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    packed = tmp_path / "follows.gz"
+    packed.write_bytes(gzip.compress(files[0].read_bytes()))
+    for name, path in (("a", files[0]), ("b", packed)):
+        assert run("--follows", path, "--surges", tmp_path / name).exit_code == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").stat().st_size > 1_000
+    only = run("--comments", files[1])
+    assert "1,500 records in" in only.stdout
+    assert "surges: " in only.stdout
+
+
+def test_bad_lines_are_counted_and_kept_and_harm_nothing(
+    files: tuple[Path, Path], tmp_path: Path, follow_records: Records
+) -> None:
+    bad = [b"", b"no json", b'{"creator_id":"c"}', b'{"creator_id":"c","at_ms":1736899200}']
+    lines = lines_of(follow_records).splitlines()
+    for line in bad:
+        lines.insert(1_000, line)
+    spoilt, dead = tmp_path / "spoilt.ndjson", tmp_path / "dead.ndjson"
+    spoilt.write_bytes(b"\n".join(lines))
+    assert run("--follows", files[0], "--surges", tmp_path / "a").exit_code == 0
+    result = run("--follows", spoilt, "--surges", tmp_path / "b", "--dead", dead)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert "3,000 counted, 0 late, 4 that cannot be used" in result.stdout
+    letters = [decode_dead_letter(line) for line in dead.read_bytes().splitlines()]
+    assert [letter.raw_base64 for letter in letters] == bad[::-1]
+    assert [letter.offset for letter in letters] == [1_000, 1_001, 1_002, 1_003]
+    assert "cannot be used: 1 empty" in result.stdout
+
+
+def test_far_future_and_late_records_are_told(tmp_path: Path, follow_records: Records) -> None:
+    path = tmp_path / "f"
+    ahead = dict(follow_records[0], at_ms=BEGIN_MS + 3 * 86_400_000)
+    path.write_bytes(lines_of([*follow_records[:5], ahead, ahead | {"at_ms": BEGIN_MS}]))
+    told = json.loads(run("--follows", path, "--json").stdout)
+    assert (told["counted"], told["late"], told["dead"]) == (6, 1, {})
+
+
+def test_truth_of_a_simulation_is_found(tmp_path: Path) -> None:
+    f, c, t = (tmp_path / name for name in ("f", "c", "t"))
+    small = ["--creators=100", "--follows-per-day=2000", "--wave-users=500", "--hours=26"]
+    outs = ["--follows-out", str(f), "--comments-out", str(c), "--truth", str(t)]
+    assert CliRunner().invoke(main, ["simulate", *small, *outs]).exit_code == 0
+    rules = {"SURGEWATCH_RULE_FOLLOWERS_24H": "50000", "SURGEWATCH_RULE_COMMENTS_24H": "4000"}
+    arguments = ("--follows", f, "--comments", c, "--truth", t)
+    result = run(*arguments, "--json", **rules)
+    told = json.loads(result.stdout)["truth"]
+    assert len(told) == len(json.loads(t.read_bytes())["surges"]) >= 2
+    assert all(row["found"] for row in told)
+    missed = run(*arguments, **(rules | {"SURGEWATCH_RULE_COMMENTS_24H": "4001"}))
+    assert missed.stdout.count("MISSED") == sum(row["kind"] == "comments" for row in told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (("--follows", "none.ndjson"), 4, "none.ndjson: no such file"),
+        (("--follows", "f", "--surges", "no/where"), 4, "no/where: cannot be written"),
+        (("--follows", "f", "--truth", "none.json"), 4, "none.json: no such file"),
+        (("--follows", "f", "--truth", "f"), 4, "f: is not a truth that surgewatch simulate wrote"),
+    ],
+)
+def test_unusable_file_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    exit_code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("f").write_bytes(b"{}\n")
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_broken_file_leaves_no_output(files: tuple[Path, Path], tmp_path: Path) -> None:
+    broken, out = tmp_path / "broken.gz", tmp_path / "out"
+    broken.write_bytes(files[1].read_bytes()[:-500])
+    result = run("--comments", broken, "--surges", out)
+    assert result.exit_code == 4
+    assert "ends in the middle of its gzip data" in result.stderr
+    assert not out.exists()
+
+
+def test_detector_that_cannot_be_made_is_one_line(files: tuple[Path, Path]) -> None:
+    result = run("--follows", files[0], SURGEWATCH_DETECTOR="river.anomaly.None")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
+def test_dealer_keeps_order_and_loses_nothing() -> None:
+    records = [(f"c-{n % 40}", BEGIN_MS + n, n % 3 == 0) for n in range(1_000)]
+    dealer = Dealer(7, lambda creator: int(creator[2:]) % 7)
+    parts = dict(dealer.deal_follows(follows(records)))
+    assert sorted(parts) == list(range(7))
+    for number, part in parts.items():
+        rows = zip(part.creator_ids, part.at_ms.tolist(), part.unfollows.tolist(), strict=True)
+        assert list(rows) == [r for r in records if int(r[0][2:]) % 7 == number]
