@@ -67,7 +67,11 @@ class LazyCommand:
 COMMANDS: Final = {
     command.name: command
     for command in (
-        LazyCommand("streams.app.demo", "demo", "Watch the story being caught live, no servers."),
+        LazyCommand(
+            "streams.app.demo",
+            "demo",
+            "Watch the story being caught live: no servers, no Docker, no Java.",
+        ),
         LazyCommand("streams.app.serve", "worker", "Count, score and announce until it is ended."),
         LazyCommand("streams.app.topics", "topics", "Create or check the four topics in Kafka."),
         LazyCommand("streams.app.counts", "counts", "Show the counts that Redis holds."),
