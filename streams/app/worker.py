@@ -71,12 +71,7 @@ def build_app(settings: Settings, pipeline: Pipeline, datadir: str) -> WorkerApp
         consumer_group_instance_id=settings.kafka_instance_id or "",
     )
     app.partition_owner = pipeline
-    app.transport_options = TransportOptions(
-        chunk_records_max=settings.chunk_records_max,
-        # aiokafka has one fetch at a time on its way to a broker: one that waits for an idle
-        # topic holds back the busy one (measured: 65,000 records a second at 500 ms, 200,000 at 10)
-        fetch_wait_ms_max=20,
-    )
+    app.transport_options = TransportOptions(chunk_records_max=settings.chunk_records_max)
 
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():

@@ -95,6 +95,7 @@ def check_aiokafka(fetcher: Fetcher | None = None) -> tuple[str, ...]:
         wanted += [
             (fetcher, "_records _subscriptions _wait_consume_future _closed _prefetch_backoff"),
             (subscriptions, "reassignment_in_progress wait_for_assignment is_assigned"),
+            (fetcher, "_fetch_max_wait_ms"),
             (subscriptions, "fetch_context"),
         ]
     return tuple(
