@@ -120,10 +120,13 @@ class SurgewatchGroup(click.Group):
             _end_usage(error)
             raise
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options; remember whether help is wanted, of whichever command."""
+        ctx.meta[_WANTS_HELP] = "--help" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever ends it is said in one line."""
-        # Broken settings must not hide a command's help.
-        ctx.meta[_WANTS_HELP] = "--help" in {*ctx._protected_args, *ctx.args}
         try:
             try:
                 result = super().invoke(ctx)
@@ -158,7 +161,7 @@ class SurgewatchGroup(click.Group):
 @click.pass_context
 def main(ctx: click.Context, config: Path | None, debug: bool) -> None:
     """Read the settings for the command that follows."""
-    if not ctx.meta[_WANTS_HELP]:
+    if not ctx.meta[_WANTS_HELP]:  # broken settings must not hide a command's help
         environ = dict(os.environ)
         if debug:
             environ["SURGEWATCH_LOG_LEVEL"] = "debug"

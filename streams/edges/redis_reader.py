@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from streams.core.packing import LAYOUT_VERSION
 from streams.core.report import Batch, StoredRows
-from streams.edges.errors import DataError, RedisUnreachable
+from streams.edges.errors import DataError, RedisUnreachable, SettingsError
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.store import Place
@@ -38,18 +38,23 @@ class Shelf:
 
 
 class RedisReader:
-    """Reads states; a context manager. Raises RedisUnreachable, DataError."""
+    """Reads states; a context manager. Raises RedisUnreachable, DataError, SettingsError."""
 
     def __init__(self, settings: Settings) -> None:
         self._prefix = settings.redis_prefix
         self._url_shown = url_without_password(settings.redis_url)
         timeout_seconds = settings.redis_timeout_ms / 1000
-        self._client = Redis.from_url(
-            settings.redis_url,
-            **({"password": settings.redis_password} if settings.redis_password else {}),
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-        )
+        password = settings.redis_password
+        try:
+            self._client = Redis.from_url(
+                settings.redis_url,
+                **({"password": password} if password else {}),
+                socket_timeout=timeout_seconds,
+                socket_connect_timeout=timeout_seconds,
+            )
+        except ValueError as error:  # a port or database that is no number
+            message = f"redis_url = {self._url_shown}: {error}"
+            raise SettingsError(message) from error
 
     def __enter__(self) -> Self:
         return self

@@ -218,6 +218,14 @@ def test_counts_without_redis_say_so_and_hide_the_password() -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_redis_url_that_is_none_is_a_line_about_the_setting() -> None:
+    env = {"SURGEWATCH_REDIS_URL": "redis://127.0.0.1:port/0"}
+    result = CliRunner(env=env).invoke(main, ["counts", "--all"])
+    assert result.exit_code == 2
+    assert "redis_url = redis://127.0.0.1:port/0: " in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_hundred_thousand_creators_are_told_in_seconds(desk: Desk) -> None:
     desk.follows = [(f"c-{n:06d}", BEGIN_MS + n * 10, False) for n in range(100_000)] * 2
     desk.comments = [(f"c-{n:06d}", "p", "a", BEGIN_MS + n) for n in range(0, 100_000, 4)]
