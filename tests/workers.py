@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis import Redis
 
 from streams.core.block_state import STATE_DTYPE
-from streams.core.buckets import BUCKET_MS
+from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.surges import Surge
 from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
 from streams.edges.producer import partition_of
@@ -127,6 +127,12 @@ class Site:
         return [decode_dead_letter(value) for value in raw]
 
 
+def _last_day(row: Buckets) -> Buckets:
+    """The newest bucket and the 287 before it."""
+    oldest = max(row) - WINDOW_BUCKETS + 1
+    return {bucket: count for bucket, count in row.items() if bucket >= oldest}
+
+
 def _buckets_in(value: bytes, state_bytes: int | None) -> Buckets:
     layout, newest = struct.unpack_from("<Bi", value)
     assert layout == 1
@@ -190,7 +196,7 @@ class Ledger:
     _totals: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def follow(self, creator_id: str, at_ms: int, *, unfollow: bool = False) -> bytes:
-        """Book a follow; its record. All at_ms of a ledger lie within 24 hours."""
+        """Book a follow; its record. Openings are right while all lies within 24 hours."""
         series = "unfollows" if unfollow else "follows"
         self.buckets[series][creator_id][at_ms // BUCKET_MS] += 1
         if not unfollow:
@@ -222,7 +228,7 @@ class Ledger:
 
     def differences(self, series: str, stored: Mapping[str, Buckets]) -> list[str]:
         """First keys that differ, in words; none if all are equal."""
-        expected = {key: dict(row) for key, row in self.buckets[series].items()}
+        expected = {key: _last_day(row) for key, row in self.buckets[series].items()}
         keys = sorted(expected.keys() | stored.keys())
         wrong = [key for key in keys if expected.get(key) != stored.get(key)]
         return [

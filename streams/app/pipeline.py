@@ -99,6 +99,16 @@ class Lane:
         return Place(self.tp.topic, self.tp.partition)
 
     @property
+    def reached(self) -> int | None:
+        """Offset up to which all is stored; None: nothing was taken, nor stored before.
+
+        What is taken but not stored counts as behind: a worker whose store hangs stands still.
+        """
+        if self.messages or (self.flushing is not None and not self.flushing.done()):
+            return self.stored_offset or 0
+        return self.next_offset or self.stored_offset
+
+    @property
     def waiting(self) -> bool:
         """Whether anything waits for a write."""
         return bool(self.messages or self.to_announce or self.resend or self.announced)
@@ -181,11 +191,17 @@ class Pipeline:
                 if lane.waiting:
                     self._begin_flush(lane)
 
-    def tell(self, end_offsets: Mapping[TP, int]) -> None:
-        """Tell progress how far every lane is; to be called every second."""
+    def tell(self, end_offsets: Mapping[TP, int], positions: Mapping[TP, int | None]) -> None:
+        """Tell progress how far every lane is; to be called every second.
+
+        ``positions`` are where reading stands, for lanes that have taken nothing yet.
+        """
         places, keys = {}, dict.fromkeys(self._trades, 0)
         for tp, lane in self._lanes.items():
-            lag = max(0, end_offsets.get(tp, lane.next_offset) - lane.next_offset)
+            reached = lane.reached
+            if reached is None:
+                reached = positions.get(tp) or 0
+            lag = max(0, end_offsets.get(tp, reached) - reached)
             watermark_ms = lane.job.watermark_ms
             places[tp.topic, tp.partition] = Stand(lag, watermark_ms if watermark_ms >= 0 else None)
             keys[tp.topic] += lane.job.keys_known

@@ -203,7 +203,11 @@ class Worker:
     async def _beat(self, app: WorkerApp, pipeline: Pipeline) -> None:
         """Tell once a second that the loop runs, and how far it is."""
         while True:
-            pipeline.tell(app.consumer.end_offsets() if pipeline.lanes else {})
+            if pipeline.lanes:
+                positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
+                pipeline.tell(app.consumer.end_offsets(), positions)
+            else:
+                pipeline.tell({}, {})
             await asyncio.sleep(1.0)
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from redis.asyncio import Redis
 
 from streams.core.partition import StateChange, StoredState
+from streams.edges.embedded import EmbeddedValkey
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
 from streams.edges.store import FencedOff, MemoryStore, Place, StateLost, Store, StoreKind, Write
@@ -18,7 +19,7 @@ PLACE = Place("follows", 3)
 BEGIN_MS = 1_736_899_200_000
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "valkey"])
 def store_of(
     request: pytest.FixtureRequest, fresh_name: Callable[[str], str]
 ) -> Callable[[], Store]:
@@ -26,15 +27,15 @@ def store_of(
     if request.param == "memory":
         memory = MemoryStore()
         return lambda: memory
-    server: RedisServer = request.getfixturevalue("redis_server")
-    policy = RedisStorePolicy(fresh_name("test"), 86_400, server.url)
-    return lambda: RedisStore(Redis.from_url(server.url), policy, time.monotonic)
+    url: str = request.getfixturevalue(f"{request.param}_server").url
+    policy = RedisStorePolicy(fresh_name("test"), 86_400, url)
+    return lambda: RedisStore(Redis.from_url(url), policy, time.monotonic)
 
 
-async def opened(store_of: Callable[[], Store]) -> AsyncIterator[Store]:
-    store = store_of()
-    yield store
-    await store.close()
+@pytest.fixture(scope="module")
+def valkey_server() -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey() as server:
+        yield server
 
 
 def run(test: Callable[[Store], Awaitable[None]], store_of: Callable[[], Store]) -> None:

@@ -58,6 +58,7 @@ def test_a_post_that_went_viral_opens_at_its_4000th_reshare_2_80_hours_after_it(
     by_model = [s for s in surges if s.trigger == "model" and s.state == "opened" and s.post_id]
     assert min(s.opened_ms for s in by_model) < POSTED_MS + HOUR_MS
     assert len(day) > 14_000
+    assert ledger.differences("posts", site.stored_buckets(topic, "posts")) == []
     assert worker.stop() == 0
 
 
@@ -140,4 +141,6 @@ def test_mastodons_wave_of_november_2022_opens_through_kafka_where_a_plain_count
     expected = plain_openings(times_ms, 50_000)
     assert len(expected) == 1
     assert [surge.opened_ms for surge in opened_by_rule(surges)] == expected
+    assert len(records) > 100_000
+    assert ledger.differences("follows", site.stored_buckets(topic, "follows")) == []
     assert worker.stop() == 0

@@ -87,3 +87,27 @@ def test_redis_taken_back_to_an_older_moment_is_read_on_from_there(
     assert "restored from an older moment" in worker.text()
     assert_exact(sender)
     assert worker.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_makes_no_progress_with_lag_dumps_its_stacks_and_exits_with_70(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    server = redis_factory()
+    site = site_of(redis_url=server.url, SURGEWATCH_WATCHDOG_SECONDS="5")
+    sender = Sender(site, 20_000)
+    asyncio.run(sender.send(0.2))
+    worker = start(site, "worker")
+    wait_until(sender.all_stored, 40, worker.text)
+    server.pause()
+    asyncio.run(sender.send(0.8))
+    code = worker.wait(60)
+    server.resume()
+    assert code == 70, worker.text()
+    assert "no progress" in worker.text()
+    assert "Current thread" in worker.text() or "Thread 0x" in worker.text()
+    again = start(site, "again")
+    wait_until(sender.all_stored, 40, again.text)
+    assert_exact(sender)

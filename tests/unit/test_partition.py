@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.app.jobs import follow_partition_of
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.surges import Surge
+from streams.edges.settings import Settings
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import (
     Comment,
@@ -202,3 +204,30 @@ def test_comment_surges_are_the_same_for_any_chunk(size: int) -> None:
     assert told == expected
     assert contents_of(cut.drain()) == contents_of(whole.drain())
     assert isinstance(whole, CommentPartition)
+
+
+def test_a_river_detector_scores_alarms_and_goes_on_after_a_restart() -> None:
+    def built() -> FollowPartition:
+        settings = Settings(
+            detector="river.anomaly.GaussianScorer", detector_threshold=0.999, detector_keys_max=5
+        )
+        return follow_partition_of(settings)
+
+    quiet: list[FollowKind] = [
+        ("ann", BEGIN_MS + bucket * BUCKET_MS + i, False)
+        for bucket in range(400)
+        for i in range(1 + bucket % 3)
+    ]
+    burst: list[FollowKind] = [("ann", BEGIN_MS + 400 * BUCKET_MS + i, False) for i in range(200)]
+    whole, before, after = built(), built(), built()
+    assert whole.take(follows(quiet)).surges == []
+    expected = whole.take(follows(burst)).surges
+    assert [(s.trigger, s.state, s.detector) for s in expected[:1]] == [
+        ("model", "opened", "river.anomaly.GaussianScorer")
+    ]
+    store = MemoryStore()
+    fence = asyncio.run(store.claim(PLACE, 1))
+    before.take(follows(quiet))
+    asyncio.run(store.write(PLACE, fence, Write(before.drain(), None, 1)))
+    after.restore(asyncio.run(store.read(PLACE)).state)
+    assert after.take(follows(burst)).surges == expected
