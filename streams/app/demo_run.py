@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from streams.app.demo_servers import DemoServers, demo_servers
-from streams.app.demo_state import DemoState, SurgeRow
+from streams.app.demo_state import TELLING, DemoState, SurgeRow
 from streams.app.demo_story import HOURS_MAX, STORY_HOURS, Verdict, verdict_of
 from streams.core.simulation import Simulation
 from streams.core.world import HOUR_MS, World
@@ -30,6 +30,8 @@ END_SECONDS: Final = 2.0
 AFTER_HOURS_MAX: Final = 72
 """Event time told after the story at most: the broker keeps every record in memory."""
 AFTER_HOURS_A_SECOND: Final = 0.1
+LAG_RECORDS_MAX: Final = 60_000
+"""Above it the telling waits: on a slow machine the story takes longer, surges come no later."""
 _READY_SECONDS_MAX: Final = 60.0
 _STILL_SECONDS_MAX: Final = 30.0
 _TOLD_SECONDS_MAX: Final = 10.0
@@ -178,7 +180,7 @@ class _Play:
                 message = f"the worker is not ready after {_READY_SECONDS_MAX:g} s: is the machine "
                 raise DemoStuck(message + "very busy? Start the demo again")
             await asyncio.sleep(0.1)
-        state.phase = "telling"
+        state.phase = TELLING
         await self._tell()
         state.phase = "the worker reads the rest"
         await self._wait_read()
@@ -204,6 +206,8 @@ class _Play:
                 )
                 due = began + self._plan.due_seconds(hours)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+                while state.lag > LAG_RECORDS_MAX and not self._plan.is_over(time.monotonic()):
+                    await asyncio.sleep(0.05)
                 if self._plan.is_over(time.monotonic()):
                     return
                 state.release(step, time.monotonic())

@@ -18,6 +18,9 @@ from streams.edges.worker_signs import WorkerSigns
 HISTORY_LEN: Final = 120
 """Samples of rate and lag that are kept: a minute of them."""
 
+TELLING: Final = "telling the story"
+"""The phase in which there is a story to show; the others are shown by their own words."""
+
 
 @dataclass(frozen=True, slots=True)
 class SurgeRow:
@@ -82,8 +85,13 @@ class DemoState:
 
     @property
     def lag(self) -> int:
-        """Records that were sent and that the worker has not taken yet."""
+        """Records that were sent and are not known to be taken: those since the last look too."""
         return max(0, self.sent - self.read)
+
+    @property
+    def lag_seen(self) -> int:
+        """Records that were sent and not taken when the worker was asked last."""
+        return int(self.lags[-1]) if self.lags else 0
 
     def hours_at(self, at_ms: int) -> float:
         """Hours of the story at an event time."""

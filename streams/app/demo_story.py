@@ -21,9 +21,9 @@ _CHAPTERS: Final = (
     (7.0, "Lin's video spreads; Mei's post draws more comments every minute."),
     (10.0, "The wave is near its height: it lifts everybody, not only Lin."),
     (13.5, "The wave is at its height: most new followers are new users."),
-    (17.0, "Mei's post comes near 4,000 comments in 24 hours."),
-    (18.0, "Lin comes near 50,000 new followers in 24 hours."),
-    (20.0, "The wave ebbs; both surges go on."),
+    (16.0, "Mei's post comes near the rule's number of comments in 24 hours."),
+    (17.5, "Lin comes near the rule's number of followers in 24 hours."),
+    (19.0, "Both have crossed their number; the wave ebbs."),
     (23.0, "A quiet end of the day."),
     (24.0, "The story is told: another usual day goes on."),
 )

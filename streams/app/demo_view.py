@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from streams.app.demo_state import DemoState, SurgeRow
+from streams.app.demo_state import TELLING, DemoState, SurgeRow
 from streams.app.demo_story import STORY_HOURS, chapter_at
 from streams.app.demo_words import (
     bar,
@@ -22,12 +22,14 @@ from streams.app.demo_words import (
 )
 from streams.core.report import shown
 
-WIDTH_MAX: Final = 120
+WIDTH_MAX: Final = 100
 _LABEL: Final = 14
+_LAG_TOP: Final = 20_000.0
+"""A lag below it is drawn low: a few thousand records are a tenth of a second."""
 _FOOT_LINES: Final = 3
-_COLUMNS: Final = (("observed", 14), ("usual", 8), ("ratio", 6), ("after", 6))
+_COLUMNS: Final = (("observed", 15), ("usual", 8), ("ratio", 6), ("after", 6))
 _RIGHT: Final = sum(size for _, size in _COLUMNS)
-_PLAIN: Final = str.maketrans("█▉▊▋▌▍▎▏░▁▂▃▄▅▆▇×·–", "########-.,:-=+*#x.-"[:19])
+_PLAIN: Final = str.maketrans("█▉▊▋▌▍▎▏░▁▂▃▄▅▆▇×·–…", "####----._..--==x.-.")
 
 
 class LiveView:
@@ -90,14 +92,8 @@ def _head(state: DemoState, width: int) -> list[Text]:
     title.append("  ", style="not reverse")
     room = width - len(title.plain)
     title.append(bar(hours / STORY_HOURS, max(0, room)), style="not reverse not bold cyan")
-    told = chapter_at(state.hours) if state.told_to_ms is not None else _starting(state)
-    if state.phase not in {"telling"} and state.told_to_ms is not None:
-        told = f"{told[:-1]}: {state.phase}." if told.endswith(":") else f"({state.phase})"
-    return [title, Text(told, style="bold")]
-
-
-def _starting(state: DemoState) -> str:
-    return f"{state.phase[0].upper()}{state.phase[1:]} …"
+    happens = chapter_at(state.hours) if state.phase == TELLING else f"({state.phase} …)"
+    return [title, Text(happens, style="bold")]
 
 
 def _rates(state: DemoState, width: int) -> list[Text]:
@@ -107,7 +103,9 @@ def _rates(state: DemoState, width: int) -> list[Text]:
     reached = state.signs.watermark_ms if state.signs else None
     rows = [
         _labelled("records/s", f"{rate:,.0f}", sparkline(state.rates, room), "green"),
-        _labelled("lag, records", f"{state.lag:,}", sparkline(state.lags, room), "yellow"),
+        _labelled(
+            "lag, records", f"{state.lag:,}", sparkline(state.lags, room, _LAG_TOP), "yellow"
+        ),
     ]
     hour = clock_of(state.hours_at(reached)) if reached is not None else "–"
     facts = Text(f"{'counted':<{_LABEL}}", style="dim")
@@ -137,7 +135,7 @@ def _bars(state: DemoState, width: int) -> list[Text]:
     share = state.wave_share
     lift = f", follows ×{1 / (1 - share):.1f}" if share < 1 else ""
     rows.append(("wave", share, f"new users {share:.0%}{lift}", "cyan"))
-    room = max(8, width - _LABEL - 28)
+    room = max(8, width - _LABEL - 30)
     lines = []
     for label, part, words, style in rows:
         line = Text(f"{label:<{_LABEL}}", style="dim")
@@ -187,9 +185,11 @@ def _row_lines(state: DemoState, row: SurgeRow, width: int) -> list[Text]:
 
 
 def _columns(hour: str, what: str, cells: Sequence[str], width: int) -> Text:
-    right = "".join(f"{cell:>{size}}" for cell, (_, size) in zip(cells, _COLUMNS, strict=True))
-    room = width - 6 - len(right)
-    return Text(f"{hour:<6}{what[: max(0, room - 1)]:<{max(0, room)}}{right}")
+    right = "".join(
+        f" {cell:>{size - 1}}"[:size] for cell, (_, size) in zip(cells, _COLUMNS, strict=True)
+    )
+    room = width - 6 - _RIGHT
+    return Text(f"{hour:<6}{what[: max(0, room)]:<{max(0, room)}}{right}")
 
 
 def _foot(state: DemoState) -> list[Text]:

@@ -20,14 +20,16 @@ _PARTS: Final = " ▏▎▍▌▋▊▉"
 _LINE_SECONDS: Final = 5.0
 
 
-def sparkline(values: Iterable[float], width: int) -> str:
-    """Draw the last ``width`` values, scaled to the largest; 0 and below is the lowest block.
+def sparkline(values: Iterable[float], width: int, top_min: float = 0.0) -> str:
+    """Draw the last ``width`` values; 0 and below is the lowest block.
+
+    The highest block is the largest of them, ``top_min`` at least.
 
     >>> sparkline([0, 1, 2, 4], 3)
     '▃▅█'
     """
     kept = list(values)[-width:] if width > 0 else []
-    top = max(kept, default=0.0)
+    top = max([top_min, *kept])
     if top <= 0:
         return _BLOCKS[0] * len(kept)
     last = len(_BLOCKS) - 1
@@ -68,13 +70,21 @@ def count_of(count: float | None) -> str:
 
 
 def ratio_of(ratio: float | None) -> str:
-    """Write observed over expected: ``6.0×``; a dash for the unknown."""
-    return "–" if ratio is None else f"{count_of(ratio)}×"
+    """Write observed over expected: ``6.0×``; a dash for the unknown.
+
+    >>> ratio_of(5.98), ratio_of(12_000.0)
+    ('6.0×', '>999×')
+    """
+    if ratio is None:
+        return "–"
+    return ">999×" if ratio >= 999.5 else f"{count_of(ratio)}×"
 
 
 def seconds_of(seconds: float | None) -> str:
-    """Write a short time: ``0.4 s``; a dash for the unknown."""
-    return "–" if seconds is None else f"{seconds:.1f} s"
+    """Write a time: ``0.4 s``, whole seconds from 10 on; a dash for the unknown."""
+    if seconds is None:
+        return "–"
+    return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
 def observed_of(surge: Surge) -> str:
@@ -113,7 +123,7 @@ def progress_line(state: DemoState) -> str:
     rate = sum(islice(reversed(state.rates), 10)) / max(1, min(10, len(state.rates)))
     return (
         f"{clock_of(state.hours)}  {rate:,.0f} records a second, {state.read:,} read, "
-        f"lag {state.lag:,}. {chapter_at(state.hours)}"
+        f"lag {state.lag_seen:,}. {chapter_at(state.hours)}"
     )
 
 
