@@ -20,7 +20,7 @@ from streams.app.pipeline import Pipeline, PipelinePolicy, Trade
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.codec import Limits, decode_comments, decode_follows
-from streams.edges.errors import DataError, UnreachableError
+from streams.edges.errors import DataError, SettingsError, UnreachableError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
 from streams.edges.metrics import Build, Metrics
@@ -266,12 +266,16 @@ async def _wait_for(
 
 def redis_store_of(settings: Settings) -> RedisStore:
     """The store that the settings name."""
-    client = Redis.from_url(
-        settings.redis_url,
-        password=settings.redis_password,
-        socket_timeout=settings.redis_timeout_ms / 1000,
-        socket_connect_timeout=settings.redis_timeout_ms / 1000,
-    )
+    try:
+        client = Redis.from_url(
+            settings.redis_url,
+            password=settings.redis_password,
+            socket_timeout=settings.redis_timeout_ms / 1000,
+            socket_connect_timeout=settings.redis_timeout_ms / 1000,
+        )
+    except ValueError as error:
+        msg = f"redis_url = {url_without_password(settings.redis_url)}: {error}"
+        raise SettingsError(msg) from error
     policy = RedisStorePolicy(
         settings.redis_prefix,
         settings.redis_expiry_days * 86_400,

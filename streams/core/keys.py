@@ -40,6 +40,9 @@ class Keys:
     def __len__(self) -> int:
         return len(self._names)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._index
+
     def slots_of(self, keys: Sequence[str]) -> NDArray[np.int64]:
         """Slot of each key; keys not met before are interned in the order given."""
         known = len(self._names)

@@ -30,7 +30,10 @@ class LanguageTally(Tally):
 
     def slots_of(self, keys: Sequence[str]) -> Ints:
         """Slots of pairs; languages beyond a key's limit are counted as "und"."""
-        return super().slots_of([pair if self._fits(pair) else _und(pair) for pair in keys])
+        known = self.keys
+        return super().slots_of(
+            [pair if pair in known or self._fits(pair) else _und(pair) for pair in keys]
+        )
 
     def totals_of(self, key: str, water: int) -> dict[str, int]:
         """Comments of the rolling 24 hours by language."""
@@ -43,9 +46,7 @@ class LanguageTally(Tally):
         return totals
 
     def _fits(self, pair: str) -> bool:
-        """Whether the pair is known or its key has room for one language more. Remembers it."""
-        if self.keys.slot_of(pair) is not None:
-            return True
+        """Whether the new pair's key has room for one language more. Remembers it."""
         key, _, lang = pair.partition(_SEPARATOR)
         langs = self._langs_of(key)
         if lang not in langs:

@@ -176,17 +176,18 @@ class CommentPartition(Partition):
 
     def take(self, chunk: CommentChunk) -> Outcome:
         """Count a chunk and tell the surges that came of it."""
-        ids = chunk.creator_ids
+        ids, langs = chunk.creator_ids, self._languages
+        pairs = (
+            (langs.posts, langs.posts.pairs_of(chunk.post_ids, chunk.langs)),
+            (langs.creators, langs.creators.pairs_of(ids, chunk.langs)),
+        )
 
         def count(rows: _Rows) -> list[Happening]:
             told = self._creators.count(_stretch(self._creators, ids, rows, ids))
             posts = self._posts.count(_stretch(self._posts, chunk.post_ids, rows, ids))
             told += [_described(self._languages, one, chunk, rows) for one in posts]
-            for tally, keys in (
-                (self._languages.posts, chunk.post_ids),
-                (self._languages.creators, ids),
-            ):
-                tally.count(_stretch(tally, tally.pairs_of(keys, chunk.langs), rows, ids))
+            for tally, keys in pairs:
+                tally.count(_stretch(tally, keys, rows, ids))
             return told
 
         return self._walk(chunk.at_ms, count)

@@ -28,12 +28,16 @@ class Stretch:
 
 
 class Runs(NamedTuple):
-    """Records of distinct slots, each slot's in one bucket and next to each other in time."""
+    """Records of distinct slots, each slot's in one bucket and next to each other in time.
+
+    ``first`` records of each run were taken before these.
+    """
 
     slots: Ints
     buckets: Ints
     counts: Ints
     round_no: int
+    first: int = 0
 
 
 def runs_of(stretch: Stretch) -> Iterator[Runs]:

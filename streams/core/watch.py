@@ -105,10 +105,11 @@ class Watch(Table):
     def count(self, stretch: Stretch) -> list[Happening]:
         """Count a stretch and tell the surges that open or grow in it, in no set order."""
         happenings: list[Happening] = []
-        for runs in runs_of(stretch):
-            scored = self._add(runs)
-            for row in self._candidates(runs, scored, stretch.water):
-                happenings += self._look(runs, row, stretch)
+        for whole in runs_of(stretch):
+            for runs in self._pieces_of(whole):
+                scored = self._add(runs)
+                for row in self._candidates(runs, scored, stretch.water):
+                    happenings += self._look(runs, row, stretch)
         return happenings
 
     def drain_surges(self) -> dict[str, OpenSurge | None]:
@@ -126,6 +127,27 @@ class Watch(Table):
             self._quiet_until[slot] = surge.quiet_until
         if not surge.closed:
             (self._rule_mark if surge.trigger == "rule" else self._model_mark)[slot] = surge.mark
+
+    def _pieces_of(self, runs: Runs) -> Iterator[Runs]:
+        """Take a run of earlier records record by record where a mark may be reached in it.
+
+        Each earlier record changes what the detector expects, so a surge told at the first of
+        them must not know the others.
+        """
+        slots, buckets, added, round_no, _ = runs
+        early = (self.counts.newest[slots] > buckets) & (added > 1)
+        if early.any():
+            marks = np.minimum(self._rule_mark[slots], self._model_mark[slots])
+            early &= self.counts.total[slots] + added >= marks
+        if not early.any():
+            yield runs
+            return
+        rest = ~early
+        yield Runs(slots[rest], buckets[rest], added[rest], round_no)
+        one = np.ones(1, dtype=np.int64)
+        for row in np.flatnonzero(early).tolist():
+            for nth in range(int(added[row])):
+                yield Runs(slots[row : row + 1], buckets[row : row + 1], one, round_no, nth)
 
     def _add(self, runs: Runs) -> NDArray[np.float64]:
         """Count the runs; the score of each slot's newest bucket, 0 where the run was earlier."""
@@ -178,7 +200,7 @@ class Watch(Table):
         """Find the records of one run at which surges open or grow, and tell them."""
         slot, bucket = int(runs.slots[row]), int(runs.buckets[row])
         added = int(runs.counts[row])
-        rows = rows_of_run(stretch, slot, runs.round_no)
+        rows = rows_of_run(stretch, slot, runs.round_no)[runs.first :][:added]
         assert len(rows) == added, "a run is found again"
         total = self.counts.total_since(slot, oldest_bucket_of(stretch.water))
         look = _Look(self, stretch, slot, bucket, rows, total - added)

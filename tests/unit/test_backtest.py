@@ -40,7 +40,7 @@ def follow_records() -> Records:
         {
             "creator_id": f"c-{min(int(rng.paretovariate(0.7)), 90)}",
             "follower_id": f"f-{n}",
-            "at_ms": at_ms,
+            "at_ms": at_ms - rng.randrange(600_000),
             "kind": "unfollow" if rng.random() < 0.05 else "follow",
         }
         for n, at_ms in enumerate(at)

@@ -106,6 +106,25 @@ def test_chunks_leave_no_trace_in_state_or_surges(
     assert first.watermark_ms == second.watermark_ms
 
 
+bursts = st.lists(
+    st.tuples(st.sampled_from(["ann", "bob"]), st.integers(0, 3), st.integers(1, 9)), max_size=25
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(bursts)
+def test_bursts_of_earlier_records_are_told_as_if_they_came_one_by_one(
+    drawn: list[tuple[str, int, int]],
+) -> None:
+    records: list[FollowKind] = []
+    for place, (creator, back, count) in enumerate(drawn):
+        at_ms = BEGIN_MS + place * BUCKET_MS // 2 - back * BUCKET_MS
+        records += [(creator, at_ms, False)] * count
+    whole, cut = follow_partition(5), follow_partition(5)
+    assert run(cut, records, list(range(len(records)))) == run(whole, records, [])
+    assert contents_of(cut.drain()) == contents_of(whole.drain())
+
+
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(arrivals, st.lists(st.integers(0, 80), min_size=1, max_size=4))
 def test_restarts_leave_no_trace_in_state_or_surges(
