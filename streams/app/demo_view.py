@@ -194,8 +194,9 @@ def _columns(hour: str, what: str, cells: Sequence[str], width: int) -> Text:
 
 def _foot(state: DemoState) -> list[Text]:
     """Where else to look while it runs."""
+    ends = "with the story" if state.world.policy.hours == STORY_HOURS else "as --for says"
     metrics = f"metrics: http://{state.address}/metrics   " if state.address else ""
     return [
         Text("usual: expected by the model; after: from a record's sending to its surge.", "dim"),
-        Text(f"{metrics}Ctrl-C ends all of it.", style="dim"),
+        Text(f"{metrics}Ends {ends}; Ctrl-C: now.", style="dim"),
     ]
