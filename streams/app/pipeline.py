@@ -204,7 +204,7 @@ class Pipeline:
             lag = max(0, end_offsets.get(tp, reached) - reached)
             watermark_ms = lane.job.watermark_ms
             places[tp.topic, tp.partition] = Stand(lag, watermark_ms if watermark_ms >= 0 else None)
-            keys[tp.topic] += lane.job.keys_known
+            keys[tp.topic] += lane.job.creators_known
         self._progress.stands(places, keys)
 
     async def _take(self, lane: Lane, chunk: RawChunk) -> None:

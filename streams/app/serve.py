@@ -3,19 +3,32 @@
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from streams.edges.logs import set_up_logs
 from streams.edges.settings import Settings, read_settings
+from streams.edges.watchdog import STALLED_EXIT_CODE
+
+CLOSE_SECONDS_MAX: Final = 10.0
+"""How long tasks may take to end once the worker has stored and left."""
 
 
 def run_quickly(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine to its end under uvloop, or asyncio where there is none."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    try:
         runner.run(main)
+    finally:
+        # a task of a library that will not be cancelled must not leave a worker up and idle
+        last_resort = threading.Timer(CLOSE_SECONDS_MAX, os._exit, [STALLED_EXIT_CODE])
+        last_resort.daemon = True
+        last_resort.start()
+        runner.close()
+        last_resort.cancel()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.block_tables import Floats
+from streams.core.block_tables import Floats, Ints
 from streams.core.detector_policy import COUNT_MAX, SCORE_LOG_MAX, DetectorPolicy
 
 _TINY = 1e-300
@@ -23,12 +23,14 @@ class ScoreColumns:
     ``score``: how many times rarer than the budget; >= 1 alarms, 0 where the count is 0.
     ``statistic``: the evidence (>= 0) behind it. ``expected``: events a whole bucket would
     usually bring (> 0). ``prior_weight``: share (0..1) of that which is prior, not history.
+    ``history_buckets``: how many buckets the key has been known.
     """
 
     score: Floats
     expected: Floats
     prior_weight: Floats
     statistic: Floats
+    history_buckets: Ints
 
 
 @dataclass(frozen=True, slots=True)

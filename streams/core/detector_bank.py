@@ -139,7 +139,10 @@ class RiverBank:
         members = [self._members.get(slot) for slot in slots.tolist()]
         means = [member.mean if member is not None else None for member in members]
         expected = np.array([math.nan if mean is None else mean for mean in means])
-        return ScoreColumns(score, expected, np.zeros(slots.size), np.maximum(score, 0.0))
+        learnt = [0 if member is None else member.learnt_buckets for member in members]
+        history = np.array(learnt, dtype=np.int64)
+        statistic = np.maximum(score, 0.0)
+        return ScoreColumns(score, expected, np.zeros(slots.size), statistic, history)
 
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """Smallest count in (low, high] that alarms; of a wide range, one where alarms begin.

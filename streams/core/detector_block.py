@@ -117,7 +117,9 @@ class DetectorBlock:
         score *= happened
         statistic *= happened
         prior = self.policy.rate_prior_buckets
-        return ScoreColumns(score, outlook.rate * exposure, prior / (prior + sums[3]), statistic)
+        weight = prior / (prior + sums[3])
+        age = opened - keys.birth
+        return ScoreColumns(score, outlook.rate * exposure, weight, statistic, age)
 
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """Smallest count in (low, high] that alarms in the open bucket.

@@ -84,6 +84,11 @@ class Partition:
         self._tallies = {tally.name: tally for tally in tallies}
 
     @property
+    def creators_known(self) -> int:
+        """Creators in memory."""
+        return len(next(iter(self._watches.values())).keys)
+
+    @property
     def keys_known(self) -> int:
         """Keys of all series in memory."""
         watches = sum(len(watch.keys) for watch in self._watches.values())

@@ -252,7 +252,10 @@ class Watch(Table):
         counts = self.counts.newest_counts(at) if count is None else np.array([count])
         columns = self.detector.score(at, counts, opened=opened)
         usual = float(columns.expected[0])
-        expected = None if math.isnan(usual) else usual * window
+        # what a key is expected to bring in a window is not known before it has lived one: its
+        # whole history would be the surge itself
+        known = columns.history_buckets[0] >= window and not math.isnan(usual)
+        expected = usual * window if known else None
         surge.revision += state != "opened"
         return Surge(
             surge_id=surge.surge_id,

@@ -200,7 +200,9 @@ class _Places(Collector):
     def collect(self) -> Iterator[Metric]:
         labels = ("topic", "partition")
         records = GaugeMetricFamily(
-            f"{PREFIX}_lag_records", "Records in Kafka whose state is not stored yet.", labels=labels
+            f"{PREFIX}_lag_records",
+            "Records in Kafka whose state is not stored yet.",
+            labels=labels,
         )
         seconds = GaugeMetricFamily(
             f"{PREFIX}_lag_seconds", "Clock minus watermark while behind, else 0.", labels=labels

@@ -105,12 +105,19 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
 
         Raises ConsumerStoppedError when the thread has ended.
         """
-        if self.thread_loop.is_closed():
+        try:
+            running = asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
+        except RuntimeError:  # the loop is closed
             coroutine.close()
-            raise ConsumerStoppedError
-        return await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
-        )
+            raise ConsumerStoppedError from None
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            # a thread that ends cancels what runs on it; that is not our own cancellation
+            task = asyncio.current_task()
+            if running.cancelled() and task is not None and not task.cancelling():
+                raise ConsumerStoppedError from None
+            raise
 
     async def fetch(
         self, partitions: set[TP], timeout_seconds: float
