@@ -1,6 +1,7 @@
 """The long-running worker: Faust agents on the batch transport, wired to the pipeline."""
 
 import asyncio
+import gc
 import logging
 import signal
 import tempfile
@@ -188,6 +189,8 @@ class Worker:
         ]
         try:
             await app.start()
+            gc.collect()
+            gc.freeze()  # what is there now lives as long as the worker: never walk it again
             log.info("reading %s and %s", *app_topics(self._settings))
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
