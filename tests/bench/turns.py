@@ -17,7 +17,7 @@ from tests.bench.job import Job, Truth
 from tests.bench.stage import PARTITIONS, Stage
 from tests.bench.worker_process import ROOT
 
-LIMIT_SECONDS = 900.0
+LIMIT_SECONDS = 300.0
 _ERROR_LINES = 3
 
 

@@ -43,7 +43,7 @@ class NoDetector(DetectorBlock):
     def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
         """Score 0."""
         zeros = np.zeros(len(slots))
-        return ScoreColumns(zeros, zeros, zeros, zeros)
+        return ScoreColumns(zeros, zeros, zeros, zeros, np.zeros(len(slots), dtype=np.int64))
 
 
 class Counter:
@@ -105,7 +105,13 @@ async def run(order: Order) -> None:
     with tempfile.TemporaryDirectory(dir=order.folder) as datadir:
         app = build_app(settings, cast("Pipeline", counter), datadir)
         await app.start()
-        await counter.done.wait()
+        done = asyncio.create_task(counter.done.wait())
+        await asyncio.wait(
+            [done, asyncio.create_task(app.wait_until_stopped())],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if app.crash_reason is not None:
+            raise app.crash_reason
         counter.report()
         await app.stop()
 
