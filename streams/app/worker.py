@@ -234,7 +234,9 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
 
 def redis_check_of(settings: Settings, store: RedisStore) -> Callable[[], Awaitable[None]]:
     """Ask whether Redis answers and holds our kind of state; raises DataError if it does not."""
-    return lambda: store.check(StoreKind(settings.topic_partitions, settings.detector))
+    return lambda: store.check(
+        StoreKind(settings.topic_partitions, settings.detector, settings.kafka_group)
+    )
 
 
 def kafka_check_of(settings: Settings, announcer: KafkaAnnouncer) -> Callable[[], Awaitable[None]]:

@@ -55,11 +55,12 @@ class RedisStore:
         self._refreshed: dict[str, float] = {}
 
     async def check(self, kind: StoreKind) -> None:
-        """See Store. Raises DataError for another layout, detector or partition count."""
+        """See Store. Raises DataError for another layout, detector, group or partition count."""
         wanted = {
             "layout": str(LAYOUT_VERSION),
             "partitions": str(kind.partitions),
             "detector": kind.detector,
+            "group": kind.group,
         }
         key = f"{self._policy.prefix}:layout"
         try:

@@ -52,10 +52,11 @@ class Write:
 
 
 class StoreKind(NamedTuple):
-    """What must not change under stored state: partition count, and the detector by its name."""
+    """What must not change under stored state: partition count, detector's name, consumer group."""
 
     partitions: int
     detector: str
+    group: str
 
 
 class FencedOff(Exception):

@@ -191,13 +191,15 @@ def test_another_layout_detector_or_partition_count_is_refused_with_a_plain_line
         store = RedisStore(
             client, RedisStorePolicy(prefix, 86_400, redis_server.url), time.monotonic
         )
-        await store.check(StoreKind(4, "surgewatch"))
-        await store.check(StoreKind(4, "surgewatch"))
+        await store.check(StoreKind(4, "surgewatch", "g"))
+        await store.check(StoreKind(4, "surgewatch", "g"))
+        with pytest.raises(DataError, match=r"group g .*but group other is wanted"):
+            await store.check(StoreKind(4, "surgewatch", "other"))
         with pytest.raises(DataError, match="partitions 4"):
-            await store.check(StoreKind(8, "surgewatch"))
+            await store.check(StoreKind(8, "surgewatch", "g"))
         await client.hset(f"{prefix}:layout", "layout", "9")
         with pytest.raises(DataError, match="layout 9"):
-            await store.check(StoreKind(4, "surgewatch"))
+            await store.check(StoreKind(4, "surgewatch", "g"))
         await store.close()
 
     asyncio.run(body())
@@ -208,7 +210,7 @@ def test_no_redis_is_an_unreachable_error_that_names_it() -> None:
         url = "redis://127.0.0.1:1/0"
         store = RedisStore(Redis.from_url(url), RedisStorePolicy("t", 86_400, url), time.monotonic)
         with pytest.raises(RedisUnreachable, match=r"127\.0\.0\.1:1"):
-            await store.check(StoreKind(4, "surgewatch"))
+            await store.check(StoreKind(4, "surgewatch", "g"))
         await store.close()
 
     asyncio.run(body())

@@ -49,7 +49,7 @@ class Desk:
     async def _fill(self, partition: Callable[[str], int]) -> None:
         policy = RedisStorePolicy(self.prefix, 86_400, self.server.url)
         store = RedisStore(AsyncRedis.from_url(self.server.url), policy, time.monotonic)
-        await store.check(StoreKind(PARTITIONS, "surgewatch"))
+        await store.check(StoreKind(PARTITIONS, "surgewatch", "g"))
         for number in range(PARTITIONS):
             mine = [one for one in self.follows if partition(one[0]) == number]
             told = [one for one in self.comments if partition(one[0]) == number]
