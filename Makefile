@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench lock clean
+.PHONY: help setup demo test lint types bench chaos lock clean
 
 help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ types: $(STAMP)  ## mypy --strict
 bench: $(STAMP)  ## Measure speed and memory on real Kafka and Redis (minutes)
 	@tests/provision.sh
 	@$(BIN)/python -m tests.bench
+
+chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUNDS=50 SEED=1
+	@tests/provision.sh
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED))
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt
 	@echo "== locking (about a minute)"

@@ -1,0 +1,1 @@
+"""The account of what survives which fault: ``python -m tests.chaos``."""

@@ -1,0 +1,53 @@
+"""What survives which fault, by the record: ``python -m tests.chaos``. Not a test.
+
+Rounds of seeded faults on a real Kafka, a real Redis and real workers. After each round every
+count, dead letter and surge is held against a ledger of what stands in Kafka; the first
+difference ends the run with the seed, the round and the key, and keeps the logs.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.chaos import report
+from tests.chaos.run import RoundFailed, run
+from tests.servers import ServerMissing
+
+
+def told_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=None, help="default: chosen, and printed")
+    parser.add_argument("--only", default="", help="kinds of fault with one of these words: a,b")
+    parser.add_argument("--json", type=Path, default=Path("build/chaos.json"))
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run; 0 when everything held, 1 when not, 2 when a server's program is missing."""
+    options = told_options(argv)
+    console = Console()
+    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    folder = Path(tempfile.mkdtemp(prefix="surgewatch-chaos-"))
+    console.print(f"seed {seed}, {options.rounds} rounds; logs in {folder}", highlight=False)
+    try:
+        result = run(folder, seed, options.rounds, console.print, options.only)
+    except ServerMissing as missing:
+        console.print(str(missing))
+        return 2
+    except RoundFailed as failed:
+        console.print(f"[bold red]FAILED[/] {failed}\nlogs are kept in {folder}", soft_wrap=True)
+        return 1
+    report.write_json(result, options.json)
+    console.print(report.table_of(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""What must hold after each round, with every server healthy."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.chaos.stage import Stage
+from tests.sender import SERIES
+from tests.workers import Buckets
+
+RECOVERY_SECONDS_MAX = 60.0
+SETTLED_SECONDS_MAX = 180.0
+TOLD_SECONDS_MAX = 60.0
+
+
+class ChaosFailed(Exception):
+    """Something does not hold; the message says what, with the first key that differs."""
+
+
+@dataclass
+class Account:
+    """What went wrong so far, summed over the rounds; all 0 is the aim."""
+
+    lost: int = 0
+    duplicated: int = 0
+    surges_missing: int = 0
+    surges_contradicting: int = 0
+    zombies: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def wait_for(stage: Stage, done: Callable[[], bool], seconds_max: float) -> bool:
+    """Wait for a condition, workers tended; whether it came true in time."""
+    ends = time.monotonic() + seconds_max
+    while not done():
+        if time.monotonic() > ends:
+            return False
+        stage.wait(0.1)
+    return True
+
+
+def reading_again(stage: Stage) -> float:
+    """Seconds until every partition that has something to read is read again.
+
+    Raises ChaosFailed after 60 s, with the partitions that are not read.
+    """
+    began = time.monotonic()
+    stage.stream.owe(2_000)  # at rest too there must be something to read
+    wait_for(stage, lambda: stage.stream.settled or stage.stream.per_second > 0, 30)
+    ends, before = stage.truth.ends(), stage.stored()
+    idle: list[tuple[str, int]] = []
+
+    def reads() -> bool:
+        now = stage.stored()
+        idle[:] = [
+            place for place, end in ends.items() if now[place] < end and now[place] <= before[place]
+        ]
+        for place, offset in now.items():
+            before[place] = min(before[place], offset)  # taken back to an older moment meanwhile
+        return not idle
+
+    if not wait_for(stage, reads, RECOVERY_SECONDS_MAX):
+        msg = f"not read within {RECOVERY_SECONDS_MAX:g} s of the fault's end: {idle}"
+        raise ChaosFailed(msg)
+    return time.monotonic() - began
+
+
+def settle(stage: Stage) -> None:
+    """Wait until all is sent and stored and every worker is ready, then read the topics."""
+    stage.stream.per_second = 0
+    if not wait_for(stage, lambda: stage.stream.settled, 120):
+        msg = "the producer did not come to an end within 120 s"
+        raise ChaosFailed(msg)
+    stage.truth.read()
+    ends = {place: len(sums) for place, sums in stage.truth.sums.items()}
+    if not wait_for(
+        stage, lambda: all(stage.stored()[p] == e for p, e in ends.items()), SETTLED_SECONDS_MAX
+    ):
+        behind = {p: (stage.stored()[p], e) for p, e in ends.items() if stage.stored()[p] != e}
+        msg = f"not stored to the end within {SETTLED_SECONDS_MAX:g} s (stored, end): {behind}"
+        raise ChaosFailed(msg)
+
+
+def check(stage: Stage, account: Account) -> None:
+    """Hold everything against the ledger. Raises ChaosFailed with all that differs."""
+    account.wrong = []
+    unsent = stage.truth.unsent(stage.stream.acknowledged)
+    stage.stream.acknowledged.clear()
+    account.wrong += [f"acknowledged and not in Kafka as sent: {words}" for words in unsent[:3]]
+    _check_counts(stage, account)
+    _check_told(stage, account)
+    _check_zombies(stage, account)
+    stored = stage.stored()
+    committed = asyncio.run(_committed(stage))
+    account.wrong += [
+        f"{place} is committed at {offset}, stored at {stored[place]}"
+        for place, offset in committed.items()
+        if place in stored and offset > stored[place]
+    ]
+    if account.wrong:
+        raise ChaosFailed("\n".join(account.wrong))
+
+
+def _check_counts(stage: Stage, account: Account) -> None:
+    settings = stage.site.settings
+    topics = {"follows": settings.topic_follows, "comments": settings.topic_comments}
+    for name, all_series in SERIES.items():
+        for series in all_series:
+            stored = stage.site.stored_buckets(topics[name], series)
+            account.wrong += stage.truth.ledger.differences(series, stored)[:1]
+            lost, duplicated = _missing_and_extra(stage.truth.ledger.buckets[series], stored)
+            account.lost += lost
+            account.duplicated += duplicated
+
+
+def _missing_and_extra(sent: dict[str, Buckets], stored: dict[str, Buckets]) -> tuple[int, int]:
+    missing = extra = 0
+    nothing: Buckets = {}
+    for key in sent.keys() | stored.keys():
+        ours, theirs = sent.get(key, nothing), stored.get(key, nothing)
+        for bucket in ours.keys() | theirs.keys():
+            difference = ours.get(bucket, 0) - theirs.get(bucket, 0)
+            missing += max(0, difference)
+            extra += max(0, -difference)
+    return missing, extra
+
+
+def _check_told(stage: Stage, account: Account) -> None:
+    truth = stage.truth
+
+    def missing() -> list[tuple[str, str]]:
+        return [k for k, at in truth.openings.items() if at not in truth.told_openings[k]]
+
+    def told() -> bool:
+        truth.read()
+        return not missing() and truth.bad.keys() <= truth.dead.keys()
+
+    wait_for(stage, told, TOLD_SECONDS_MAX)
+    account.surges_missing += len(missing())
+    account.surges_contradicting = len(truth.contradicting)
+    account.wrong += [f"surge by rule not announced: {key}" for key in missing()[:1]]
+    account.wrong += [f"surge told in two ways: {name}" for name in list(truth.contradicting)[:1]]
+    more = [key for key, at in truth.told_openings.items() if at != {truth.openings.get(key, -1)}]
+    account.wrong += [f"surge by rule that no record implies: {key}" for key in more[:1]]
+    for place, (reason, value) in truth.bad.items():
+        letter = truth.dead.get(place)
+        if letter is None or letter.reason != reason or not value.startswith(letter.raw_base64):
+            account.wrong.append(f"bad record {place} ({reason}) in dead letters: {letter}")
+            break
+    strange = truth.dead.keys() - truth.bad.keys()
+    account.wrong += [f"good record in dead letters: {place}" for place in list(strange)[:1]]
+
+
+def _check_zombies(stage: Stage, account: Account) -> None:
+    if not wait_for(stage, lambda: not stage.fleet.unready(), RECOVERY_SECONDS_MAX):
+        unready = stage.fleet.unready()
+        account.zombies += len(unready)
+        account.wrong += [f"not ready: {words}" for words in unready]
+
+
+async def _committed(stage: Stage) -> dict[tuple[str, int], int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.site.bootstrap)
+    await admin.start()
+    try:
+        group = stage.site.settings.kafka_group
+        offsets: dict[TopicPartition, Any] = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {(tp.topic, tp.partition): found.offset for tp, found in offsets.items()}

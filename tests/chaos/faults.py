@@ -1,0 +1,273 @@
+"""The faults: each begins, is held for a while, and ends with every server healthy again."""
+
+import resource
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis import Redis
+
+from tests.chaos.fleet import Worker
+from tests.chaos.proxy import Proxy
+from tests.chaos.stage import SESSION_SECONDS, Stage
+from tests.servers import Server
+
+_OVERLAP_SHARE = 0.4
+_FULL_SPEED_SHARE = 0.7
+
+
+class Fault(Protocol):
+    """One fault on a stage. Two with the same target do not overlap."""
+
+    target: str
+    held_seconds: float
+
+    def begin(self) -> None:
+        """Do the harm."""
+
+    def end(self) -> None:
+        """Undo it; nothing where the harm is done at once."""
+
+
+class KillWorker:
+    """`kill -9`; the supervisor starts it again."""
+
+    target, held_seconds = "worker", 0.0
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def begin(self) -> None:
+        """Kill one."""
+        self._stage.chance.choice(self._stage.fleet.workers).process.kill()
+
+    def end(self) -> None:
+        """Nothing: whoever is left takes over."""
+
+
+class TermWorker(KillWorker):
+    """SIGTERM; the supervisor starts it again."""
+
+    def begin(self) -> None:
+        """Ask one to end."""
+        self._stage.chance.choice(self._stage.fleet.workers).process.signal(15)
+
+
+class PauseWorker:
+    """SIGSTOP for longer than the session, so that another has its partitions when it wakes."""
+
+    target = "worker"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.held_seconds = SESSION_SECONDS + stage.chance.uniform(2, 8)
+
+    def begin(self) -> None:
+        """Stop one in its tracks."""
+        self._worker = self._stage.chance.choice(self._stage.fleet.workers)
+        self._stage.fleet.pause(self._worker)
+
+    def end(self) -> None:
+        """Wake it."""
+        self._stage.fleet.resume(self._worker)
+
+
+class AddWorker:
+    """One more worker for a while."""
+
+    target = "worker"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.held_seconds = stage.chance.uniform(3, 10)
+        self._worker: Worker
+
+    def begin(self) -> None:
+        """Add it."""
+        self._worker = self._stage.fleet.add()
+
+    def end(self) -> None:
+        """Take it away."""
+        self._stage.fleet.stop(self._worker)
+
+
+class KillServer:
+    """`kill -9` of Kafka or Redis, and a restart on what it had written."""
+
+    def __init__(self, stage: Stage, server: Server) -> None:
+        self.target, self._server = server.name, server
+        self.held_seconds = stage.chance.uniform(0, 12)
+
+    def begin(self) -> None:
+        """Kill it."""
+        self._server.kill()
+
+    def end(self) -> None:
+        """Start it again."""
+        self._server.start()
+
+
+class CutRedis:
+    """Redis killed, and its append-only file cut short by about two seconds."""
+
+    target = "redis"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.held_seconds = stage.chance.uniform(0, 4)
+
+    def begin(self) -> None:
+        """Kill it and cut the file, in the middle of a command as a rule."""
+        stage = self._stage
+        folder = stage.redis.folder / "appendonlydir"
+        path = max(folder.glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+        before = path.stat().st_size
+        stage.wait(2.0)
+        stage.redis.kill()
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.truncate(max(0, min(before, size) - stage.chance.randrange(2_000)))
+
+    def end(self) -> None:
+        """Start it again."""
+        self._stage.redis.start()
+
+
+class EmptyRedis:
+    """FLUSHALL: all counts must come from Kafka again."""
+
+    target, held_seconds = "redis", 0.0
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def begin(self) -> None:
+        """Empty it."""
+        with Redis.from_url(self._stage.redis.url) as client:
+            client.flushall()
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+class FullDisk:
+    """Redis's files can grow no further: writes to them fail as on a full disk."""
+
+    target = "redis"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.held_seconds = stage.chance.uniform(4, 12)
+
+    def begin(self) -> None:
+        """Limit the size of its files to what they have."""
+        folder = self._stage.redis.folder / "appendonlydir"
+        self._limit(max(path.stat().st_size for path in folder.glob("*.aof")) + 50)
+
+    def end(self) -> None:
+        """Take the limit away."""
+        self._limit(resource.RLIM_INFINITY)
+
+    def _limit(self, size_bytes: int) -> None:
+        pid = self._stage.redis.pid
+        assert pid is not None, "Redis runs"
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+
+
+@dataclass
+class Network:
+    """The way to one server is bad for a while."""
+
+    target: str
+    held_seconds: float
+    harm: Callable[[], None]
+    net: Proxy
+
+    def begin(self) -> None:
+        """Spoil it."""
+        self.harm()
+
+    def end(self) -> None:
+        """Clear it."""
+        self.net.clear()
+
+
+def _slow(target: str) -> Callable[[Stage], Fault]:
+    def build(stage: Stage) -> Fault:
+        net, chance = _net(stage, target), stage.chance
+        delay_seconds = chance.choice((0.05, 0.3, 1.0))
+        return Network(target, chance.uniform(3, 10), lambda: net.slow(delay_seconds), net)
+
+    return build
+
+
+def _cut(target: str) -> Callable[[Stage], Fault]:
+    def build(stage: Stage) -> Fault:
+        net = _net(stage, target)
+        return Network(target, stage.chance.uniform(2, 6), net.cut, net)
+
+    return build
+
+
+def _black(target: str) -> Callable[[Stage], Fault]:
+    def build(stage: Stage) -> Fault:
+        net = _net(stage, target)
+        return Network(target, stage.chance.choice((4.0, 10.0, 30.0)), net.black, net)
+
+    return build
+
+
+def _net(stage: Stage, target: str) -> Proxy:
+    return stage.kafka_net if target == "kafka" else stage.redis_net
+
+
+KINDS: Mapping[str, Callable[[Stage], Fault]] = {
+    "worker killed": KillWorker,
+    "worker ended": TermWorker,
+    "worker paused": PauseWorker,
+    "worker added and taken away": AddWorker,
+    "Kafka killed": lambda stage: KillServer(stage, stage.kafka),
+    "Redis killed": lambda stage: KillServer(stage, stage.redis),
+    "Redis cut short": CutRedis,
+    "Redis emptied": EmptyRedis,
+    "Redis's disk full": FullDisk,
+    "network to Redis slow": _slow("redis"),
+    "network to Redis cut": _cut("redis"),
+    "network to Redis black": _black("redis"),
+    "network to Kafka slow": _slow("kafka"),
+    "network to Kafka cut": _cut("kafka"),
+    "network to Kafka black": _black("kafka"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done in one round: one fault, or two that overlap."""
+
+    names: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    full_speed: bool
+
+    def run(self, stage: Stage) -> None:
+        """Begin them one by one, hold them, and end them, the last one first."""
+        with ExitStack() as healed:
+            for fault in self.faults:
+                fault.begin()
+                healed.callback(fault.end)
+                stage.wait(stage.chance.uniform(0, 1.5))
+            stage.wait(max(fault.held_seconds for fault in self.faults))
+
+
+def plan_of(stage: Stage, to_come: list[str], kinds: Sequence[str]) -> Plan:
+    """The next round's plan; `to_come` are the kinds still due, refilled when they are out."""
+    chance = stage.chance
+    if not to_come:
+        to_come += chance.sample(kinds, len(kinds))
+    chosen = [to_come.pop()]
+    if chance.random() < _OVERLAP_SHARE:
+        chosen.append(chance.choice(kinds))
+    faults = [KINDS[name](stage) for name in chosen]
+    if len(faults) > 1 and faults[0].target == faults[1].target:
+        chosen, faults = chosen[:1], faults[:1]
+    return Plan(tuple(chosen), tuple(faults), chance.random() < _FULL_SPEED_SHARE)

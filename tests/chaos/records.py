@@ -1,0 +1,62 @@
+"""Seeded records of both topics, some of them unusable, nearly in event-time order."""
+
+import random
+
+import msgspec
+
+from streams.core.events import Reason
+
+BEGIN_MS = 1_736_899_200_000
+SPAN_MS = 80_000_000
+"""All lies within 24 hours, so that every rolling sum of a day is a plain sum."""
+POISON_SHARE = 0.002
+_POISON = (
+    (Reason.NOT_JSON, b"{broken %d"),
+    (Reason.NOT_AN_OBJECT, b"[%d]"),
+    (Reason.CREATOR_MISSING, b'{"at_ms": 1736899200000, "follower_id": "f-%d"}'),
+    (Reason.AT_MS_IN_SECONDS, b'{"creator_id": "c-%d", "at_ms": 1736899200}'),
+    (Reason.TOO_LARGE, b"%d" + b" " * 70_000),
+)
+_NEWCOMERS_EACH = 15_000
+"""Records after which other newcomers are followed: every round has its openings."""
+
+
+class Records:
+    """Makes records; `step_ms` of event time pass from one to the next, until the span is over."""
+
+    def __init__(self, seed: int, step_ms: float) -> None:
+        self._chance = random.Random(seed)
+        self._step_ms = step_ms
+        self.made = 0
+
+    def next(self) -> tuple[str, bytes, bytes]:
+        """Topic (`follows` or `comments`), key and value. A poison record's key is its reason."""
+        chance, number = self._chance, self.made
+        self.made += 1
+        at_ms = BEGIN_MS + min(int(number * self._step_ms), SPAN_MS)
+        topic = "comments" if chance.random() < 0.25 else "follows"
+        if chance.random() < POISON_SHARE:
+            reason, text = chance.choice(_POISON)
+            return topic, b"poison %s" % reason.encode(), text % number
+        creator = self._creator(number)
+        late_ms = chance.choice((0, 0, 0, 20_000))
+        if topic == "comments":
+            record = {
+                "comment_id": f"k-{number}",
+                "post_id": f"p-{creator}-{chance.randrange(3)}",
+                "creator_id": creator,
+                "commenter_id": "u-1",
+                "at_ms": max(at_ms - late_ms, BEGIN_MS),
+                "lang": chance.choice(("en", "zh", "ko")),
+            }
+        else:
+            record = {"creator_id": creator, "follower_id": f"f-{number}", "at_ms": at_ms}
+            if chance.random() < 0.05:
+                record["kind"] = "unfollow"
+        return topic, creator.encode(), msgspec.json.encode(record)
+
+    def _creator(self, number: int) -> str:
+        place = int(self._chance.paretovariate(0.6)) % 5000
+        if self._chance.random() < 0.5:
+            return f"c-{place}"
+        return f"n-{number // _NEWCOMERS_EACH}-{place % 200}"

@@ -1,0 +1,63 @@
+"""The figures of a run, for people and for programs."""
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from tests.chaos.run import Result
+
+
+def figures_of(result: Result) -> dict[str, Any]:
+    """What `build/chaos.json` holds."""
+    account = result.account
+    return {
+        "rounds": result.rounds,
+        "records": result.records,
+        "lost": account.lost,
+        "duplicated": account.duplicated,
+        "surges_missing": account.surges_missing,
+        "surges_contradicting": account.surges_contradicting,
+        "zombies": account.zombies,
+        "seconds_to_recover": {
+            fault: {
+                "all": [round(value, 1) for value in seconds],
+                "p50": round(median(seconds), 1),
+                "max": round(max(seconds), 1),
+            }
+            for fault, seconds in sorted(result.seconds_to_recover.items())
+        },
+        "seed": result.seed,
+        "seconds": round(result.seconds),
+        "surges": result.surges_told,
+        "dead_letters": result.dead_letters,
+        "exits": {str(code): count for code, count in sorted(result.exits.items())},
+    }
+
+
+def write_json(result: Result, path: Path) -> None:
+    """Write the figures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures_of(result), indent=2) + "\n")
+
+
+def table_of(result: Result) -> Table:
+    """Seconds from a fault's end to reading again, by fault, and the account below."""
+    account = result.account
+    table = Table(
+        title=f"chaos: {result.rounds} rounds, {result.records:,} records, seed {result.seed}",
+        caption=(
+            f"lost {account.lost}, duplicated {account.duplicated}; surges missing "
+            f"{account.surges_missing}, contradicting {account.surges_contradicting}; "
+            f"zombies {account.zombies}; workers' exits {dict(result.exits)}"
+        ),
+    )
+    table.add_column("fault")
+    for name in ("rounds", "p50 s", "max s"):
+        table.add_column(name, justify="right")
+    for fault, seconds in sorted(result.seconds_to_recover.items()):
+        row = (str(len(seconds)), f"{median(seconds):.1f}", f"{max(seconds):.1f}")
+        table.add_row(fault, *row)
+    return table

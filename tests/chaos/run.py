@@ -1,0 +1,79 @@
+"""The rounds of a run."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.edges.child import ChildFailed
+from tests.chaos.checks import Account, ChaosFailed, check, reading_again, settle
+from tests.chaos.faults import KINDS, Plan, plan_of
+from tests.chaos.stage import Stage
+
+_BURST = 25_000
+_FULL_PER_SECOND = 2_500
+
+
+class RoundFailed(Exception):
+    """A round whose checks failed; the message names seed, round, faults and difference."""
+
+    def __init__(self, seed: int, number: int, plan: Plan, cause: Exception) -> None:
+        self.seed, self.number = seed, number
+        faults = " with ".join(plan.names)
+        super().__init__(f"seed {seed}, round {number} ({faults}):\n{cause}")
+
+
+@dataclass
+class Result:
+    """Figures of a whole run."""
+
+    seed: int
+    rounds: int = 0
+    records: int = 0
+    account: Account = field(default_factory=Account)
+    surges_told: int = 0
+    dead_letters: int = 0
+    exits: Counter[int] = field(default_factory=Counter)
+    seconds: float = 0.0
+    seconds_to_recover: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def run(folder: Path, seed: int, rounds: int, say: Callable[[str], None], only: str = "") -> Result:
+    """Run the rounds. Raises RoundFailed, ServerMissing."""
+    began = time.monotonic()
+    result = Result(seed)
+    stage = Stage.built(folder, seed, rounds)
+    kinds = [kind for kind in KINDS if any(word in kind for word in only.split(","))]
+    with stage.kept:
+        to_come: list[str] = []
+        for number in range(1, rounds + 1):
+            plan = plan_of(stage, to_come, kinds)
+            try:
+                seconds = _round(stage, plan, result.account)
+            except (ChaosFailed, AssertionError, ChildFailed) as cause:
+                raise RoundFailed(seed, number, plan, cause) from cause
+            result.rounds = number
+            result.seconds_to_recover[" with ".join(plan.names)].append(seconds)
+            result.records, result.exits = stage.truth.records, stage.fleet.exits
+            result.surges_told, result.dead_letters = len(stage.truth.told), len(stage.truth.dead)
+            speed = "full speed" if plan.full_speed else "at rest"
+            say(
+                f"round {number}: {' with '.join(plan.names)}, {speed}: reading after "
+                f"{seconds:.1f} s; {result.records:,} records exact, {result.surges_told} surges, "
+                f"{result.dead_letters} dead letters"
+            )
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _round(stage: Stage, plan: Plan, account: Account) -> float:
+    if plan.full_speed:
+        stage.stream.owe(_BURST)
+        stage.stream.per_second = _FULL_PER_SECOND
+        stage.wait(stage.chance.uniform(0.5, 3))
+    plan.run(stage)
+    seconds = reading_again(stage)
+    settle(stage)
+    check(stage, account)
+    return seconds

@@ -1,0 +1,93 @@
+"""Everything a run of chaos stands on: servers behind proxies, workers, producer, ledger."""
+
+import random
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Self
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.proxy import Proxy
+from tests.chaos.records import SPAN_MS, Records
+from tests.chaos.stream import Stream
+from tests.chaos.truth import Truth
+from tests.servers import KafkaServer, RedisServer
+from tests.workers import Site
+
+SESSION_SECONDS = 6.0
+_ROUND_RECORDS = 80_000
+_SETTINGS = {
+    "SURGEWATCH_KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
+    "SURGEWATCH_RULE_FOLLOWERS_24H": "500",
+    "SURGEWATCH_RULE_COMMENTS_24H": "100",
+}
+
+
+@dataclass
+class Stage:
+    """What the faults and the checks act on."""
+
+    site: Site
+    kafka: KafkaServer
+    redis: RedisServer
+    kafka_net: Proxy
+    redis_net: Proxy
+    fleet: Fleet
+    stream: Stream
+    truth: Truth
+    chance: random.Random
+    kept: ExitStack
+
+    @classmethod
+    def built(cls, folder: Path, seed: int, rounds: int) -> Self:
+        """Start it all; workers reach both servers through a proxy, checks go straight."""
+        with ExitStack() as stack:
+            kafka_net, redis_net = Proxy(seed), Proxy(seed + 1)
+            for net in (kafka_net, redis_net):
+                net.start()
+                stack.callback(net.stop)
+            address = f"PLAINTEXT://127.0.0.1:{kafka_net.port}"
+            kafka = KafkaServer(folder / "kafka", settings={"advertised.listeners": address})
+            redis = RedisServer(folder / "redis")
+            for server, net in ((kafka, kafka_net), (redis, redis_net)):
+                server.start()
+                stack.callback(server.stop)
+                net.target_port = server.port
+            more = {
+                **_SETTINGS,
+                "SURGEWATCH_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{kafka_net.port}",
+                "SURGEWATCH_REDIS_URL": f"redis://127.0.0.1:{redis_net.port}/0",
+            }
+            site = Site(kafka.bootstrap, redis.url, "chaos", folder, more).make_topics()
+            fleet = Fleet(site)
+            stack.callback(fleet.kill)
+            for _ in range(2):
+                fleet.add()
+            settings = site.settings
+            topics = {"follows": settings.topic_follows, "comments": settings.topic_comments}
+            records = Records(seed, SPAN_MS / (rounds * _ROUND_RECORDS))
+            stream = Stream(kafka.bootstrap, topics, settings.topic_partitions, records)
+            stack.callback(stream.stop)
+            truth, chance = Truth(site), random.Random(seed)
+            return cls(
+                site, kafka, redis, kafka_net, redis_net, fleet, stream, truth, chance,
+                stack.pop_all(),
+            )  # fmt: skip
+
+    def stored(self) -> dict[tuple[str, int], int]:
+        """Offsets in Redis by topic and partition."""
+        settings = self.site.settings
+        return {
+            (topic, number): offset
+            for topic in (settings.topic_follows, settings.topic_comments)
+            for number, offset in self.site.stored_offsets(topic).items()
+        }
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; ended workers are started again."""
+        ends, never = monotonic() + seconds, Event()
+        while (left := ends - monotonic()) > 0:
+            self.fleet.tend()
+            never.wait(min(left, 0.1))
