@@ -59,6 +59,17 @@ class RedisUnreachable(UnreachableError):
         )
 
 
+class RedisRefuses(RedisUnreachable):
+    """Redis answers and takes no writes now: disk or memory full, a replica, no majority."""
+
+    def __init__(self, redis_url_shown: str, cause: str) -> None:
+        super().__init__(redis_url_shown, cause)
+        self.args = (
+            f"Redis at {redis_url_shown} takes no writes now ({cause}): has it disk and memory "
+            "left, and is it the primary?",
+        )
+
+
 class Interrupted(SurgewatchError):
     """The user ended the command; the line says what had been done until then."""
 

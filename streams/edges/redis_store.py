@@ -20,16 +20,34 @@ from typing import Any, Final
 
 import numpy as np
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from streams.core.packing import LAYOUT_VERSION, PackedSeries, StoredSeries
 from streams.core.partition import StoredState
-from streams.edges.errors import DataError, RedisUnreachable
+from streams.edges.errors import DataError, RedisRefuses, RedisUnreachable
 from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, StoreKind, Write
 
 _GENERATION_GRACE_SECONDS: Final = 30
 _REFRESH_SECONDS: Final = 43_200
 _READ_GROUPS: Final = 64
+_PASSING: Final = (
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+_PASSING_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")
+"""Refusals that pass (a full disk, too few replicas, another's script): worth asking again."""
 _LENGTHS_DTYPE: Final = np.dtype([("name", "<u2"), ("tail", "<u4")])
 _SEGMENT_DTYPE: Final = np.dtype([("key_no", "<u4"), ("count", "<u2"), ("refresh", "<u2")])
 
@@ -232,7 +250,9 @@ class RedisStore:
         unreachable.retry = not isinstance(error, AuthenticationError)
         return unreachable
 
-    def _refused(self, error: ResponseError) -> DataError:
+    def _refused(self, error: ResponseError) -> DataError | RedisUnreachable:
+        if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
+            return RedisRefuses(self._policy.url_shown, str(error))
         msg = f"Redis at {self._policy.url_shown} refuses a write or a read: {error}"
         return DataError(msg)
 

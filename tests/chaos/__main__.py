@@ -35,14 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     folder = Path(tempfile.mkdtemp(prefix="surgewatch-chaos-"))
-    console.print(f"seed {seed}, {options.rounds} rounds; logs in {folder}", highlight=False)
+
+    def say(words: str) -> None:
+        console.print(words, highlight=False, markup=False, soft_wrap=True)
+
+    say(f"seed {seed}, {options.rounds} rounds; logs in {folder}")
     try:
-        result = run(folder, seed, options.rounds, console.print, options.only)
+        result = run(folder, seed, options.rounds, say, options.only)
     except ServerMissing as missing:
-        console.print(str(missing))
+        say(str(missing))
         return 2
     except RoundFailed as failed:
-        console.print(f"[bold red]FAILED[/] {failed}\nlogs are kept in {folder}", soft_wrap=True)
+        say(f"FAILED: {failed}\nlogs are kept in {folder}")
         return 1
     report.write_json(result, options.json)
     console.print(report.table_of(result))

@@ -121,13 +121,13 @@ class CutRedis:
         """Kill it and cut the file, in the middle of a command as a rule."""
         stage = self._stage
         folder = stage.redis.folder / "appendonlydir"
-        path = max(folder.glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
-        before = path.stat().st_size
+        before = {path: path.stat().st_size for path in folder.glob("*.incr.aof")}
         stage.wait(2.0)
         stage.redis.kill()
-        size = path.stat().st_size
+        path = max(folder.glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+        size = min(before.get(path, 0), path.stat().st_size)  # 0: rewritten in these two seconds
         with path.open("r+b") as file:
-            file.truncate(max(0, min(before, size) - stage.chance.randrange(2_000)))
+            file.truncate(max(0, size - stage.chance.randrange(2_000)))
 
     def end(self) -> None:
         """Start it again."""
@@ -197,7 +197,9 @@ def _slow(target: str) -> Callable[[Stage], Fault]:
     def build(stage: Stage) -> Fault:
         net, chance = _net(stage, target), stage.chance
         delay_seconds = chance.choice((0.05, 0.3, 1.0))
-        return Network(target, chance.uniform(3, 10), lambda: net.slow(delay_seconds), net)
+        return Network(
+            f"{target} network", chance.uniform(3, 10), lambda: net.slow(delay_seconds), net
+        )
 
     return build
 
@@ -205,7 +207,7 @@ def _slow(target: str) -> Callable[[Stage], Fault]:
 def _cut(target: str) -> Callable[[Stage], Fault]:
     def build(stage: Stage) -> Fault:
         net = _net(stage, target)
-        return Network(target, stage.chance.uniform(2, 6), net.cut, net)
+        return Network(f"{target} network", stage.chance.uniform(2, 6), net.cut, net)
 
     return build
 
@@ -213,7 +215,7 @@ def _cut(target: str) -> Callable[[Stage], Fault]:
 def _black(target: str) -> Callable[[Stage], Fault]:
     def build(stage: Stage) -> Fault:
         net = _net(stage, target)
-        return Network(target, stage.chance.choice((4.0, 10.0, 30.0)), net.black, net)
+        return Network(f"{target} network", stage.chance.choice((4.0, 10.0, 30.0)), net.black, net)
 
     return build
 
@@ -252,10 +254,11 @@ class Plan:
     def run(self, stage: Stage) -> None:
         """Begin them one by one, hold them, and end them, the last one first."""
         with ExitStack() as healed:
-            for fault in self.faults:
+            for number, fault in enumerate(self.faults):
+                if number:
+                    stage.wait(stage.chance.uniform(0, 2))
                 fault.begin()
                 healed.callback(fault.end)
-                stage.wait(stage.chance.uniform(0, 1.5))
             stage.wait(max(fault.held_seconds for fault in self.faults))
 
 
@@ -268,6 +271,6 @@ def plan_of(stage: Stage, to_come: list[str], kinds: Sequence[str]) -> Plan:
     if chance.random() < _OVERLAP_SHARE:
         chosen.append(chance.choice(kinds))
     faults = [KINDS[name](stage) for name in chosen]
-    if len(faults) > 1 and faults[0].target == faults[1].target:
+    if len(faults) > 1 and faults[0].target == faults[1].target != "worker":
         chosen, faults = chosen[:1], faults[:1]
     return Plan(tuple(chosen), tuple(faults), chance.random() < _FULL_SPEED_SHARE)

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.edges.child import ChildFailed
-from tests.chaos.checks import Account, ChaosFailed, check, reading_again, settle
+from tests.chaos.checks import (
+    Account,
+    ChaosFailed,
+    check,
+    check_commits,
+    reading_again,
+    settle,
+    wait_for,
+)
 from tests.chaos.faults import KINDS, Plan, plan_of
 from tests.chaos.stage import Stage
 
@@ -46,6 +54,7 @@ def run(folder: Path, seed: int, rounds: int, say: Callable[[str], None], only: 
     stage = Stage.built(folder, seed, rounds)
     kinds = [kind for kind in KINDS if any(word in kind for word in only.split(","))]
     with stage.kept:
+        wait_for(stage, lambda: not stage.fleet.unready(), 60)
         to_come: list[str] = []
         for number in range(1, rounds + 1):
             plan = plan_of(stage, to_come, kinds)
@@ -54,7 +63,8 @@ def run(folder: Path, seed: int, rounds: int, say: Callable[[str], None], only: 
             except (ChaosFailed, AssertionError, ChildFailed) as cause:
                 raise RoundFailed(seed, number, plan, cause) from cause
             result.rounds = number
-            result.seconds_to_recover[" with ".join(plan.names)].append(seconds)
+            for name in set(plan.names):
+                result.seconds_to_recover[name].append(seconds)
             result.records, result.exits = stage.truth.records, stage.fleet.exits
             result.surges_told, result.dead_letters = len(stage.truth.told), len(stage.truth.dead)
             speed = "full speed" if plan.full_speed else "at rest"
@@ -72,6 +82,7 @@ def _round(stage: Stage, plan: Plan, account: Account) -> float:
         stage.stream.owe(_BURST)
         stage.stream.per_second = _FULL_PER_SECOND
         stage.wait(stage.chance.uniform(0.5, 3))
+        check_commits(stage)
     plan.run(stage)
     seconds = reading_again(stage)
     settle(stage)

@@ -56,10 +56,6 @@ class Truth:
         """Read all four topics on to their ends."""
         asyncio.run(self._read())
 
-    def ends(self) -> dict[tuple[str, int], int]:
-        """End offsets of the follows and comments topics, as Kafka tells them now."""
-        return asyncio.run(self._ends())
-
     def unsent(self, acknowledged: Iterable[Acknowledged]) -> list[str]:
         """Acknowledged batches that are not in the topic as they were sent."""
         return [
@@ -74,17 +70,6 @@ class Truth:
     def _partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
         numbers = range(self._site.settings.topic_partitions)
         return [TopicPartition(topic, number) for topic in topics for number in numbers]
-
-    async def _ends(self) -> dict[tuple[str, int], int]:
-        settings = self._site.settings
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._site.bootstrap)
-        await consumer.start()
-        try:
-            wanted = self._partitions((settings.topic_follows, settings.topic_comments))
-            ends = await consumer.end_offsets(wanted)
-        finally:
-            await consumer.stop()
-        return {(tp.topic, tp.partition): end for tp, end in ends.items()}
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
