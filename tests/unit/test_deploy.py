@@ -77,5 +77,5 @@ def test_make_help_names_every_command() -> None:
         check=True,
     )
     shown = {line.split()[1] for line in done.stdout.splitlines()}
-    commands = {"help", "setup", "demo", "test", "lint", "types", "bench", "lock", "clean"}
+    commands = {"help", "setup", "demo", "test", "lint", "types", "bench", "chaos", "lock", "clean"}
     assert shown == commands
