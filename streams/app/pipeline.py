@@ -316,7 +316,9 @@ class Pipeline:
         lane.stored_offset = write.next_offset
         records, lane.resend = {**lane.resend, **fresh}, {}
         if records:
+            began = time.perf_counter()
             await self._announcer.announce(records)
+            self._progress.waited("announce", time.perf_counter() - began)
             lane.announced += records
             self._progress.announced(told)
         for message in messages:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,8 +11,18 @@ import msgspec
 
 from streams.edges.settings_list import Settings
 
-_CHATTY: Final = ("aiokafka", "faust", "kafka", "mode", "asyncio")
+_CHATTY: Final = (
+    "aiokafka",
+    "asyncio",
+    "faust",
+    "kafka",
+    "mode",
+    "streams.edges.transport",
+    "streams.edges.transport_consumer",
+    "streams.edges.transport_thread",
+)
 """Libraries that tell of their daily work; below a warning it is of use in debugging only."""
+_SELDOM_SECONDS: Final = 30.0
 
 
 class TextFormatter(logging.Formatter):
@@ -40,10 +52,34 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(told).decode()
 
 
+class Seldom(logging.Filter):
+    """Lets one message of a kind through every half minute.
+
+    The client's library tells of a lost broker 50 times a second.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._told: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this message is not like one of the last half minute."""
+        if not record.name.startswith(_CHATTY):
+            return True
+        kind, now = (record.name, str(record.msg)), self._clock()
+        if now - self._told.get(kind, -_SELDOM_SECONDS) < _SELDOM_SECONDS:
+            return False
+        self._told[kind] = now
+        return True
+
+
 def set_up_logs(settings: Settings) -> None:
     """Send messages of this process to stderr as the settings want; replaces what was set up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    if settings.log_level != "debug":
+        handler.addFilter(Seldom(time.monotonic))
     level = settings.log_level.upper()
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)

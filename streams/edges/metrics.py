@@ -100,7 +100,9 @@ class Metrics:
             state=get_args(State),
         )
         self._stages = counter(
-            "stage_seconds", "Wall time spent in each stage.", stage=get_args(Stage)
+            "stage_seconds",
+            "Wall time of each stage; store and announce wait while others go on.",
+            stage=get_args(Stage),
         )
         self._kafka = counter("kafka_errors", "Errors.", operation=get_args(KafkaOperation))
         self._redis = counter("redis_errors", "Errors.", operation=get_args(RedisOperation))

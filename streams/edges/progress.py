@@ -18,6 +18,9 @@ class Progress(Protocol):
     def stage(self, name: Stage) -> AbstractContextManager[object]:
         """Time spent within is this stage's, less what an inner stage takes."""
 
+    def waited(self, name: Stage, seconds: float) -> None:
+        """So long a server was waited for, while other stages may have gone on."""
+
     def owns(self, places: Sequence[tuple[str, int]]) -> None:
         """These partitions were dealt to us, no others; their state is not loaded yet."""
 
@@ -49,6 +52,9 @@ class Silence:
     def stage(self, name: Stage) -> AbstractContextManager[object]:
         """See Progress."""
         return nullcontext()
+
+    def waited(self, name: Stage, seconds: float) -> None:
+        """See Progress."""
 
     def owns(self, places: Sequence[tuple[str, int]]) -> None:
         """See Progress."""
@@ -91,8 +97,7 @@ class WorkerProgress:
         """See Progress. The time before a decode is idle, or a wait for a fetch if behind."""
         began, outer = time.perf_counter(), self._inner_seconds
         if name == "decode":
-            rest: Stage = "fetch" if self._behind else "idle"
-            self._metrics.add_stage(rest, began - self._resting_since)
+            self._add_rest(began)
         self._inner_seconds = 0.0
         try:
             yield
@@ -101,6 +106,15 @@ class WorkerProgress:
             whole = self._resting_since - began
             self._metrics.add_stage(name, whole - self._inner_seconds)
             self._inner_seconds = outer + whole
+
+    def waited(self, name: Stage, seconds: float) -> None:
+        """See Progress."""
+        self._metrics.add_stage(name, seconds)
+
+    def _add_rest(self, now: float) -> None:
+        rest: Stage = "fetch" if self._behind else "idle"
+        self._metrics.add_stage(rest, max(0.0, now - self._resting_since))
+        self._resting_since = now
 
     def owns(self, places: Sequence[tuple[str, int]]) -> None:
         """See Progress."""
@@ -134,6 +148,7 @@ class WorkerProgress:
             self._metrics.set_place(topic, partition, place)
         for topic, count in keys.items():
             self._metrics.set_creators_known(topic, count)
+        self._add_rest(time.perf_counter())
         self._health.beat(now)
         self._health.found_lag(now, sum(place.lag_records for place in places.values()))
 
@@ -147,6 +162,7 @@ class WorkerProgress:
         """See Progress."""
         now = time.monotonic()
         self._metrics.observe_store_write(seconds, sent_bytes)
+        self.waited("store", seconds)
         self._health.reached_redis(reachable=True)
         self._health.progressed(now, self._health.signs.lag_records or 0)
 

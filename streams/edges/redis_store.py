@@ -246,6 +246,8 @@ class RedisStore:
 
     def _unreachable(self, error: Exception) -> RedisUnreachable:
         cause = str(error) or type(error).__name__
+        if isinstance(error, AuthenticationError):
+            cause = "wrong or missing password: see SURGEWATCH_REDIS_PASSWORD"
         unreachable = RedisUnreachable(self._policy.url_shown, cause)
         unreachable.retry = not isinstance(error, AuthenticationError)
         return unreachable

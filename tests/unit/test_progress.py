@@ -1,0 +1,38 @@
+"""What the worker tells of its stages reaches the metrics."""
+
+import time
+
+from prometheus_client import CollectorRegistry
+
+from streams.edges.health import Health
+from streams.edges.metrics import Build, Metrics
+from streams.edges.progress import WorkerProgress
+
+
+def stage_seconds(registry: CollectorRegistry, stage: str) -> float:
+    value = registry.get_sample_value("surgewatch_stage_seconds_total", {"stage": stage})
+    assert value is not None
+    return value
+
+
+def test_every_stage_is_told_and_an_inner_stage_is_not_counted_twice() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
+    progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
+    began = time.perf_counter()
+    with progress.stage("decode"):
+        pass
+    with progress.stage("count"), progress.stage("score"):
+        end = time.perf_counter() + 0.02
+        while time.perf_counter() < end:
+            pass
+    progress.waited("announce", 1.5)
+    progress.stored(0.25, 10)
+    progress.stands({}, {})
+    whole = time.perf_counter() - began
+    assert stage_seconds(registry, "announce") == 1.5
+    assert stage_seconds(registry, "store") == 0.25
+    assert stage_seconds(registry, "score") >= 0.02
+    assert stage_seconds(registry, "idle") > 0
+    assert stage_seconds(registry, "count") + stage_seconds(registry, "score") <= whole
+    assert stage_seconds(registry, "count") < stage_seconds(registry, "score")
