@@ -147,6 +147,7 @@ class RedisStore:
             write.change.watermark_ms,
             self._policy.expiry_seconds,
             len(write.change.series),
+            fence.generation,
         ]
         for series in write.change.series:
             args += self._series_args(place, series, keys)

@@ -1,15 +1,19 @@
 -- Writes one partition's changed state and its offset: all of it or nothing.
 -- KEYS  1 meta, 2 surges, 3 outbox, then the groups' hashes
 -- ARGV  1 owner, 2 offset that must be stored ('': none), 3 next offset, 4 watermark,
---       5 seconds to live, 6 number of series, then for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
+--       5 seconds to live, 6 number of series, 7 the owner's generation, then for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
 --       then four lists, each its length and its members: surges to set (name, value, …), surges
 --       to delete, outbox to set (name, value, …), outbox to delete
 -- Redis does not roll back: whatever can be refused is refused before the first write, and the
 -- offset is written last.
 local meta, ttl = KEYS[1], ARGV[5]
-local held = redis.call('HMGET', meta, 'owner', 'offset')
+local held = redis.call('HMGET', meta, 'owner', 'offset', 'generation')
 local owner, offset = held[1] or '', held[2] or ''
 if owner ~= '' and owner ~= ARGV[1] then
+  -- an older claim can only be back because Redis went back to a moment before ours
+  if tonumber(held[3]) < tonumber(ARGV[7]) then
+    return redis.error_reply('LOST ' .. offset)
+  end
   return redis.error_reply('FENCED another worker has the partition')
 end
 -- at the new offset already: the same write was done before and its reply was lost
@@ -18,7 +22,7 @@ if owner == '' or (offset ~= ARGV[2] and offset ~= ARGV[3]) then
 end
 
 local unpack_bytes, sub = struct.unpack, string.sub
-local at = 7
+local at = 8
 for _ = 1, tonumber(ARGV[6]) do
   local head_bytes, names, lengths = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
   local heads, tails, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]

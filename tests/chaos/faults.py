@@ -47,7 +47,9 @@ class KillWorker:
 
 
 class TermWorker(KillWorker):
-    """SIGTERM; the supervisor starts it again."""
+    """SIGTERM; the supervisor starts it again. Held until it has gone, as a rule."""
+
+    held_seconds = 2.0
 
     def begin(self) -> None:
         """Ask one to end."""
