@@ -1,7 +1,8 @@
 -- Writes one partition's changed state and its offset: all of it or nothing.
 -- KEYS  1 meta, 2 surges, 3 outbox, then the groups' hashes
 -- ARGV  1 owner, 2 offset that must be stored ('': none), 3 next offset, 4 watermark,
---       5 seconds to live, 6 number of series, 7 the owner's generation, then for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
+--       5 seconds to live, 6 number of series, 7 the owner's generation, then
+--       for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
 --       then four lists, each its length and its members: surges to set (name, value, …), surges
 --       to delete, outbox to set (name, value, …), outbox to delete
 -- Redis does not roll back: whatever can be refused is refused before the first write, and the

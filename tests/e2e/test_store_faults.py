@@ -18,6 +18,12 @@ def stored(site: Site) -> int:
     return sum(sum(site.stored_offsets(topic).values()) for topic in topics)
 
 
+def generations(server: RedisServer) -> set[bytes | None]:
+    """Generations of the claims that Redis holds."""
+    with Redis.from_url(server.url) as client:
+        return {client.hget(key, "generation") for key in client.scan_iter(match="*:meta")}
+
+
 @pytest.mark.slow
 def test_counts_are_rebuilt_after_redis_is_emptied_under_a_running_worker(
     site_of: Callable[..., Site],
@@ -87,6 +93,35 @@ def test_redis_taken_back_to_an_older_moment_is_read_on_from_there(
     assert "restored from an older moment" in worker.text()
     assert_exact(sender)
     assert worker.stop() == 0
+
+
+@pytest.mark.slow
+def test_redis_taken_back_to_before_the_last_claims_is_claimed_again(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    server = redis_factory()
+    site = site_of(redis_url=server.url)
+    sender = Sender(site, 40_000)
+    asyncio.run(sender.send(0.5))
+    first = start(site, "first")
+    wait_until(sender.all_stored, 60, first.text)
+    with Redis.from_url(server.url) as client:
+        client.config_set("appendfsync", "always")
+    kept = server.folder.with_name("kept")
+    shutil.copytree(server.folder / "appendonlydir", kept)
+    second = start(site, "second")
+    wait_until(lambda: generations(server) == {b"2"}, 60, second.text)
+    server.kill()
+    shutil.rmtree(server.folder / "appendonlydir")
+    shutil.copytree(kept, server.folder / "appendonlydir")
+    server.restart()
+    asyncio.run(sender.send(0.5))
+    # less than the 30 s after which a fenced worker ends itself
+    wait_until(sender.all_stored, 25, lambda: first.text() + second.text())
+    assert_exact(sender)
+    assert (first.stop(), second.stop()) == (0, 0)
 
 
 @pytest.mark.slow
