@@ -261,6 +261,15 @@ class Pipeline:
 
     async def _flush_or_crash(self, lane: Lane) -> None:
         try:
+            await self._flush_or_lose(lane)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # told to the worker, which ends
+            lane.lost = True
+            self._fail(error)
+
+    async def _flush_or_lose(self, lane: Lane) -> None:
+        try:
             await self._flush(lane)
         except FencedOff as fenced:
             lane.lost = True
@@ -271,11 +280,6 @@ class Pipeline:
             log.warning("%s: reading on from there", lost)
             if self._lanes.get(lane.tp) is lane and self.on_state_lost is not None:
                 await self.on_state_lost()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # told to the worker, which ends
-            lane.lost = True
-            self._fail(error)
 
     def _check_fenced(self, lane: Lane) -> None:
         """End the worker if no rebalance took the fenced partition away in good time."""

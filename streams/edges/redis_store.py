@@ -14,6 +14,7 @@ Every key expires by itself when nothing wrote it for ``expiry_seconds``.
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
@@ -163,6 +164,7 @@ class RedisStore:
             if str(error).startswith("FENCED"):
                 raise FencedOff(place, fence.generation) from error
             if str(error).startswith("LOST"):
+                await self._rewrite_file()
                 found = str(error).removeprefix("LOST").strip()
                 raise StateLost(place, write.from_offset, int(found) if found else None) from error
             raise self._refused(error) from error
@@ -230,6 +232,15 @@ class RedisStore:
             series.tails,
             segments.tobytes(),
         ]
+
+    async def _rewrite_file(self) -> None:
+        """Ask Redis to write its append-only file anew, after it went back.
+
+        A file cut inside a transaction keeps the open MULTI (Redis 7.0), and what follows it is
+        appended: the next start would carry out the half that was never done.
+        """
+        with suppress(RedisError, OSError):  # forbidden, or under way already: reading goes on
+            await self._client.bgrewriteaof()
 
     def _stale(self, hashes: Sequence[str]) -> list[bool]:
         """Which hashes need their expiry renewed: twice a day is enough for days to live."""

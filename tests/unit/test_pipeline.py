@@ -207,6 +207,27 @@ def test_a_store_that_fell_behind_is_told_and_nothing_is_written_on_top() -> Non
     run(body)
 
 
+def test_state_that_cannot_be_read_again_ends_the_worker_instead_of_leaving_it_idle() -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        pipeline = pipeline_on(store, Loudspeaker())
+        await pipeline.take_over({FOLLOWS}, 1)
+        failed: list[Exception] = []
+
+        async def unreadable() -> None:
+            raise DataError("the state in the store cannot be read")  # noqa: EM101 - a test's
+
+        pipeline.on_failure, pipeline.on_state_lost = failed.append, unreadable
+        await pipeline.take(event(0, many("ann", 3)))
+        await store.empty()
+        flushing = asyncio.create_task(pipeline.run_flushes())
+        await until(lambda: bool(failed))
+        flushing.cancel()
+        assert "cannot be read" in str(failed[0])
+
+    run(body)
+
+
 def test_a_write_after_a_restart_goes_on_from_the_stored_offset() -> None:
     async def body() -> None:
         store = MemoryStore()
