@@ -72,7 +72,12 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 
 def _unreachable(settings: Settings, cause: str) -> KafkaUnreachable:
-    """The error; a login that was refused once is refused again."""
+    """The error; a login that was refused once is refused again.
+
+    A broker may hang up before its refusal is read, which only a login makes it do.
+    """
+    if settings.kafka_security_protocol.startswith("SASL") and "disconnected" in cause:
+        cause = "it hung up during the login: wrong user name or password?"
     error = KafkaUnreachable(settings.kafka_bootstrap_servers, cause)
     error.retry = cause not in {words for mark, words in _PLAIN_WORDS if mark != "RequestTimedOut"}
     return error
