@@ -40,6 +40,8 @@ from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, StoreK
 _GENERATION_GRACE_SECONDS: Final = 30
 _REFRESH_SECONDS: Final = 43_200
 _READ_GROUPS: Final = 64
+_CONNECTION_LOST: Final = (RedisError, OSError, RuntimeError)
+"""RuntimeError: what uvloop raises when the server closed the connection before a request."""
 _PASSING: Final = (
     ClusterDownError,
     MasterDownError,
@@ -88,7 +90,7 @@ class RedisStore:
             held = {str(k, "utf-8"): str(v, "utf-8") for k, v in (await self._hash(key)).items()}
         except ResponseError as error:
             raise self._refused(error) from error
-        except (RedisError, OSError) as error:
+        except _CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         for field, value in wanted.items():
             if held[field] != value:
@@ -112,7 +114,7 @@ class RedisStore:
             if str(error).startswith("FENCED"):
                 raise FencedOff(place, generation) from error
             raise self._refused(error) from error
-        except (RedisError, OSError) as error:
+        except _CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         return fence
 
@@ -127,7 +129,7 @@ class RedisStore:
                 if field.startswith(b"groups:"):
                     name = field.removeprefix(b"groups:").decode()
                     series[name] = await self._read_series(place, name, int(highest) + 1)
-        except (RedisError, OSError) as error:
+        except _CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         state = StoredState(
             int(meta.get(b"watermark_ms", -1)),
@@ -168,7 +170,7 @@ class RedisStore:
                 found = str(error).removeprefix("LOST").strip()
                 raise StateLost(place, write.from_offset, int(found) if found else None) from error
             raise self._refused(error) from error
-        except (RedisError, OSError) as error:
+        except _CONNECTION_LOST as error:
             self._refreshed.clear()  # not known to have been renewed
             raise self._unreachable(error) from error
         return sum(len(arg) for arg in args if isinstance(arg, bytes))
@@ -182,7 +184,7 @@ class RedisStore:
                     key.decode().removeprefix(prefix).rpartition("}")[0].rpartition(":")
                 )
                 yield Place(topic, int(number))
-        except (RedisError, OSError) as error:
+        except _CONNECTION_LOST as error:
             raise self._unreachable(error) from error
 
     async def close(self) -> None:
@@ -239,7 +241,7 @@ class RedisStore:
         A file cut inside a transaction keeps the open MULTI (Redis 7.0), and what follows it is
         appended: the next start would carry out the half that was never done.
         """
-        with suppress(RedisError, OSError):  # forbidden, or under way already: reading goes on
+        with suppress(*_CONNECTION_LOST):  # forbidden, or under way already: reading goes on
             await self._client.bgrewriteaof()
 
     def _stale(self, hashes: Sequence[str]) -> list[bool]:
