@@ -45,7 +45,11 @@ class StoryMissed(SurgewatchError):
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Surges as NDJSON on stdout, nothing else.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Same seed, same day."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=7,
+    show_default=True,
+    help="Same seed and --start, same day.",
 )
 @click.option(
     "--start", type=str, metavar="TIME",

@@ -106,8 +106,8 @@ def surge_line(state: DemoState, row: SurgeRow) -> str:
     surge = row.opened
     facts = [
         observed_of(surge),
-        f"expected {count_of(surge.expected_own)}",
-        f"ratio {ratio_of(surge.ratio)}",
+        "" if surge.expected_own is None else f"expected {count_of(surge.expected_own)}",
+        "" if surge.ratio is None else f"ratio {ratio_of(surge.ratio)}",
         langs_of(surge),
         f"told {seconds_of(row.delay_seconds)} after its record",
     ]

@@ -8,7 +8,7 @@ import msgspec
 from streams.app.show import print_json, print_table
 from streams.edges.errors import DataError
 from streams.edges.settings import Settings, read_settings
-from streams.edges.topics import check_topics, create_topics, topic_plans
+from streams.edges.topics import TopicMade, check_topics, create_topics, topic_plans
 
 
 @click.group(epilog="Example: surgewatch topics create")
@@ -25,16 +25,23 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="NDJSON, one object
 def create(context: click.Context, /, *, as_json: bool) -> None:
     """Create the topics that are not there; those that are stay as they are."""
     made = create_topics(_settings(context))
+    wanted = _settings(context).topic_partitions
     if as_json:
         for topic in made:
             print_json(topic)
         return
     print_table(
         ("Topic", "Partitions", "Done"),
-        [
-            (one.topic, str(one.partitions), "created" if one.created else "was there")
-            for one in made
-        ],
+        [(one.topic, str(one.partitions), _done(one, wanted)) for one in made],
+    )
+
+
+def _done(made: TopicMade, wanted: int) -> str:
+    if made.created:
+        return "created"
+    differs = made.partitions != wanted
+    return (
+        f"was there, with another count than {wanted}: see topics check" if differs else "was there"
     )
 
 
