@@ -33,10 +33,10 @@ class LayoutUnknown(ValueError):
 
 
 class StateDamaged(ValueError):
-    """A stored value has a length that no state has."""
+    """A stored value has a length that no state has, or a key stands in two groups."""
 
     def __init__(self) -> None:
-        super().__init__("a stored value has a length that no state has")
+        super().__init__("a stored value has a length that no state has, or a key stands twice")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from streams.core.counts import Counts, Ints
 from streams.core.keys import Keys
-from streams.core.packing import PackedSeries, StoredSeries, pack, unpack
+from streams.core.packing import PackedSeries, StateDamaged, StoredSeries, pack, unpack
 
 
 class Table:
@@ -59,6 +59,8 @@ class Table:
         self, series: StoredSeries, state_dtype: np.dtype[Any] | None
     ) -> tuple[Ints, NDArray[Any] | None]:
         """Restore keys and counts; their slots, and their detector states if there are any."""
+        if len(set(series.keys)) != len(series.keys):
+            raise StateDamaged
         slots = self.keys.restore(series.keys, np.array(series.groups, dtype=np.int32))
         self.grow()
         rows = unpack(series.values, state_dtype)

@@ -39,6 +39,7 @@ from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, StoreK
 
 _GENERATION_GRACE_SECONDS: Final = 30
 _REFRESH_SECONDS: Final = 43_200
+_FRESH_START_SECONDS: Final = 600
 _READ_GROUPS: Final = 64
 _CONNECTION_LOST: Final = (RedisError, OSError, RuntimeError)
 """RuntimeError: what uvloop raises when the server closed the connection before a request."""
@@ -74,6 +75,7 @@ class RedisStore:
         self._write = client.register_script(_script("redis_write.lua"))
         self._claim = client.register_script(_script("redis_claim.lua"))
         self._refreshed: dict[str, float] = {}
+        self._server_run = ""
 
     async def check(self, kind: StoreKind) -> None:
         """See Store. Raises DataError for another layout, detector, group or partition count."""
@@ -116,6 +118,7 @@ class RedisStore:
             raise self._refused(error) from error
         except _CONNECTION_LOST as error:
             raise self._unreachable(error) from error
+        await self._rewrite_after_start()
         return fence
 
     async def read(self, place: Place) -> Held:
@@ -243,6 +246,15 @@ class RedisStore:
         """
         with suppress(*_CONNECTION_LOST):  # forbidden, or under way already: reading goes on
             await self._client.bgrewriteaof()
+
+    async def _rewrite_after_start(self) -> None:
+        """Have the file written anew, once, by a Redis that started a short time ago."""
+        with suppress(RedisError, OSError):
+            server = await self._client.info("server")
+            is_new = server["run_id"] != self._server_run
+            self._server_run = server["run_id"]
+            if is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS:
+                await self._rewrite_file()
 
     def _stale(self, hashes: Sequence[str]) -> list[bool]:
         """Which hashes need their expiry renewed: twice a day is enough for days to live."""

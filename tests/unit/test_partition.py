@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from streams.app.jobs import follow_partition_of
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.packing import StateDamaged, StoredSeries
+from streams.core.partition import CommentPartition, FollowPartition, StoredState
 from streams.core.surges import Surge
 from streams.edges.settings import Settings
 from streams.edges.store import MemoryStore, Place, Write
@@ -250,3 +251,12 @@ def test_a_river_detector_scores_alarms_and_goes_on_after_a_restart() -> None:
     asyncio.run(store.write(PLACE, fence, Write(before.drain(), None, 1)))
     after.restore(asyncio.run(store.read(PLACE)).state)
     assert after.take(follows(burst)).surges == expected
+
+
+def test_a_stored_key_that_stands_in_two_groups_is_damage_that_is_named() -> None:
+    before = follow_partition()
+    before.take(follows([("ann", BEGIN_MS, False)]))
+    (series,) = before.drain().series
+    twice = StoredSeries(["ann", "ann"], [0, 1], series.values() * 2)
+    with pytest.raises(StateDamaged, match="stands twice"):
+        follow_partition().restore(StoredState(BEGIN_MS, {"follows": twice}))
