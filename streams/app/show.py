@@ -18,8 +18,8 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             click.echo("\t".join(map(shown, row)))
         return
     from rich.console import Console  # noqa: PLC0415 slow to import, and not needed in a pipe
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 as above
+    from rich.text import Text  # noqa: PLC0415 as above
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
