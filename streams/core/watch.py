@@ -82,7 +82,7 @@ class Watch(Table):
         if models is None:
             self.detector.restore(slots, states)
         else:
-            self.detector.restore(self.keys.slots_of(models.keys), models.values)
+            self.detector.restore(self.keys.slots_of(models.names), models.values)
 
     @property
     def _models(self) -> str:

@@ -34,6 +34,7 @@ from redis.exceptions import (
 
 from streams.core.packing import LAYOUT_VERSION, PackedSeries, StoredSeries
 from streams.core.partition import StoredState
+from streams.core.texts import Texts
 from streams.edges.errors import DataError, RedisRefuses, RedisUnreachable
 from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, StoreKind, Write
 
@@ -211,14 +212,13 @@ class RedisStore:
                 keys += held.keys()
                 values += held.values()
                 numbers += [group] * len(held)
-        return StoredSeries([key.decode() for key in keys], numbers, values)
+        return StoredSeries(Texts.of_bytes(keys), numbers, values)
 
     def _series_args(self, place: Place, series: PackedSeries, keys: list[str]) -> list[Any]:
         """The script's eight arguments of one series; the groups' hashes are added to keys."""
         assert (np.diff(series.groups) >= 0).all(), "slots rise, and groups with them"
-        names = [key.encode() for key in series.keys]
-        lengths = np.empty(len(names), dtype=_LENGTHS_DTYPE)
-        lengths["name"] = np.fromiter(map(len, names), np.int64, len(names))
+        lengths = np.empty(len(series.names), dtype=_LENGTHS_DTYPE)
+        lengths["name"] = series.names.lengths
         lengths["tail"] = series.tail_bytes
         groups, counts = np.unique(series.groups, return_counts=True)
         segments = np.empty(len(groups), dtype=_SEGMENT_DTYPE)
@@ -231,7 +231,7 @@ class RedisStore:
             series.name,
             int(groups[-1]),
             series.head_bytes,
-            b"".join(names),
+            series.names.joined(),
             lengths.tobytes(),
             series.heads,
             series.tails,

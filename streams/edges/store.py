@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from streams.core.packing import StoredSeries
 from streams.core.partition import StateChange, StoredState
+from streams.core.texts import Texts
 
 
 class Place(NamedTuple):
@@ -115,7 +116,7 @@ class _Drawer:
     fence: Fence | None = None
     next_offset: int | None = None
     watermark_ms: int = -1
-    series: dict[str, dict[str, tuple[int, bytes]]] = field(default_factory=dict)
+    series: dict[str, dict[bytes, tuple[int, bytes]]] = field(default_factory=dict)
     surges: dict[str, bytes] = field(default_factory=dict)
     outbox: dict[str, bytes] = field(default_factory=dict)
 
@@ -144,7 +145,7 @@ class MemoryStore:
         for name, rows in sorted(drawer.series.items()):
             ordered = sorted(rows.items(), key=lambda row: row[1][0])
             series[name] = StoredSeries(
-                keys=[key for key, _ in ordered],
+                names=Texts.of_bytes([key for key, _ in ordered]),
                 groups=[group for _, (group, _) in ordered],
                 values=[value for _, (_, value) in ordered],
             )
@@ -162,9 +163,8 @@ class MemoryStore:
         for packed in write.change.series:
             rows = drawer.series.setdefault(packed.name, {})
             values = packed.values()
-            rows.update(
-                zip(packed.keys, zip(packed.groups.tolist(), values, strict=True), strict=True)
-            )
+            places = zip(packed.groups.tolist(), values, strict=True)
+            rows.update(zip(packed.names.encoded(), places, strict=True))
             size += sum(map(len, values))
         for name, content in write.change.surges.items():
             if content is None:
