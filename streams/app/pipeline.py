@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -28,14 +29,13 @@ from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.metrics import Place as Stand
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
-from streams.edges.store import Fence, FencedOff, Place, StateLost, Store, Write
+from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, StateTorn, Store, Write
 
 _RETRY_SECONDS_MAX: Final = 5.0
 _AHEAD_FLUSHES: Final = 4
 """Chunks are taken until so many flushes' worth of records wait for the store."""
 _UNREADABLE: Final = (
     LayoutUnknown,
-    StateDamaged,
     DetectorStateError,
     RiverStateError,
     msgspec.DecodeError,
@@ -233,10 +233,11 @@ class Pipeline:
     async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
         place = Place(tp.topic, tp.partition)
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
-        held = await self._patiently(lambda: self._store.read(place), "read")
-        job = self._trades[tp.topic].build()
         try:
-            job.restore(held.state)
+            job, held = await self._restored(place)
+        except (StateTorn, StateDamaged) as damage:
+            await self._recount(place, fence, damage)
+            return await self._load(tp, generation)
         except _UNREADABLE as error:
             msg = (
                 f"{tp.topic}[{tp.partition}]: the state in the store cannot be read: {error}. "
@@ -254,6 +255,23 @@ class Pipeline:
             resend=held.outbox,
         )
         return lane, held.next_offset
+
+    async def _restored(self, place: Place) -> tuple[Any, Held]:
+        held = await self._patiently(lambda: self._store.read(place), "read")
+        job = self._trades[place.topic].build()
+        job.restore(held.state)
+        return job, held
+
+    async def _recount(self, place: Place, fence: Fence, damage: Exception) -> None:
+        """Drop a partition that cannot be trusted: what Kafka still has is then counted anew."""
+        log.error(
+            "%s[%d] is dropped and counted anew from the beginning of what Kafka still has: %s",
+            *place,
+            damage,
+        )
+        self._progress.recounts()
+        with suppress(FencedOff, StateLost):  # whoever claimed it, or emptied it: look again
+            await self._patiently(lambda: self._store.drop(place, fence), "write")
 
     def _begin_flush(self, lane: Lane) -> None:
         if lane.flushing is None or lane.flushing.done():
