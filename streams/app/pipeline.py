@@ -131,6 +131,7 @@ class Pipeline:
         self._policy = policy
         self._progress = progress
         self._lanes: dict[TP, Lane] = {}
+        self._state_lost = self._reads_again = False
         self.on_failure: Callable[[Exception], object] | None = None
         self.on_state_lost: Callable[[], Awaitable[None]] | None = None
 
@@ -155,10 +156,10 @@ class Pipeline:
 
     async def give_up(self, partitions: set[TP]) -> None:
         """Write, announce and ack what was taken of these partitions, then let go of them."""
-        lanes = [lane for tp, lane in self._lanes.items() if tp in partitions]
+        # Let go first: what a lane hears from the store now must not have its partition read again.
+        lanes = [self._lanes.pop(tp) for tp in list(self._lanes) if tp in partitions]
         for lane in lanes:
             await self._settle(lane)
-            self._lanes.pop(lane.tp, None)
         self._progress.owns(sorted((tp.topic, tp.partition) for tp in self._lanes))
 
     # The agents' side: chunks come.
@@ -296,8 +297,21 @@ class Pipeline:
         except StateLost as lost:
             lane.lost = True
             log.warning("%s: reading on from there", lost)
-            if self._lanes.get(lane.tp) is lane and self.on_state_lost is not None:
+            if self._lanes.get(lane.tp) is lane:
+                await self._read_again()
+
+    async def _read_again(self) -> None:
+        """Have all partitions read again: once for all lanes that find their state lost."""
+        self._state_lost = True
+        if self._reads_again or self.on_state_lost is None:
+            return
+        self._reads_again = True
+        try:
+            while self._state_lost:
+                self._state_lost = False
                 await self.on_state_lost()
+        finally:
+            self._reads_again = False
 
     def _check_fenced(self, lane: Lane) -> None:
         """End the worker if no rebalance took the fenced partition away in good time."""

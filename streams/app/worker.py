@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import faust
-from faust.tables.recovery import RebalanceAgain
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -103,20 +102,6 @@ def login_settings_of(settings: Settings) -> dict[str, Any]:
     return options
 
 
-async def read_again(app: WorkerApp) -> None:
-    """Take all partitions over anew: load what the store holds now, and read on from there."""
-    consumer = app.consumer
-    consumer.stop_flow()
-    app.flow_control.suspend()
-    app.flow_control.clear()
-    try:
-        await consumer.perform_seek()
-    except RebalanceAgain:
-        return  # Faust seeks after it
-    app.flow_control.resume()
-    consumer.resume_flow()
-
-
 class Worker:
     """A worker from start to stop."""
 
@@ -158,7 +143,7 @@ class Worker:
                     failed.set_result(error)
 
             pipeline.on_failure = fail
-            pipeline.on_state_lost = lambda: read_again(app)
+            pipeline.on_state_lost = app.consumer.read_again
             await self._run_app(app, pipeline, stop, failed)
 
     def _serve(self, stack: AsyncExitStack) -> None:

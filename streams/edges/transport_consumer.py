@@ -45,6 +45,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._open = False
         self._sought = False
         self._closings = 0
+        self._moving = False
         self._owned: set[TP] = set()
         self._taking: asyncio.Future[dict[TP, int]] | None = None
         self._next: dict[TP, int] = {}
@@ -79,6 +80,15 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._sought = False
         self._closings += 1
 
+    def begin_rebalance(self) -> None:
+        """Close the gate until partitions are dealt; called on the consumer's thread."""
+        self._moving = True
+        self.close_gate()
+
+    def end_rebalance(self) -> None:
+        """Partitions are dealt, and a seek follows; called on the consumer's thread."""
+        self._moving = False
+
     def stop_flow(self) -> None:
         """Block agents' input, and close the gate."""
         self.close_gate()
@@ -109,6 +119,24 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             self.ledger.reset(starts)
             self._next = starts
             self._sought = True
+
+    async def read_again(self) -> None:
+        """Take every partition over anew, and read on from where the owner says now.
+
+        Does nothing while the group rebalances: a seek follows, and one before it would open
+        the gate to partitions that are dealt later and were never sought.
+        """
+        if self._moving:
+            return
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        try:
+            await self.perform_seek()
+        except RebalanceAgain:
+            return  # Faust seeks after it
+        self.app.flow_control.resume()
+        self.resume_flow()
 
     async def _take_over(self, assigned: set[TP]) -> dict[TP, int] | None:
         """Where each partition was sought to; None when a rebalance came in between."""

@@ -23,8 +23,13 @@ class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc] 
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> Awaitable[None]:
         """Call when a rebalance begins."""
-        self._thread.consumer.close_gate()
+        self._thread.consumer.begin_rebalance()
         return super().on_partitions_revoked(revoked)  # type: ignore[no-any-return]
+
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        """Call when partitions were dealt."""
+        self._thread.consumer.end_rebalance()
+        await super().on_partitions_assigned(assigned)
 
 
 class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped
