@@ -32,6 +32,7 @@ from streams.edges.settings_specs import url_without_password
 from streams.edges.store import StoreKind
 from streams.edges.topics import check_topics
 from streams.edges.transport import TransportOptions, faust_settings
+from streams.edges.transport_watch import KafkaWatch
 from streams.edges.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -176,6 +177,11 @@ class Worker:
             await app.start()
             gc.collect()
             gc.freeze()  # what is there now lives as long as the worker: never walk it again
+            watch = KafkaWatch(
+                self._settings.kafka_bootstrap_servers,
+                lambda: self._progress.kafka_failed("fetch"),
+            )
+            waits.append(asyncio.create_task(watch.run(app)))
             log.info("reading %s and %s", *app_topics(self._settings))
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
