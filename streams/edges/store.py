@@ -1,6 +1,5 @@
 """Where the state of partitions is kept: the seam, and the body that keeps it in memory."""
 
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -18,7 +17,10 @@ class Place(NamedTuple):
 
 
 class Fence(NamedTuple):
-    """Right to write one partition, given by a claim; any later claim ends it."""
+    """Right to write one partition, given by a claim; any later claim ends it.
+
+    ``owner`` is WORKER:NUMBER: of two claims of one worker the later has the higher number.
+    """
 
     generation: int
     owner: str
@@ -86,6 +88,17 @@ class StateLost(Exception):
         self.place, self.expected, self.found = place, expected, found
 
 
+class StateTorn(StateLost):
+    """Half of a write stands in the store: what it holds of the partition is of no moment.
+
+    Nothing was written. The partition must be dropped and counted anew from Kafka.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, None, None)
+        self.args = (f"{place.topic}[{place.partition}]: half of a write stands in the store",)
+
+
 class Store(Protocol):
     """Keeps states, offsets and outboxes. Errors of the connection are UnreachableError."""
 
@@ -99,12 +112,18 @@ class Store(Protocol):
         """
 
     async def read(self, place: Place) -> Held:
-        """Read all that is held of a partition."""
+        """Read all that is held of a partition. Raises StateTorn."""
+
+    async def drop(self, place: Place, fence: Fence) -> None:
+        """Forget all that is held of a partition but its outbox and the claim, in one step.
+
+        Raises FencedOff, StateLost.
+        """
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """Write all or nothing; bytes written. A repeat of a write that was done does no harm.
 
-        Raises FencedOff, StateLost.
+        Raises FencedOff, StateLost, StateTorn.
         """
 
     async def close(self) -> None:
@@ -126,6 +145,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._drawers: dict[Place, _Drawer] = {}
+        self._claims = 0
 
     async def check(self, kind: StoreKind) -> None:
         """Nothing can differ."""
@@ -135,7 +155,8 @@ class MemoryStore:
         drawer = self._drawers.setdefault(place, _Drawer())
         if drawer.fence is not None and drawer.fence.generation > generation:
             raise FencedOff(place, generation)
-        drawer.fence = Fence(generation, uuid.uuid4().hex)
+        self._claims += 1
+        drawer.fence = Fence(generation, f"memory:{self._claims}")
         return drawer.fence
 
     async def read(self, place: Place) -> Held:
@@ -151,6 +172,15 @@ class MemoryStore:
             )
         state = StoredState(drawer.watermark_ms, series, dict(drawer.surges))
         return Held(drawer.next_offset, state, dict(sorted(drawer.outbox.items())))
+
+    async def drop(self, place: Place, fence: Fence) -> None:
+        """See Store."""
+        drawer = self._drawers.get(place, _Drawer())
+        if drawer.fence is None:
+            raise StateLost(place, None, drawer.next_offset)
+        if drawer.fence != fence:
+            raise FencedOff(place, fence.generation)
+        self._drawers[place] = _Drawer(fence, outbox=drawer.outbox)
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store."""
