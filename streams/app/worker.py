@@ -15,11 +15,12 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from streams import __version__
-from streams.app.jobs import check_detector, comment_partition_of, follow_partition_of
-from streams.app.pipeline import Pipeline, PipelinePolicy, Trade
+from streams.app.jobs import check_detector, comment_partition_of, follow_partition_of, limits_of
+from streams.app.lane import PipelinePolicy, Trade
+from streams.app.pipeline import Pipeline
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.edges.announcer import KafkaAnnouncer
-from streams.edges.codec import Limits, decode_comments, decode_follows
+from streams.edges.codec import decode_comments, decode_follows
 from streams.edges.errors import DataError, SettingsError, UnreachableError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
@@ -47,7 +48,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # untyped
 
 def trades_of(settings: Settings, progress: Progress) -> dict[str, Trade]:
     """What is done with the chunks of each topic."""
-    limits = Limits(settings.record_bytes_max, settings.future_skew_ms)
+    limits = limits_of(settings)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -220,6 +221,7 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_window,
             settings.dead_letters_row_max,
         ),
+        settings.repeats_horizon_ms,
     )
 
 
