@@ -12,7 +12,8 @@ from streams.core.key_detector import KeyDetector
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.rules import Rule
 from streams.core.surges import Kind
-from streams.core.watch import Watch, WatchPolicy
+from streams.core.watch import Watch
+from streams.core.watch_policy import WatchPolicy
 from streams.edges.errors import SettingsError
 from streams.edges.progress import Progress, Silence
 from streams.edges.settings_list import Settings
@@ -27,7 +28,7 @@ class TimedDetector:
         self._detector = detector
         self._progress = progress
         self.grow = detector.grow
-        self.is_over = detector.is_over
+        self.are_over = detector.are_over
         self.state_of = detector.state_of
         self.restore = detector.restore
 
