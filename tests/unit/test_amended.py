@@ -1,10 +1,13 @@
 """Late records amend the surges they belong to: one example for each way."""
 
+import asyncio
+
 import pytest
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.partition import FollowPartition
 from streams.core.surges import Surge
+from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import (
     Comment,
     FollowKind,
@@ -196,8 +199,10 @@ def test_a_late_record_amends_a_closed_surge_of_the_model_and_counts_in_its_last
     (early,) = model_surges(partition, anns(DAY_9 + 1, 3), moved_to(DAY_9 + 200))
     assert (early.surge_id, early.state, early.late_records) == (surge_id, "amended", 3)
     assert early.observed == closed.observed
-    (last,) = model_surges(partition, anns(end - 11, 2), anns(end), moved_to(DAY_9 + 201))
-    assert (last.observed, last.late_records) == (closed.observed + 2, 5)
+    (last,) = model_surges(
+        partition, anns(end - 11, 2), anns(end - 12), anns(end), moved_to(DAY_9 + 201)
+    )
+    assert (last.observed, last.late_records) == (closed.observed + 2, 6)
     assert last.closed_ms == closed.closed_ms
 
 
@@ -229,3 +234,24 @@ def test_an_open_posts_surge_is_amended_with_the_languages_of_the_late_comments(
     )
     assert amended.langs is not None
     assert [(one.lang, one.share) for one in amended.langs] == [("fr", 0.6), ("en", 0.4)]
+
+
+def test_a_late_record_that_nothing_has_told_yet_is_told_after_a_restart() -> None:
+    store, place = MemoryStore(), Place("follows", 0)
+    fence = asyncio.run(store.claim(place, 1))
+    parts = [[*anns(20, RULE), *moved_to(22)], anns(19, 3), moved_to(23)]
+    states = []
+    for offset, records in enumerate(parts):
+        partition = follow_partition(RULE)
+        partition.restore(asyncio.run(store.read(place)).state)
+        states += [(one.state, one.late_records) for one in by_rule(partition, records)]
+        write = Write(partition.drain(), offset or None, offset + 1)
+        asyncio.run(store.write(place, fence, write))
+    assert states == [("opened", 0), ("amended", 3)]
+
+
+def test_growing_at_a_late_record_of_another_time_makes_no_late_record_of_it() -> None:
+    partition = follow_partition(50_000)
+    surging(partition)
+    surges = model_surges(partition, anns(DAY_9 - 20, 70), moved_to(DAY_9 + 2))
+    assert {(one.state, one.late_records) for one in surges} == {("grown", 0)}
