@@ -13,7 +13,8 @@ from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.repeats import RepeatPolicy
 from streams.core.rules import Rule
 from streams.core.surges import Kind
-from streams.core.watch import Watch, WatchPolicy
+from streams.core.watch import Watch
+from streams.core.watch_policy import WatchPolicy
 from streams.edges.codec import Limits
 from streams.edges.errors import SettingsError
 from streams.edges.progress import Progress, Silence
@@ -29,7 +30,7 @@ class TimedDetector:
         self._detector = detector
         self._progress = progress
         self.grow = detector.grow
-        self.is_over = detector.is_over
+        self.are_over = detector.are_over
         self.state_of = detector.state_of
         self.restore = detector.restore
 

@@ -127,10 +127,12 @@ class Partition:
         for table in (*self._watches.values(), *self._tallies.values()):
             if table.name in stored.series:
                 table.restore(stored.series)
+        surges: dict[str, list[OpenSurge]] = {name: [] for name in self._watches}
         for name, content in sorted(stored.surges.items()):
             watch_name, _, _ = name.partition("|")
-            surge = msgspec.json.decode(content, type=OpenSurge)
-            self._watches[watch_name].restore_surge(surge)
+            surges[watch_name].append(msgspec.json.decode(content, type=OpenSurge))
+        for watch_name, watch in self._watches.items():
+            watch.restore_surges(surges[watch_name])
 
     def relearn(self, chunk: FollowChunk | CommentChunk, watermark_ms: int) -> int:
         """Take up the event ids of records that were counted before; the watermark after them.
@@ -220,6 +222,7 @@ class CommentPartition(Partition):
     def __init__(self, creators: Watch, posts: Watch, repeats: RepeatPolicy | None = None) -> None:
         self._creators, self._posts = creators, posts
         self._languages = Languages()
+        posts.describe_by(self._languages.describe)
         tallies = [self._languages.posts, self._languages.creators]
         super().__init__([creators, posts], tallies, repeats)
 
@@ -264,14 +267,6 @@ class CommentPartition(Partition):
                 one.surge, list(langs.take(mine[here])), list(langs.take(mine[~here]))
             )
         )
-
-    def _advance(self, water: int, row: int) -> list[Happening]:
-        return [
-            one
-            if one.surge.post_id is None
-            else one._replace(surge=self._languages.describe(one.surge))
-            for one in super()._advance(water, row)
-        ]
 
 
 def _slots_of(table: Table, keys: Texts, rows: Ints) -> Ints:

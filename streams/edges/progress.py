@@ -199,7 +199,9 @@ class WorkerProgress:
         """See Progress."""
         now_ms = time.time_ns() // 1_000_000
         for surge in surges:
-            self._metrics.observe_event_to_surge((now_ms - surge.at_ms) / 1000)
+            # what amends a surge came late: no record waited so long for its announcement
+            if surge.state != "amended":
+                self._metrics.observe_event_to_surge((now_ms - surge.at_ms) / 1000)
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """See Progress."""
