@@ -15,7 +15,13 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from streams import __version__
-from streams.app.jobs import check_detector, comment_partition_of, follow_partition_of, limits_of
+from streams.app.jobs import (
+    OWN_DETECTOR,
+    check_detector,
+    comment_partition_of,
+    follow_partition_of,
+    limits_of,
+)
 from streams.app.lane import PipelinePolicy, Trade
 from streams.app.pipeline import Pipeline
 from streams.core.dead_letter_limit import DeadLetterLimit
@@ -222,6 +228,7 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_row_max,
         ),
         settings.repeats_horizon_ms,
+        settings.keys_in_memory_max if settings.detector == OWN_DETECTOR else None,
     )
 
 

@@ -65,6 +65,26 @@ class Watch(Table):
         else:
             self.detector.restore(self.keys.slots_of(models.names), models.values)
 
+    def let_go(self, count: int, oldest: int) -> int:
+        """See Table. A key that has a surge stays."""
+        size = len(self.keys)
+        stays = self._dirty[:size].copy()
+        stays[self._life.book.slots()] = True
+        if count >= size:
+            return self._keep(np.flatnonzero(stays))
+        stays[np.argpartition(self.counts.newest[:size], count)[count:]] = True
+        return self._keep(np.flatnonzero(stays))
+
+    def keep_columns(self, slots: Ints) -> bool:
+        """See Table."""
+        if not self.detector.keep(slots):
+            return False
+        self._marks.keep(slots)
+        mine = np.array(self._life.book.slots(), dtype=np.int64)
+        moved = np.searchsorted(slots, mine).tolist()
+        self._life.book.move(dict(zip(mine.tolist(), moved, strict=True)))
+        return True
+
     @property
     def _models(self) -> str:
         return f"{self.name}.models"

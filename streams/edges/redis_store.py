@@ -24,7 +24,7 @@ file anew, once something whole stands behind the cut.
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -42,26 +42,30 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from streams.core.keys import GROUP_KEYS
 from streams.core.packing import LAYOUT_VERSION, StoredSeries
-from streams.core.partition import StoredState
+from streams.core.partition import LeftOut, StoredState
 from streams.core.repeats import Reread
-from streams.core.texts import Texts
 from streams.edges.errors import DataError, RedisRefuses, RedisUnreachable
 from streams.edges.redis_args import Expiries, write_call
+from streams.edges.redis_load import SeriesKeys
 from streams.edges.store import (
+    NO_LIMIT,
     Fence,
     FencedOff,
     Held,
+    KeyLimit,
     Place,
     StateLost,
     StateTorn,
     StoreKind,
     Write,
+    places_of,
+    surge_keys_of,
 )
 
 _GENERATION_GRACE_SECONDS: Final = 30
 _FRESH_START_SECONDS: Final = 600
-_READ_GROUPS: Final = 64
 _CONNECTION_LOST: Final = (RedisError, OSError, RuntimeError)
 """RuntimeError: what uvloop raises when the server closed the connection before a request."""
 _PASSING: Final = (
@@ -146,7 +150,7 @@ class RedisStore:
             await self._rewrite_after_start()
         return fence
 
-    async def read(self, place: Place) -> Held:
+    async def read(self, place: Place, limit: KeyLimit = NO_LIMIT) -> Held:
         """See Store."""
         try:
             meta = await self._hash(self._key(place, "meta"))
@@ -154,17 +158,15 @@ class RedisStore:
                 raise StateTorn(place)
             surges = await self._hash(self._key(place, "surges"))
             outbox = await self._hash(self._key(place, "outbox"))
-            series = {}
-            for field, highest in sorted(meta.items()):
-                if field.startswith(b"groups:"):
-                    name = field.removeprefix(b"groups:").decode()
-                    series[name] = await self._read_series(place, name, int(highest) + 1)
+            told = {name.decode(): value for name, value in surges.items()}
+            series, left_out = await self._read_all(place, _groups_of(meta), told, limit)
         except _CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         state = StoredState(
             int(meta.get(b"watermark_ms", -1)),
             series,
-            {name.decode(): value for name, value in surges.items()},
+            told,
+            left_out,
         )
         offset = meta.get(b"offset")
         waiting = {name.decode(): value for name, value in sorted(outbox.items())}
@@ -172,6 +174,17 @@ class RedisStore:
         if meta.get(b"reread_offset"):
             reread = Reread(int(meta[b"reread_offset"]), int(meta[b"reread_watermark_ms"]))
         return Held(None if offset is None else int(offset), state, waiting, reread)
+
+    async def read_keys(
+        self, place: Place, wanted: Mapping[str, Sequence[tuple[int, bytes]]]
+    ) -> dict[str, StoredSeries]:
+        """See Store."""
+        try:
+            return {
+                name: await self._series(place, name).some(keys) for name, keys in wanted.items()
+            }
+        except _CONNECTION_LOST as error:
+            raise self._unreachable(error) from error
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """See Store. Looks through all keys: half a write may have made some that no list names."""
@@ -222,20 +235,25 @@ class RedisStore:
         held: dict[bytes, bytes] = await self._client.hgetall(key)  # type: ignore[assignment]
         return held  # bytes: the client does not decode
 
-    async def _read_series(self, place: Place, name: str, groups: int) -> StoredSeries:
-        keys: list[bytes] = []
-        numbers: list[int] = []
-        values: list[bytes] = []
-        for first in range(0, groups, _READ_GROUPS):
-            wanted = range(first, min(first + _READ_GROUPS, groups))
-            pipeline = self._client.pipeline(transaction=False)
-            for group in wanted:
-                pipeline.hgetall(self._key(place, f"s:{name}:{group}"))
-            for group, held in zip(wanted, await pipeline.execute(), strict=True):
-                keys += held.keys()
-                values += held.values()
-                numbers += [group] * len(held)
-        return StoredSeries(Texts.of_bytes(keys), numbers, values)
+    def _series(self, place: Place, name: str) -> SeriesKeys:
+        return SeriesKeys(self._client, lambda group: self._key(place, f"s:{name}:{group}"))
+
+    async def _read_all(
+        self, place: Place, groups: Mapping[str, int], surges: Mapping[str, bytes], limit: KeyLimit
+    ) -> tuple[dict[str, StoredSeries], dict[str, LeftOut]]:
+        """What is read of each series: all of it, or what the limit on keys lets in."""
+        leave = [name for name in limit.may_be_left_out if name in groups]
+        if sum(groups[name] for name in leave) * GROUP_KEYS <= limit.keys_max:
+            leave = []
+        series, left_out = {}, {}
+        for name, count in groups.items():
+            keys = self._series(place, name)
+            if name not in leave:
+                series[name] = await keys.everything(count)
+                continue
+            left_out[name] = await keys.names(count)
+            series[name] = await keys.some(places_of(surge_keys_of(surges, name), left_out[name]))
+        return series, left_out
 
     async def _rewrite_after_start(self) -> None:
         """Have the file written anew, once, by a Redis that started a short time ago.
@@ -284,6 +302,15 @@ class RedisStore:
             return RedisRefuses(self._policy.url_shown, str(error))
         msg = f"Redis at {self._policy.url_shown} refuses a write or a read: {error}"
         return DataError(msg)
+
+
+def _groups_of(meta: Mapping[bytes, bytes]) -> dict[str, int]:
+    """How many groups each series has."""
+    return {
+        field.removeprefix(b"groups:").decode(): int(highest) + 1
+        for field, highest in sorted(meta.items())
+        if field.startswith(b"groups:")
+    }
 
 
 def _script(name: str) -> str:
