@@ -102,7 +102,7 @@ class SurgeBook:
         slot, surge = entry
         if surge.trigger == "model":
             del self._models[slot]
-        self._touched[surge.name] = None
+        self.drop(surge.name)
         surge.closing = closing
         self.touch(surge)
 
@@ -113,7 +113,11 @@ class SurgeBook:
         mine.remove(surge)
         if not mine:
             del self._of_slot[slot]
-        self._touched[surge.name] = None
+        self.drop(surge.name)
+
+    def drop(self, name: str) -> None:
+        """Have the store forget a surge."""
+        self._touched[name] = None
 
     def drain(self) -> dict[str, OpenSurge | None]:
         """Surges changed since the last call, by name; None: forgotten."""
