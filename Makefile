@@ -36,6 +36,7 @@ types: $(STAMP)  ## mypy --strict
 
 bench: $(STAMP)  ## Measure speed and memory on real Kafka and Redis (minutes)
 	@tests/provision.sh
+	@tests/bench/peers/provision.sh $(BIN)/python
 	@$(BIN)/python -m tests.bench
 
 chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUNDS=50 SEED=1
