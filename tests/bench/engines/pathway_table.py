@@ -11,10 +11,11 @@ from typing import Any
 
 import pathway as pw
 
+from tests.bench.engines.first_bytes import stamp_first_bytes
 from tests.bench.engines.protocol import Order, Stamp, answer, order_of, stamp
 from tests.bench.engines.tally_dict import BUCKET_MS
 
-AUTOCOMMIT_MS = 100
+AUTOCOMMIT_MS = int(os.environ.get("AC", 100))
 
 
 class FollowColumns(pw.Schema):  # type: ignore[misc]  # pathway is not ours to type
@@ -57,6 +58,7 @@ def watch(order: Order, large: Any, everything: Any) -> None:
     """Answer when both outputs hold all records."""
     totals: dict[str, int] = {}
     stamps: list[Stamp] = []
+    stamp_first_bytes(stamps)
     count = 0
 
     def large_changed(key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
@@ -69,8 +71,6 @@ def watch(order: Order, large: Any, everything: Any) -> None:
             count = row["count"]
 
     def batch_ended(time: int) -> None:
-        if count and not stamps:
-            stamps.append(stamp())
         if count < order.records:
             return
         crossed = {name: None for name, total in totals.items() if total >= order.threshold}
