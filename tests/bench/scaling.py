@@ -22,6 +22,7 @@ from tests.bench import floor, report
 from tests.bench.floor import FloorRow
 from tests.bench.scaling_parts import PARTS, Rows
 from tests.bench.scaling_picture import draw_parts
+from tests.bench.scaling_run import Size
 from tests.bench.stage import stage_of
 from tests.bench.turns import WrongAnswer
 from tests.bench.worker_process import WorkerFailed
@@ -44,6 +45,7 @@ def told_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="times the records and creators; floors need 1"
     )
+    parser.add_argument("--points", type=int, help="measure so many points of each part at most")
     parser.add_argument("--redis", choices=("unix", "tcp"), default="unix")
     parser.add_argument("--json", type=Path, default=Path("build/scaling.json"))
     parser.add_argument("--pictures", type=Path, default=Path("build"), help="folder")
@@ -73,9 +75,12 @@ def floor_rows(parts: Mapping[str, Rows]) -> list[FloorRow]:
             _most(ten, "rss_mb", "meeting_rss_mb"),
         ),
         FloorRow(
-            *("records a second at ten million creators against 100 thousand", "times"),
-            *("at least", 0.6, 0.8),
-            floor.ratio(speed.get(10_000_000), speed.get(100_000)),
+            what="records a second at ten million creators against 100 thousand",
+            unit="times",
+            bound="at least",
+            floor=0.6,
+            aim=0.8,
+            reached=floor.ratio(speed.get(10_000_000), speed.get(100_000)),
         ),
         FloorRow(
             *("restart to first record counted, a million creators", "s", "at most", 10, 5),
@@ -112,13 +117,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, write."""
     options, console = told_options(argv), Console(soft_wrap=True, width=200)
     found: dict[str, Any] = {"date": report.now(), "machine": report.machine()}
+    size = Size(options.scale, options.points)
     found |= {"scale": options.scale, "load_1m": {}, "parts": {}}
     try:
         for name in options.parts:
             with stage_of(options.redis) as stage:
                 found["versions"] = report.versions(KAFKA_VERSION, stage.redis_version)
                 found["load_1m"][name] = round(os.getloadavg()[0], 2)
-                found["parts"][name] = PARTS[name](stage, options.scale)
+                found["parts"][name] = PARTS[name](stage, size)
             print_rows(console, name, found["parts"][name])
     except (WrongAnswer, ServerMissing, WorkerFailed) as error:
         console.print(f"bench-scaling: {error}")

@@ -1,7 +1,4 @@
-"""The scaling parts: each takes a stage and a scale, gives rows, and checks every answer.
-
-The scale multiplies records and creators: 1.0 is what is published, a test uses a thousandth.
-"""
+"""The scaling parts: each takes a stage and a size, gives rows, and checks every answer."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from tests.bench.memory import redis_bytes
 from tests.bench.scaling_run import (
     LIMIT_SECONDS,
     Follows,
+    Size,
     check,
     follows_of_job,
     row_of,
@@ -40,18 +38,18 @@ SURGE_FOLLOWS: Final = 10
 HISTORY_FOLLOWS: Final = 2
 
 
-def by_creators(stage: Stage, scale: float) -> Rows:
+def by_creators(stage: Stage, size: Size) -> Rows:
     """Speed and memory with so many creators met, and the restart of such a worker.
 
     First every creator is met once, in no order, in the first half of the day. Then new records
     come, heavy-tailed over all of them, and a worker that starts with their state reads those.
     """
     rows = []
-    for creators in (scaled(count, scale) for count in CREATORS_MET):
+    for creators in map(size.of, size.first(CREATORS_MET)):
         name = f"creators-{creators}"
         draw = np.random.default_rng(3)
         met = Follows(name, draw.permutation(creators), times_of_day(draw, creators, 0.0, 0.5))
-        tailed = draw.choice(creators, scaled(RECORDS, scale), p=zipf_shares(creators))
+        tailed = draw.choice(creators, size.of(RECORDS), p=zipf_shares(creators))
         more = Follows(name, tailed, times_of_day(draw, len(tailed), 0.5, 1.0))
         rows.append({"creators": creators, **_met_and_more(stage, met, more)})
     return rows
@@ -80,35 +78,35 @@ def _met_and_more(stage: Stage, met: Follows, more: Follows) -> dict[str, Any]:
     return row | {f"meeting_{what}": meeting[what] for what in told}
 
 
-def by_partitions(stage: Stage, scale: float) -> Rows:
+def by_partitions(stage: Stage, size: Size) -> Rows:
     """The benchmark's job in so many partitions."""
     rows = []
-    for count in PARTITION_COUNTS:
+    for count in size.first(PARTITION_COUNTS):
         follows = follows_of_job(
-            f"partitions-{count}", scaled(RECORDS, scale), partitions=count, threshold=5_000
+            f"partitions-{count}", size.of(RECORDS), partitions=count, threshold=5_000
         )
         follows.fill(stage)
         rows.append({"partitions": count, **run_worker(stage, follows.topic, follows)})
     return rows
 
 
-def by_chunk(stage: Stage, scale: float) -> Rows:
+def by_chunk(stage: Stage, size: Size) -> Rows:
     """The benchmark's job with so many records a chunk at most."""
-    follows = follows_of_job("chunks", scaled(RECORDS, scale), threshold=5_000)
+    follows = follows_of_job("chunks", size.of(RECORDS), threshold=5_000)
     follows.fill(stage)
     rows = []
-    for records in CHUNKS:
+    for records in size.first(CHUNKS):
         cut = replace(follows, settings={"SURGEWATCH_CHUNK_RECORDS_MAX": str(records)})
         rows.append({"chunk_records_max": records, **run_worker(stage, f"chunk-{records}", cut)})
     return rows
 
 
-def by_hottest(stage: Stage, scale: float) -> Rows:
+def by_hottest(stage: Stage, size: Size) -> Rows:
     """So large a share of all records for one creator, the rest even over 100,000 others."""
     rows = []
-    for share in HOTTEST_SHARES:
+    for share in size.first(HOTTEST_SHARES):
         draw = np.random.default_rng(4)
-        count = scaled(RECORDS, scale)
+        count = size.of(RECORDS)
         ids = draw.integers(1, 100_001, count)
         ids[draw.random(count) < share] = 0
         at_ms = times_of_day(draw, count, 0.0, 1.0)
@@ -118,14 +116,14 @@ def by_hottest(stage: Stage, scale: float) -> Rows:
     return rows
 
 
-def all_at_once(stage: Stage, scale: float) -> Rows:
+def all_at_once(stage: Stage, size: Size) -> Rows:
     """100,000 creators that all begin to surge in one minute, against the same records evenly.
 
     Each has two follows in the day before and ten in its last minute, and crosses the rule with
     the last of them. Evenly: the same creators and records, at times over the whole day, no rule.
     """
     draw = np.random.default_rng(5)
-    creators = scaled(SURGING, scale)
+    creators = size.of(SURGING)
     before = draw.permutation(np.repeat(np.arange(creators), HISTORY_FOLLOWS))
     burst = draw.permutation(np.repeat(np.arange(creators), SURGE_FOLLOWS))
     minute = np.sort(draw.integers(DAY_MS - 60_000, DAY_MS, len(burst))) + START_MS
@@ -145,14 +143,14 @@ def all_at_once(stage: Stage, scale: float) -> Rows:
     return rows
 
 
-def redis_memory(stage: Stage, scale: float) -> Rows:
+def redis_memory(stage: Stage, size: Size) -> Rows:
     """Redis' bytes a creator, all told: a heavy-tailed million after 24 hours of traffic.
 
     Each has one follow, four million more are heavy-tailed. The median creator's bytes are her key
     and value, and what Redis adds to a creator on average.
     """
     draw = np.random.default_rng(6)
-    creators, more = scaled(1_000_000, scale), scaled(4_000_000, scale)
+    creators, more = size.of(1_000_000), size.of(4_000_000)
     tailed = draw.choice(creators, more, p=zipf_shares(creators))
     ids = draw.permutation(np.concatenate((np.arange(creators), tailed)))
     follows = Follows("redis", ids, times_of_day(draw, len(ids), 0.0, 1.0))
@@ -175,18 +173,13 @@ def redis_memory(stage: Stage, scale: float) -> Rows:
     return [found | row]
 
 
-def scaled(count: int, scale: float) -> int:
-    """A number of records or creators at a scale, 100 at least."""
-    return max(100, int(count * scale))
-
-
 def zipf_shares(creators: int) -> Any:
     """Share of each creator: rank k's is like 1/k."""
     shares = 1.0 / np.arange(1, creators + 1)
     return shares / shares.sum()
 
 
-PARTS: Final[Mapping[str, Callable[[Stage, float], Rows]]] = {
+PARTS: Final[Mapping[str, Callable[[Stage, Size], Rows]]] = {
     "creators": by_creators,
     "partitions": by_partitions,
     "chunks": by_chunk,

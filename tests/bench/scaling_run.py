@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,33 @@ from tests.bench.turns import WrongAnswer
 from tests.bench.worker_process import WorkerProcess
 
 Ints = NDArray[np.int64]
+Point = TypeVar("Point")
 
 LIMIT_SECONDS: Final = 1_200.0
 NEVER: Final = 2**50
 """A rule that nobody crosses."""
+
+
+class Size(NamedTuple):
+    """How large a run is: 1.0 and all points is what is published, a test takes far less.
+
+    ``scale`` multiplies records and creators; ``points`` are taken of each part, None: all.
+    """
+
+    scale: float = 1.0
+    points: int | None = None
+
+    def of(self, count: int) -> int:
+        """A number of records or creators at this size, 100 at least.
+
+        >>> Size(0.01).of(1_000_000), Size(0.01).of(1_000)
+        (10000, 100)
+        """
+        return max(100, int(count * self.scale))
+
+    def first(self, points: Sequence[Point]) -> Sequence[Point]:
+        """The points of a part that are measured."""
+        return points[: self.points]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,14 @@ from typing import Any, Final
 from redis import Redis
 
 from tests.bench.engines.protocol import stamp
-from tests.bench.scaling_run import LIMIT_SECONDS, Follows, check, check_surges, follows_of_job
+from tests.bench.scaling_run import (
+    LIMIT_SECONDS,
+    Follows,
+    Size,
+    check,
+    check_surges,
+    follows_of_job,
+)
 from tests.bench.stage import Stage
 from tests.bench.worker_process import WorkerProcess, owners_of
 
@@ -24,13 +31,13 @@ _PATIENT: Final = {
 }
 
 
-def by_workers(stage: Stage, scale: float) -> list[dict[str, Any]]:
+def by_workers(stage: Stage, size: Size) -> list[dict[str, Any]]:
     """Speed of all workers together, from the moment they are let go to the last record stored."""
     rows = []
     for count in WORKER_COUNTS:
         follows = follows_of_job(
             f"workers-{count}",
-            max(100, int(RECORDS * scale)),
+            size.of(RECORDS),
             partitions=PARTITIONS,
             threshold=5_000,
             settings=_PATIENT,

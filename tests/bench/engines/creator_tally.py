@@ -1,6 +1,15 @@
-"""What engines that keep a state for each creator keep: its 5-minute counts and rolling total."""
+"""What engines that keep a state for each creator keep: its 5-minute counts and rolling total.
+
+As an object, or packed for engines whose state is bytes. Records come in the order of time.
+"""
+
+import struct
+from typing import Final
 
 from tests.bench.engines.tally_dict import BUCKET_MS, WINDOW_BUCKETS
+
+_PAIR: Final = struct.Struct("<II")
+"""Bucket and count, oldest first; before them the rolling total and a zero."""
 
 
 class CreatorTally:
@@ -23,3 +32,29 @@ class CreatorTally:
         counts[bucket] = found + 1
         self.total += 1
         return self.total
+
+
+def take_packed(state: bytes | None, bucket: int) -> tuple[bytes, int]:
+    """Count one follow; the new state and the rolling total.
+
+    >>> take_packed(take_packed(None, 7)[0], 7)[1]
+    2
+    """
+    if state is None:
+        return _PAIR.pack(1, 0) + _PAIR.pack(bucket, 1), 1
+    total = total_of(state) + 1
+    newest, count = _PAIR.unpack_from(state, len(state) - _PAIR.size)
+    if newest == bucket:
+        return _PAIR.pack(total, 0) + state[8:-8] + _PAIR.pack(bucket, count + 1), total
+    kept = state[8:]
+    while kept:
+        oldest, count = _PAIR.unpack_from(kept)
+        if oldest > bucket - WINDOW_BUCKETS:
+            break
+        kept, total = kept[8:], total - count
+    return _PAIR.pack(total, 0) + kept + _PAIR.pack(bucket, 1), total
+
+
+def total_of(state: bytes) -> int:
+    """Rolling total in a packed state."""
+    return int.from_bytes(state[:4], "little")

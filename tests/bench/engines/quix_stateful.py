@@ -4,7 +4,6 @@ Best honest settings: values stay bytes and msgspec decodes them, one value of s
 read and written once a record, no changelog topics, commits as by default.
 """
 
-import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,29 +12,11 @@ from typing import Any
 from quixstreams import Application
 from rocksdict import AccessType, Options, Rdict
 
+from tests.bench.engines.creator_tally import take_packed, total_of
 from tests.bench.engines.protocol import Order, Stamp, answer, order_of, stamp
-from tests.bench.engines.tally_dict import BUCKET_MS, WINDOW_BUCKETS, decode
+from tests.bench.engines.tally_dict import BUCKET_MS, decode
 
 _COUNTS = "counts"
-_PAIR = struct.Struct("<II")
-"""Bucket and count, oldest first; before them the rolling total and a zero."""
-
-
-def take(state: bytes | None, bucket: int) -> tuple[bytes, int]:
-    """Count one follow; the new state and the rolling total."""
-    if state is None:
-        return _PAIR.pack(1, 0) + _PAIR.pack(bucket, 1), 1
-    total = int.from_bytes(state[:4], "little") + 1
-    newest, count = _PAIR.unpack_from(state, len(state) - 8)
-    if newest == bucket:
-        return _PAIR.pack(total, 0) + state[8:-8] + _PAIR.pack(bucket, count + 1), total
-    kept = state[8:]
-    while kept:
-        oldest, count = _PAIR.unpack_from(kept)
-        if oldest > bucket - WINDOW_BUCKETS:
-            break
-        kept, total = kept[8:], total - count
-    return _PAIR.pack(total, 0) + kept + _PAIR.pack(bucket, 1), total
 
 
 def stored_states(folder: Path) -> Iterator[bytes]:
@@ -72,7 +53,7 @@ def run(order: Order) -> None:
         if not stamps:
             stamps.append(stamp())
         follow = decode(value)
-        fresh, total = take(state.get_bytes(_COUNTS), follow.at_ms // BUCKET_MS)
+        fresh, total = take_packed(state.get_bytes(_COUNTS), follow.at_ms // BUCKET_MS)
         state.set_bytes(_COUNTS, fresh)
         if total == order.threshold:
             crossed[follow.creator_id] = follow.at_ms
@@ -83,7 +64,7 @@ def run(order: Order) -> None:
     app.dataframe(topic).apply(count, stateful=True)
     app.run(count=order.records)
     first, last = stamps
-    totals = [_PAIR.unpack_from(state)[0] for state in stored_states(Path(order.folder))]
+    totals = [total_of(state) for state in stored_states(Path(order.folder))]
     answer(total=sum(totals), largest=max(totals), crossed=crossed, first=first, last=last)
 
 
