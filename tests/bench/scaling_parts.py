@@ -153,7 +153,7 @@ def redis_memory(stage: Stage, size: Size) -> Rows:
     creators, more = size.of(1_000_000), size.of(4_000_000)
     tailed = draw.choice(creators, more, p=zipf_shares(creators))
     ids = draw.permutation(np.concatenate((np.arange(creators), tailed)))
-    follows = Follows("redis", ids, times_of_day(draw, len(ids), 0.0, 1.0))
+    follows = Follows("tailed", ids, times_of_day(draw, len(ids), 0.0, 1.0))
     stage.empty_redis()
     before = redis_bytes(stage)
     follows.fill(stage)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
+from urllib.request import urlopen
 
-from redis import Redis
-
+from streams.edges.child import free_port
 from tests.bench.engines.protocol import stamp
 from tests.bench.scaling_run import (
     LIMIT_SECONDS,
@@ -18,12 +20,13 @@ from tests.bench.scaling_run import (
     follows_of_job,
 )
 from tests.bench.stage import Stage
-from tests.bench.worker_process import WorkerProcess, owners_of
+from tests.bench.worker_process import WorkerFailed, WorkerProcess
 
 WORKER_COUNTS: Final = (1, 2)
 RECORDS: Final = 4_000_000
 PARTITIONS: Final = 16
 _READY_SECONDS_MAX: Final = 120.0
+_OWNED: Final = re.compile(r"^surgewatch_partitions_owned (\S+)$", re.MULTILINE)
 _PATIENT: Final = {
     # The workers are stopped while the topic is filled: nobody may think them dead meanwhile.
     "SURGEWATCH_KAFKA_SESSION_TIMEOUT_MS": "300000",
@@ -51,13 +54,15 @@ def _run_workers(stage: Stage, follows: Follows, count: int) -> dict[str, Any]:
     stage.empty_redis()
     stage.make_topics(name, follows.topic, follows.partitions)
     variables = follows.variables(stage, name)
+    ports = [free_port() for _ in range(count)]
     with ExitStack() as stack:
         workers = []
         for number in range(count):
             folder = stage.folder / f"{name}-{number}"
             folder.mkdir()
-            workers.append(stack.enter_context(WorkerProcess(folder, variables)))
-        _wait_owned(variables, count)
+            port = {"SURGEWATCH_METRICS_PORT": str(ports[number])}
+            workers.append(stack.enter_context(WorkerProcess(folder, variables | port)))
+        _wait_owned(ports)
         for worker in workers:
             worker.pause()
         follows.fill(stage)
@@ -81,16 +86,27 @@ def _run_workers(stage: Stage, follows: Follows, count: int) -> dict[str, Any]:
     }
 
 
-def _wait_owned(variables: dict[str, str], count: int) -> None:
-    """Wait until every partition is claimed, by so many workers, and a second longer."""
+def _wait_owned(ports: Sequence[int]) -> None:
+    """Wait until the workers have all partitions of both topics between them, for a second."""
     deadline = time.monotonic() + _READY_SECONDS_MAX
-    with Redis.from_url(variables["SURGEWATCH_REDIS_URL"]) as client:
-        while True:
-            owners = owners_of(client, variables)
-            if len(owners) == PARTITIONS and len(set(owners)) == count:
-                time.sleep(1.0)
-                return
-            if time.monotonic() > deadline:
-                message = f"{len(owners)} partitions owned by {len(set(owners))} workers"
-                raise TimeoutError(message)
-            time.sleep(0.05)
+    since = None
+    while since is None or time.monotonic() < since + 1.0:
+        owned = [_owned(port) for port in ports]
+        if sum(owned) != 2 * PARTITIONS or not all(owned):
+            since = None
+        elif since is None:
+            since = time.monotonic()
+        if time.monotonic() > deadline:
+            message = f"the workers have {owned} partitions"
+            raise WorkerFailed(message)
+        time.sleep(0.1)
+
+
+def _owned(port: int) -> int:
+    """Partitions that the worker with this metrics port has; 0 when it does not answer yet."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as answer:
+            found = _OWNED.search(answer.read().decode())
+    except OSError:
+        return 0
+    return int(float(found[1])) if found else 0

@@ -121,13 +121,8 @@ def offsets_of(client: Redis, variables: Mapping[str, str]) -> dict[int, int]:
 
 def claimed_of(client: Redis, variables: Mapping[str, str]) -> int:
     """How many partitions of the follows topic have been claimed in Redis."""
-    return len(owners_of(client, variables))
-
-
-def owners_of(client: Redis, variables: Mapping[str, str]) -> list[str]:
-    """Owner of each partition of the follows topic that has been claimed in Redis."""
     prefix, topic = variables["SURGEWATCH_REDIS_PREFIX"], variables["SURGEWATCH_TOPIC_FOLLOWS"]
     pipeline = client.pipeline(transaction=False)
     for number in range(int(variables["SURGEWATCH_TOPIC_PARTITIONS"])):
-        pipeline.hget(f"{prefix}:{{{topic}:{number}}}:meta", "owner")
-    return [owner.decode() for owner in pipeline.execute() if owner is not None]
+        pipeline.hexists(f"{prefix}:{{{topic}:{number}}}:meta", "owner")
+    return sum(pipeline.execute())

@@ -20,7 +20,7 @@ from tests.bench.engines.creator_tally import CreatorTally
 from tests.bench.engines.protocol import Order, Stamp, answer, order_of, stamp
 from tests.bench.engines.tally_dict import decode
 
-BATCH_RECORDS = int(__import__("os").environ.get("BB", 10000))
+BATCH_RECORDS = 10_000
 EPOCH = timedelta(seconds=10)
 
 

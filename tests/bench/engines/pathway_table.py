@@ -1,7 +1,8 @@
 """Pathway: JSON parsed by its engine, counts by creator and 5 minutes, totals by creator.
 
-Best honest settings: no Python for a record, one thread, no persistence, no monitoring. It keeps
-rolling totals only as long as the job's 24 hours last: nothing is taken off, which favours it.
+Best honest settings: no Python for a record, two threads for two cores (quicker than one), batches
+of its default 1.5 s (less CPU than shorter ones), no persistence, no monitoring. It keeps rolling
+totals only as long as the job's 24 hours last: nothing is taken off, which favours it.
 It tells who crossed, not at which record: its outputs come a batch at a time.
 """
 
@@ -15,7 +16,7 @@ from tests.bench.engines.first_bytes import stamp_first_bytes
 from tests.bench.engines.protocol import Order, Stamp, answer, order_of, stamp
 from tests.bench.engines.tally_dict import BUCKET_MS
 
-AUTOCOMMIT_MS = int(os.environ.get("AC", 100))
+_THREADS = "2"
 
 
 class FollowColumns(pw.Schema):  # type: ignore[misc]  # pathway is not ours to type
@@ -27,6 +28,7 @@ class FollowColumns(pw.Schema):  # type: ignore[misc]  # pathway is not ours to 
 
 def run(order: Order) -> None:
     """Read the topic until all is counted; ends the process, as the stream has no end."""
+    os.environ["PATHWAY_THREADS"] = _THREADS
     follows = pw.io.kafka.read(
         {
             "bootstrap.servers": order.bootstrap,
@@ -38,7 +40,6 @@ def run(order: Order) -> None:
         topic=order.topic,
         schema=FollowColumns,
         format="json",
-        autocommit_duration_ms=AUTOCOMMIT_MS,
     )
     follows = follows.select(pw.this.creator_id, bucket=pw.this.at_ms // BUCKET_MS)
     buckets = follows.groupby(pw.this.creator_id, pw.this.bucket).reduce(
