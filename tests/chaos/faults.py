@@ -243,6 +243,8 @@ KINDS: Mapping[str, Callable[[Stage], Fault]] = {
     "network to Kafka cut": _cut("kafka"),
     "network to Kafka black": _black("kafka"),
 }
+TAKING_BACK = {"Redis cut short", "Redis emptied"}
+"""`kill -9` of Redis alone does not: the system keeps what it had written to its file."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,11 @@ class Plan:
     names: tuple[str, ...]
     faults: tuple[Fault, ...]
     full_speed: bool
+
+    @property
+    def takes_redis_back(self) -> bool:
+        """Whether Redis forgets what it had stored."""
+        return any(name in TAKING_BACK for name in self.names)
 
     def run(self, stage: Stage) -> None:
         """Begin them one by one, hold them, and end them, the last one first."""

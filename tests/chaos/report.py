@@ -33,6 +33,8 @@ def figures_of(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds),
         "surges": result.surges_told,
         "dead_letters": result.dead_letters,
+        "commits_looked_at": result.commits_looked_at,
+        "recounts": result.recounts,
         "exits": {str(code): count for code, count in sorted(result.exits.items())},
     }
 
