@@ -136,6 +136,17 @@ class CutRedis:
         self._stage.redis.start()
 
 
+class CutRedisAndKill(CutRedis):
+    """The same, and killed again soon: a half of a write that was left is carried out then."""
+
+    def end(self) -> None:
+        """Start it, let workers write, kill it and start it again."""
+        super().end()
+        self._stage.wait(self._stage.chance.uniform(0.1, 3))
+        self._stage.redis.kill()
+        super().end()
+
+
 class EmptyRedis:
     """FLUSHALL: all counts must come from Kafka again."""
 
@@ -234,6 +245,7 @@ KINDS: Mapping[str, Callable[[Stage], Fault]] = {
     "Kafka killed": lambda stage: KillServer(stage, stage.kafka),
     "Redis killed": lambda stage: KillServer(stage, stage.redis),
     "Redis cut short": CutRedis,
+    "Redis cut short and killed": CutRedisAndKill,
     "Redis emptied": EmptyRedis,
     "Redis's disk full": FullDisk,
     "network to Redis slow": _slow("redis"),
@@ -243,7 +255,7 @@ KINDS: Mapping[str, Callable[[Stage], Fault]] = {
     "network to Kafka cut": _cut("kafka"),
     "network to Kafka black": _black("kafka"),
 }
-TAKING_BACK = {"Redis cut short", "Redis emptied"}
+TAKING_BACK = {"Redis cut short", "Redis cut short and killed", "Redis emptied"}
 """`kill -9` of Redis alone does not: the system keeps what it had written to its file."""
 
 
