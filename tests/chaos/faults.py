@@ -1,8 +1,7 @@
 """The faults: each begins, is held for a while, and ends with every server healthy again."""
 
 import resource
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +12,9 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.stage import SESSION_SECONDS, Stage
 from tests.servers import Server
 
-_OVERLAP_SHARE = 0.4
-_FULL_SPEED_SHARE = 0.7
-
 
 class Fault(Protocol):
-    """One fault on a stage. Two with the same target do not overlap."""
+    """One fault on a stage. Two with the same target do not overlap, but for workers."""
 
     target: str
     held_seconds: float
@@ -255,43 +251,3 @@ KINDS: Mapping[str, Callable[[Stage], Fault]] = {
     "network to Kafka cut": _cut("kafka"),
     "network to Kafka black": _black("kafka"),
 }
-TAKING_BACK = {"Redis cut short", "Redis cut short and killed", "Redis emptied"}
-"""`kill -9` of Redis alone does not: the system keeps what it had written to its file."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is done in one round: one fault, or two that overlap."""
-
-    names: tuple[str, ...]
-    faults: tuple[Fault, ...]
-    full_speed: bool
-
-    @property
-    def takes_redis_back(self) -> bool:
-        """Whether Redis forgets what it had stored."""
-        return any(name in TAKING_BACK for name in self.names)
-
-    def run(self, stage: Stage) -> None:
-        """Begin them one by one, hold them, and end them, the last one first."""
-        with ExitStack() as healed:
-            for number, fault in enumerate(self.faults):
-                if number:
-                    stage.wait(stage.chance.uniform(0, 2))
-                fault.begin()
-                healed.callback(fault.end)
-            stage.wait(max(fault.held_seconds for fault in self.faults))
-
-
-def plan_of(stage: Stage, to_come: list[str], kinds: Sequence[str]) -> Plan:
-    """The next round's plan; `to_come` are the kinds still due, refilled when they are out."""
-    chance = stage.chance
-    if not to_come:
-        to_come += chance.sample(kinds, len(kinds))
-    chosen = [to_come.pop()]
-    if chance.random() < _OVERLAP_SHARE:
-        chosen.append(chance.choice(kinds))
-    faults = [KINDS[name](stage) for name in chosen]
-    if len(faults) > 1 and faults[0].target == faults[1].target != "worker":
-        chosen, faults = chosen[:1], faults[:1]
-    return Plan(tuple(chosen), tuple(faults), chance.random() < _FULL_SPEED_SHARE)

@@ -16,7 +16,8 @@ from tests.chaos.checks import (
     settle,
     wait_for,
 )
-from tests.chaos.faults import KINDS, Plan, plan_of
+from tests.chaos.faults import KINDS
+from tests.chaos.plan import Plan, plan_of
 from tests.chaos.stage import Stage
 
 _BURST = 25_000
