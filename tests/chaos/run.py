@@ -39,12 +39,14 @@ class Result:
     seconds: float = 0.0
     seconds_to_recover: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     recounts: int = 0
+    repairs: int = 0
     commits_looked_at: int = 0
 
     def take(self, stage: Stage) -> None:
         """Take up the stage's figures after a round."""
         self.records, self.exits = stage.truth.records, stage.fleet.exits
         self.surges_told, self.dead_letters = len(stage.truth.told), len(stage.truth.dead)
+        self.repairs = stage.redis.repairs
         self.commits_looked_at = stage.commits.looks
         logs = stage.site.folder.glob("worker-*.log")
         self.recounts = sum(log.read_text().count(_RECOUNTED) for log in logs)
@@ -99,7 +101,9 @@ def _round(stage: Stage, plan: Plan, account: Account) -> float:
         stage.wait(stage.chance.uniform(0.5, 3))
         check_commits(stage)
     stage.commits.on = not plan.takes_redis_back
+    repairs = stage.redis.repairs
     plan.run(stage)
+    stage.commits.on &= stage.redis.repairs == repairs
     seconds = reading_again(stage)
     settle(stage)
     stage.commits.on = True

@@ -12,9 +12,10 @@ from tests.chaos.commits import CommitWatch
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Proxy
 from tests.chaos.records import SPAN_MS, Records
+from tests.chaos.repair import MendedRedis
 from tests.chaos.stream import Stream
 from tests.chaos.truth import Truth
-from tests.servers import KafkaServer, RedisServer
+from tests.servers import KafkaServer
 from tests.workers import Site
 
 SESSION_SECONDS = 6.0
@@ -32,7 +33,7 @@ class Stage:
 
     site: Site
     kafka: KafkaServer
-    redis: RedisServer
+    redis: MendedRedis
     kafka_net: Proxy
     redis_net: Proxy
     fleet: Fleet
@@ -52,7 +53,7 @@ class Stage:
                 stack.callback(net.stop)
             address = f"PLAINTEXT://127.0.0.1:{kafka_net.port}"
             kafka = KafkaServer(folder / "kafka", settings={"advertised.listeners": address})
-            redis = RedisServer(folder / "redis")
+            redis = MendedRedis(folder / "redis")
             for server, net in ((kafka, kafka_net), (redis, redis_net)):
                 server.start()
                 stack.callback(server.stop)
