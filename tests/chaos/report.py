@@ -34,6 +34,7 @@ def figures_of(result: Result) -> dict[str, Any]:
         "surges": result.surges_told,
         "dead_letters": result.dead_letters,
         "commits_looked_at": result.commits_looked_at,
+        "repeated_upstream": result.repeats,
         "recounts": result.recounts,
         "redis_files_repaired": result.repairs,
         "exits": {str(code): count for code, count in sorted(result.exits.items())},

@@ -40,12 +40,14 @@ class Result:
     seconds_to_recover: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     recounts: int = 0
     repairs: int = 0
+    repeats: int = 0
     commits_looked_at: int = 0
 
     def take(self, stage: Stage) -> None:
         """Take up the stage's figures after a round."""
         self.records, self.exits = stage.truth.records, stage.fleet.exits
         self.surges_told, self.dead_letters = len(stage.truth.told), len(stage.truth.dead)
+        self.repeats = stage.truth.repeats
         self.repairs = stage.redis.repairs
         self.commits_looked_at = stage.commits.looks
         logs = stage.site.folder.glob("worker-*.log")

@@ -32,7 +32,9 @@ class Truth:
         self.openings: dict[tuple[str, str], int] = {}
         self.bad: dict[Place, tuple[str, bytes]] = {}
         self.dead: dict[Place, DeadLetter] = {}
-        self.dead_repeats = 0
+        self.dead_repeats = self.repeats = 0
+        self._ids: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+        self._horizon_ms = settings.repeats_horizon_ms
         self.expected = ExpectedSurges(site)
         self.told: dict[tuple[str, int], Surge] = {}
         self.told_openings: dict[tuple[str, str], set[int]] = defaultdict(set)
@@ -123,6 +125,9 @@ class Truth:
             return
         record = _DECODER.decode(value)
         creator_id, at_ms = str(record["creator_id"]), int(record["at_ms"])
+        if self._came_before(topic, partition, record.get("event_id"), at_ms):
+            self.repeats += 1
+            return
         if "post_id" not in record:
             unfollow = record.get("kind") == "unfollow"
             known = len(self.ledger.openings)
@@ -135,6 +140,19 @@ class Truth:
         self._post_totals[post_id] += 1
         if self._post_totals[post_id] == self._posts_max:
             self.openings["comments", post_id] = at_ms
+
+    def _came_before(
+        self, topic: str, partition: int, event_id: int | str | None, at_ms: int
+    ) -> bool:
+        """Whether the id came less than ten minutes of the partition's event time ago."""
+        ids = self._ids[topic, partition]
+        water_ms = ids[""] = max(ids.get("", 0), at_ms)
+        if event_id is None:
+            return False
+        ago_ms = water_ms - ids.get(str(event_id), -self._horizon_ms * 2)
+        ids[str(event_id)] = water_ms
+        assert abs(ago_ms - self._horizon_ms) > 60_000, "no repeat stands near the edge"
+        return ago_ms < self._horizon_ms
 
     def _take_surge(
         self, _topic: str, _partition: int, _offset: int, _key: bytes, v: bytes
