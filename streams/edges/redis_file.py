@@ -49,7 +49,8 @@ class AppendOnlyFile:
             return
         with suppress(*CONNECTION_LOST):  # forbidden, or under way already: reading goes on
             if await self._has_started() or failed:
-                self._asked_seconds = now
+                if failed:
+                    self._asked_seconds = now
                 await self._client.bgrewriteaof()
                 self._failed = False
 

@@ -1,7 +1,6 @@
 """A Redis that takes no writes for a while: nothing of a write is done, and it may be repeated."""
 
 import asyncio
-import itertools
 import resource
 import time
 from collections.abc import Callable
@@ -87,9 +86,8 @@ def test_a_file_that_a_full_disk_damaged_is_written_anew_so_that_redis_starts_ag
         return lambda: client.info("persistence")[field] == wanted
 
     async def body(client: Redis) -> None:
-        ticks = itertools.count()  # each look at the clock is more than a minute later
         policy = RedisStorePolicy("test", 86_400, server.url)
-        store = RedisStore(AsyncRedis.from_url(server.url), policy, lambda: 100.0 * next(ticks))
+        store = RedisStore(AsyncRedis.from_url(server.url), policy, time.monotonic)
         fence = await store.claim(PLACE, 1)
         await store.write(PLACE, fence, Write(NOTHING, None, 10, {"s": b"{}"}))
         wait_until(seen(client, "aof_rewrite_in_progress", 0), 20, "the rewrite after the start")
