@@ -1,5 +1,6 @@
 """The short form of `make chaos`: three rounds of faults, each record accounted for."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from redis import Redis
 from tests.chaos import checks, report
 from tests.chaos.__main__ import main
 from tests.chaos.checks import Account, ChaosFailed, check, settle
+from tests.chaos.commits import committed_of
 from tests.chaos.run import run
 from tests.chaos.stage import Stage
 
@@ -22,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kafka", "redis_server")
 
 def test_three_rounds_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
-    kinds = "worker paused,Redis cut short,Kafka killed"
+    kinds = "worker paused,Redis cut short and killed,Kafka killed"
     result = run(tmp_path, 7, 3, lines.append, kinds)
     report.write_json(result, tmp_path / "chaos.json")
     figures = json.loads((tmp_path / "chaos.json").read_text())
@@ -48,6 +50,7 @@ def test_each_check_finds_and_names_what_it_is_for(
         letter = stage.truth.dead.pop(place)
         expect_wrong(stage, None, lambda: f"bad record {place}")
         stage.truth.dead[place] = letter
+        assert checks.wait_for(stage, lambda: committed_offset(stage) > 1, 30)
         meta = "chaos:{chaos-follows:0}:meta"
         client.hset(meta, "offset", 1)
         with pytest.raises(ChaosFailed, match="committed past what is stored"):
@@ -59,6 +62,10 @@ def test_each_check_finds_and_names_what_it_is_for(
             stage.fleet.pause(worker)
         with pytest.raises(ChaosFailed, match="not read within 2 s"):
             checks.reading_again(stage)
+
+
+def committed_offset(stage: Stage) -> int:
+    return asyncio.run(committed_of(stage.site)).get(("chaos-follows", 0), 0)
 
 
 def check_surges(stage: Stage) -> None:
