@@ -133,11 +133,16 @@ class CutRedis:
 
 
 class CutRedisAndKill(CutRedis):
-    """The same, and killed again soon: a half of a write that was left is carried out then."""
+    """The same, and killed again soon: a half of a write that was left is carried out then.
+
+    In between workers may not have the file written anew, by which the half would be gone.
+    """
 
     def end(self) -> None:
         """Start it, let workers write, kill it and start it again."""
         super().end()
+        with Redis.from_url(self._stage.redis.url) as client:
+            client.execute_command("ACL", "SETUSER", "default", "-bgrewriteaof")
         self._stage.wait(self._stage.chance.uniform(0.1, 3))
         self._stage.redis.kill()
         super().end()
