@@ -82,9 +82,15 @@ class RedisReader:
         return int(held[b"partitions"])
 
     def shelf(self, place: Place) -> Shelf:
-        """What there is of a partition."""
+        """What there is of a partition. DataError if half of a write stands in it."""
         with self._plain_errors():
             meta = self._hash(self._key(place, "meta"))
+        if meta.get(b"begun") != meta.get(b"done"):
+            message = (
+                f"Redis at {self._url_shown} holds half of a write in {place.topic}"
+                f"[{place.partition}]: ask again when a worker has counted it anew"
+            )
+            raise DataError(message)
         groups = {
             field.removeprefix(_GROUPS).decode(): int(highest) + 1
             for field, highest in meta.items()

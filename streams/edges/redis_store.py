@@ -19,13 +19,11 @@ out before what was written since. A sum over all values would show it, at the p
 each one before it is written. Two counters show it for nothing: a write first counts ``begun``
 up (repeated with the half, so it stays one too high) and last sets ``done`` to what it was then
 (only a whole write does). Where they differ the partition is torn: it is dropped, and counted
-anew from Kafka. So that this is seldom needed, a Redis that has started is asked to write its
-file anew, once something whole stands behind the cut.
+anew from Kafka. So that this is seldom needed see ``edges/redis_file.py``.
 """
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -37,7 +35,6 @@ from redis.exceptions import (
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
-    RedisError,
     ResponseError,
     TryAgainError,
 )
@@ -48,6 +45,7 @@ from streams.core.partition import LeftOut, StoredState
 from streams.core.repeats import Reread
 from streams.edges.errors import DataError, RedisRefuses, RedisUnreachable
 from streams.edges.redis_args import Expiries, write_call
+from streams.edges.redis_file import CONNECTION_LOST, AppendOnlyFile
 from streams.edges.redis_load import SeriesKeys
 from streams.edges.store import (
     NO_LIMIT,
@@ -65,9 +63,6 @@ from streams.edges.store import (
 )
 
 _GENERATION_GRACE_SECONDS: Final = 30
-_FRESH_START_SECONDS: Final = 600
-_CONNECTION_LOST: Final = (RedisError, OSError, RuntimeError)
-"""RuntimeError: what uvloop raises when the server closed the connection before a request."""
 _PASSING: Final = (
     ClusterDownError,
     MasterDownError,
@@ -101,8 +96,7 @@ class RedisStore:
         self._ages = Expiries(clock)
         self._worker = uuid.uuid4().hex
         self._claims = 0
-        self._server_run = ""
-        self._may_have_started = True
+        self._file = AppendOnlyFile(client, clock)
 
     async def check(self, kind: StoreKind) -> None:
         """See Store. Raises DataError for another layout, detector, group or partition count."""
@@ -119,7 +113,7 @@ class RedisStore:
             held = {str(k, "utf-8"): str(v, "utf-8") for k, v in (await self._hash(key)).items()}
         except ResponseError as error:
             raise self._refused(error) from error
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         for field, value in wanted.items():
             if held[field] != value:
@@ -144,10 +138,9 @@ class RedisStore:
             if str(error).startswith("FENCED"):
                 raise FencedOff(place, generation) from error
             raise self._refused(error) from error
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
-        if self._may_have_started:
-            await self._rewrite_after_start()
+        await self._file.rewrite_if_due()
         return fence
 
     async def read(self, place: Place, limit: KeyLimit = NO_LIMIT) -> Held:
@@ -160,7 +153,7 @@ class RedisStore:
             outbox = await self._hash(self._key(place, "outbox"))
             told = {name.decode(): value for name, value in surges.items()}
             series, left_out = await self._read_all(place, _groups_of(meta), told, limit)
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         state = StoredState(
             int(meta.get(b"watermark_ms", -1)),
@@ -183,7 +176,7 @@ class RedisStore:
             return {
                 name: await self._series(place, name).some(keys) for name, keys in wanted.items()
             }
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
 
     async def drop(self, place: Place, fence: Fence) -> None:
@@ -195,7 +188,7 @@ class RedisStore:
             await self._drop([self._key(place, "meta"), *keys], [fence.owner, fence.generation])
         except ResponseError as error:
             raise self._cannot_write(error, place, fence, None) from error
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         self._ages.forget()
 
@@ -209,10 +202,9 @@ class RedisStore:
             await self._write(keys=keys, args=args)
         except ResponseError as error:
             raise self._cannot_write(error, place, fence, write.from_offset) from error
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
-        if self._may_have_started:
-            await self._rewrite_after_start()
+        await self._file.rewrite_if_due()
         return sum(len(arg) for arg in args if isinstance(arg, bytes))
 
     async def places(self) -> AsyncIterator[Place]:
@@ -224,7 +216,7 @@ class RedisStore:
                     key.decode().removeprefix(prefix).rpartition("}")[0].rpartition(":")
                 )
                 yield Place(topic, int(number))
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
 
     async def close(self) -> None:
@@ -255,20 +247,6 @@ class RedisStore:
             series[name] = await keys.some(places_of(surge_keys_of(surges, name), left_out[name]))
         return series, left_out
 
-    async def _rewrite_after_start(self) -> None:
-        """Have the file written anew, once, by a Redis that started a short time ago.
-
-        Only after a write: a Redis killed while it does this takes a file that ends inside a
-        transaction for damaged, and does not start, unless something whole stands behind it.
-        """
-        with suppress(*_CONNECTION_LOST):  # forbidden, or under way already: reading goes on
-            server = await self._client.info("server")
-            is_new = server["run_id"] != self._server_run
-            self._server_run = server["run_id"]
-            self._may_have_started = False
-            if is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS:
-                await self._client.bgrewriteaof()
-
     def _key(self, place: Place, part: str) -> str:
         return f"{self._policy.prefix}:{{{place.topic}:{place.partition}}}:{part}"
 
@@ -283,12 +261,12 @@ class RedisStore:
         if code == "TORN":
             return StateTorn(place)
         if code == "LOST":
-            self._may_have_started = True
+            self._file.suspect_start()
             return StateLost(place, from_offset, int(found) if found.strip() else None)
         return self._refused(error)
 
     def _unreachable(self, error: Exception) -> RedisUnreachable:
-        self._may_have_started = True
+        self._file.suspect_start()
         self._ages.forget()  # what was under way is not known to have been done
         cause = str(error) or type(error).__name__
         if isinstance(error, AuthenticationError):
@@ -298,6 +276,8 @@ class RedisStore:
         return unreachable
 
     def _refused(self, error: ResponseError) -> DataError | RedisUnreachable:
+        if str(error).startswith("MISCONF"):
+            self._file.suspect_failure()
         if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
             return RedisRefuses(self._policy.url_shown, str(error))
         msg = f"Redis at {self._policy.url_shown} refuses a write or a read: {error}"
