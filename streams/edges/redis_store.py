@@ -2,7 +2,7 @@
 
 Keys of one partition share a hash tag, so they live in one slot of a Redis Cluster:
 
-    PREFIX:layout                          hash: layout version, partition count
+    PREFIX:layout                          hash: what must not change (``redis_layout.py``)
     PREFIX:{TOPIC:N}:meta                  hash: generation, owner, offset, watermark_ms,
                                            written_s, groups:SERIES (highest group)
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
@@ -20,38 +20,29 @@ from importlib import resources
 from typing import Any, Final
 
 import numpy as np
-from redis.asyncio import Redis
-from redis.exceptions import (
-    AuthenticationError,
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import ResponseError
 
-from streams.core.packing import LAYOUT_VERSION, PackedSeries, StoredSeries
+from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.partition import StoredState
-from streams.edges.errors import DataError, RedisRefuses, RedisUnreachable
-from streams.edges.store import Fence, FencedOff, Held, Place, StateLost, StoreKind, Write
+from streams.edges.errors import SurgewatchError
+from streams.edges.redis_client import AsyncClient, RedisNode, nodes_of
+from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
+from streams.edges.redis_layout import difference_of, fields_of
+from streams.edges.store import (
+    Fence,
+    FencedOff,
+    Held,
+    Place,
+    StateLost,
+    StoreDiffers,
+    StoreKind,
+    Write,
+)
 
 _GENERATION_GRACE_SECONDS: Final = 30
 _REFRESH_SECONDS: Final = 43_200
 _FRESH_START_SECONDS: Final = 600
 _READ_GROUPS: Final = 64
-_CONNECTION_LOST: Final = (RedisError, OSError, RuntimeError)
-"""RuntimeError: what uvloop raises when the server closed the connection before a request."""
-_PASSING: Final = (
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
-_PASSING_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")
-"""Refusals that pass (a full disk, too few replicas, another's script): worth asking again."""
 _LENGTHS_DTYPE: Final = np.dtype([("name", "<u2"), ("tail", "<u4")])
 _SEGMENT_DTYPE: Final = np.dtype([("key_no", "<u4"), ("count", "<u2"), ("refresh", "<u2")])
 
@@ -68,41 +59,33 @@ class RedisStorePolicy:
 class RedisStore:
     """The store on Redis 7 or Valkey. ``clock`` gives seconds that never go back."""
 
-    def __init__(self, client: Redis, policy: RedisStorePolicy, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: AsyncClient, policy: RedisStorePolicy, clock: Callable[[], float]
+    ) -> None:
         self._client = client
         self._policy = policy
         self._clock = clock
         self._write = client.register_script(_script("redis_write.lua"))
         self._claim = client.register_script(_script("redis_claim.lua"))
+        self._layout = client.register_script(_script("redis_layout.lua"))
         self._refreshed: dict[str, float] = {}
-        self._server_run = ""
+        self._server_runs: dict[str, str] = {}
 
     async def check(self, kind: StoreKind) -> None:
-        """See Store. Raises DataError for another layout, detector, group or partition count."""
-        wanted = {
-            "layout": str(LAYOUT_VERSION),
-            "partitions": str(kind.partitions),
-            "detector": kind.detector,
-            "group": kind.group,
-        }
+        """See Store. What differs is named in the DataError."""
+        wanted = fields_of(kind)
         key = f"{self._policy.prefix}:layout"
         try:
-            for field, value in wanted.items():
-                await self._client.hsetnx(key, field, value)
-            held = {str(k, "utf-8"): str(v, "utf-8") for k, v in (await self._hash(key)).items()}
+            pairs = [part for pair in wanted.items() for part in pair]
+            answer = iter(await self._layout(keys=[key], args=pairs))
         except ResponseError as error:
             raise self._refused(error) from error
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
-        for field, value in wanted.items():
-            if held[field] != value:
-                msg = (
-                    f"Redis at {self._policy.url_shown} holds state with {field} {held[field]} "
-                    f"under {self._policy.prefix!r}, but {field} {value} is wanted: set another "
-                    "SURGEWATCH_REDIS_PREFIX and let the worker count anew, or go back to "
-                    f"{field} {held[field]}"
-                )
-                raise DataError(msg)
+        held = {field.decode(): value.decode() for field, value in zip(answer, answer, strict=True)}
+        found = difference_of(wanted, held, self._policy.prefix, self._policy.url_shown)
+        if found is not None:
+            raise StoreDiffers(*found)
 
     async def claim(self, place: Place, generation: int) -> Fence:
         """See Store."""
@@ -116,7 +99,7 @@ class RedisStore:
             if str(error).startswith("FENCED"):
                 raise FencedOff(place, generation) from error
             raise self._refused(error) from error
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         await self._rewrite_after_start()
         return fence
@@ -132,7 +115,7 @@ class RedisStore:
                 if field.startswith(b"groups:"):
                     name = field.removeprefix(b"groups:").decode()
                     series[name] = await self._read_series(place, name, int(highest) + 1)
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         state = StoredState(
             int(meta.get(b"watermark_ms", -1)),
@@ -173,7 +156,7 @@ class RedisStore:
                 found = str(error).removeprefix("LOST").strip()
                 raise StateLost(place, write.from_offset, int(found) if found else None) from error
             raise self._refused(error) from error
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             self._refreshed.clear()  # not known to have been renewed
             raise self._unreachable(error) from error
         return sum(len(arg) for arg in args if isinstance(arg, bytes))
@@ -187,7 +170,7 @@ class RedisStore:
                     key.decode().removeprefix(prefix).rpartition("}")[0].rpartition(":")
                 )
                 yield Place(topic, int(number))
-        except _CONNECTION_LOST as error:
+        except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
 
     async def close(self) -> None:
@@ -244,17 +227,24 @@ class RedisStore:
         A file cut inside a transaction keeps the open MULTI (Redis 7.0), and what follows it is
         appended: the next start would carry out the half that was never done.
         """
-        with suppress(*_CONNECTION_LOST):  # forbidden, or under way already: reading goes on
-            await self._client.bgrewriteaof()
+        for node in await self._nodes():
+            with suppress(*CONNECTION_LOST):  # forbidden, or under way already: reading goes on
+                await node.rewrite_file()
 
     async def _rewrite_after_start(self) -> None:
         """Have the file written anew, once, by a Redis that started a short time ago."""
-        with suppress(RedisError, OSError):
-            server = await self._client.info("server")
-            is_new = server["run_id"] != self._server_run
-            self._server_run = server["run_id"]
-            if is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS:
-                await self._rewrite_file()
+        for node in await self._nodes():
+            with suppress(*CONNECTION_LOST):
+                server = await node.info("server")
+                is_new = server["run_id"] != self._server_runs.get(node.name)
+                self._server_runs[node.name] = server["run_id"]
+                if is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS:
+                    await node.rewrite_file()
+
+    async def _nodes(self) -> list[RedisNode]:
+        with suppress(*CONNECTION_LOST):
+            return await nodes_of(self._client)
+        return []
 
     def _stale(self, hashes: Sequence[str]) -> list[bool]:
         """Which hashes need their expiry renewed: twice a day is enough for days to live."""
@@ -270,19 +260,11 @@ class RedisStore:
     def _key(self, place: Place, part: str) -> str:
         return f"{self._policy.prefix}:{{{place.topic}:{place.partition}}}:{part}"
 
-    def _unreachable(self, error: Exception) -> RedisUnreachable:
-        cause = str(error) or type(error).__name__
-        if isinstance(error, AuthenticationError):
-            cause = "wrong or missing password: see SURGEWATCH_REDIS_PASSWORD"
-        unreachable = RedisUnreachable(self._policy.url_shown, cause)
-        unreachable.retry = not isinstance(error, AuthenticationError)
-        return unreachable
+    def _unreachable(self, error: Exception) -> SurgewatchError:
+        return unreachable_of(self._policy.url_shown, error)
 
-    def _refused(self, error: ResponseError) -> DataError | RedisUnreachable:
-        if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
-            return RedisRefuses(self._policy.url_shown, str(error))
-        msg = f"Redis at {self._policy.url_shown} refuses a write or a read: {error}"
-        return DataError(msg)
+    def _refused(self, error: ResponseError) -> SurgewatchError:
+        return refused_of(self._policy.url_shown, error)
 
 
 def _script(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from streams.core.packing import StoredSeries
 from streams.core.partition import StateChange, StoredState
+from streams.edges.errors import DataError
 
 
 class Place(NamedTuple):
@@ -52,11 +53,25 @@ class Write:
 
 
 class StoreKind(NamedTuple):
-    """What must not change under stored state: partition count, detector's name, consumer group."""
+    """What must not change under stored state.
+
+    ``cluster_id`` and ``topic_ids`` (name, id) say which Kafka and which topics are counted;
+    None, or not there: this Kafka does not tell.
+    """
 
     partitions: int
     detector: str
     group: str
+    cluster_id: str | None = None
+    topic_ids: tuple[tuple[str, str], ...] = ()
+
+
+class StoreDiffers(DataError):
+    """The store holds another kind of state; ``field`` says in what it differs."""
+
+    def __init__(self, field_name: str, words: str) -> None:
+        super().__init__(words)
+        self.field_name = field_name
 
 
 class FencedOff(Exception):
