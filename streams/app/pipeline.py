@@ -28,7 +28,7 @@ from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.metrics import Place as Stand
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
-from streams.edges.store import Fence, FencedOff, Place, StateLost, Store, Write
+from streams.edges.store import Fence, FencedOff, OtherWriter, Place, StateLost, Store, Write
 
 _RETRY_SECONDS_MAX: Final = 5.0
 _AHEAD_FLUSHES: Final = 4
@@ -288,7 +288,7 @@ class Pipeline:
                 f"{lane.tp.topic}[{lane.tp.partition}] is ours by the consumer group, but somebody "
                 "else writes it in Redis: do two groups of workers share SURGEWATCH_REDIS_PREFIX?"
             )
-            self._fail(DataError(msg))
+            self._fail(OtherWriter(msg))
 
     def _fail(self, error: Exception) -> None:
         """End the worker: neither a task's nor an agent's exception is seen by anybody."""

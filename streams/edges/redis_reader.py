@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Self, cast
 
-from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from streams.core.packing import LAYOUT_VERSION
 from streams.core.report import Batch, StoredRows
-from streams.edges.errors import DataError, RedisUnreachable, SettingsError
+from streams.edges.errors import DataError
+from streams.edges.redis_client import sync_client_of
+from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.store import Place
@@ -43,18 +44,8 @@ class RedisReader:
     def __init__(self, settings: Settings) -> None:
         self._prefix = settings.redis_prefix
         self._url_shown = url_without_password(settings.redis_url)
-        timeout_seconds = settings.redis_timeout_ms / 1000
-        password = settings.redis_password
-        try:
-            self._client = Redis.from_url(
-                settings.redis_url,
-                **({"password": password} if password else {}),
-                socket_timeout=timeout_seconds,
-                socket_connect_timeout=timeout_seconds,
-            )
-        except ValueError as error:  # a port or database that is no number
-            message = f"redis_url = {self._url_shown}: {error}"
-            raise SettingsError(message) from error
+        with self._plain_errors():
+            self._client = sync_client_of(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -143,8 +134,6 @@ class RedisReader:
         try:
             yield
         except ResponseError as error:
-            message = f"Redis at {self._url_shown} refuses a read: {error}"
-            raise DataError(message) from error
-        except (RedisError, OSError) as error:
-            cause = str(error) or type(error).__name__
-            raise RedisUnreachable(self._url_shown, cause) from error
+            raise refused_of(self._url_shown, error) from error
+        except CONNECTION_LOST as error:
+            raise unreachable_of(self._url_shown, error) from error

@@ -112,9 +112,7 @@ class SourceGuard:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
 
-    async def _ask_after(
-        self, before: "asyncio.Task[DataError | None] | None"
-    ) -> DataError | None:
+    async def _ask_after(self, before: "asyncio.Task[DataError | None] | None") -> DataError | None:
         """Ask once the question before is answered; who comes from now on waits for the next."""
         if before is not None:
             await asyncio.wait([before])

@@ -74,6 +74,10 @@ class StoreDiffers(DataError):
         self.field_name = field_name
 
 
+class OtherWriter(DataError):
+    """Somebody else writes a partition that is ours by the consumer group."""
+
+
 class FencedOff(Exception):
     """The partition was claimed by another worker since: nothing was written."""
 

@@ -17,6 +17,7 @@ from streams.edges.fetch import Fetched
 from streams.edges.ledger import Ledger
 from streams.edges.transport_contract import (
     PartitionOwner,
+    ReadBack,
     ReadGap,
     TakeOverFailed,
     TransportOptions,
@@ -192,7 +193,12 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         expected = self._next.get(tp)
         start = fetched.start_offset
         if start is not None and start != expected:
-            raise ReadGap(tp, -1 if expected is None else expected, start)
+            # aiokafka begins at the first record there is when ours is not there
+            if expected is None:
+                raise ReadGap(tp, -1, start)
+            if start < expected:
+                raise ReadBack(tp, expected, start)
+            self.options.records_gone(tp, expected, start)
         self._next[tp] = fetched.chunk.next_offset
 
     async def _wait_for_room(self) -> None:

@@ -147,8 +147,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
     async def seek_all(self, starts: Mapping[TP, int | None]) -> dict[TP, int]:
         """Seek every partition, and give where each one really starts.
 
-        Records that retention has deleted are skipped with a warning; an offset past the end
-        raises ``OffsetBeyondEnd``; a partition that is no longer assigned, IllegalStateError.
+        Of records that retention has deleted ``records_gone`` is told, which may raise; an offset
+        past the end raises ``OffsetBeyondEnd``; a partition that is no longer assigned,
+        IllegalStateError.
         """
         kafka = self._ensure_consumer()
         first, end = await asyncio.gather(
@@ -160,8 +161,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             if offset > end[tp]:
                 raise OffsetBeyondEnd(tp, offset, end[tp])
             if offset < first[tp]:
-                gone = first[tp] - offset
-                self.log.warning("%s: %d offsets were deleted before they were read", tp, gone)
+                self.consumer.options.records_gone(stock.TP(*tp), offset, first[tp])
                 offset = first[tp]
             positions[tp] = offset
         for tp, offset in positions.items():
