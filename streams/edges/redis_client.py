@@ -49,6 +49,20 @@ class _ClusterClient(AsyncRedisCluster):
         return found
 
 
+class _ClusterReader(RedisCluster):
+    """Cluster client of the commands: a node without slots is a reason to ask again later."""
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode:
+        """Give a node by host and port, or by its name. Raises RedisClusterException."""
+        found = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]
+        if found is None:
+            msg = f"a part of it is being moved to {node_name or host}, ask again"
+            raise RedisClusterException(msg)
+        return found  # type: ignore[no-any-return]
+
+
 AsyncClient = AsyncRedis | AsyncRedisCluster
 SyncClient = Redis | RedisCluster
 
@@ -119,7 +133,7 @@ def sync_client_of(settings: Settings) -> SyncClient:
         url, nodes = cluster_nodes_of(settings.redis_url)
     except ValueError as error:
         raise _wrong_url(settings, error) from error
-    return RedisCluster.from_url(
+    return _ClusterReader.from_url(
         url,
         startup_nodes=[ClusterNode(host, port) for host, port in nodes],  # type: ignore[no-untyped-call]
         retry=Retry(_backoff(), _CLUSTER_TRIES),

@@ -1,0 +1,155 @@
+"""State in a Redis Cluster of real nodes, slots moved and nodes killed while workers write."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from streams.app.cli import main
+from tests.redis_cluster import RedisCluster
+from tests.sender import Sender, assert_exact
+from tests.servers import RedisServer
+from tests.workers import Site, WorkerProcess, wait_until
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
+    with RedisCluster(tmp_path / "cluster") as made:
+        yield made
+
+
+class Stream(threading.Thread):
+    """Sends a share of the records while the test does something else."""
+
+    def __init__(self, sender: Sender, share: float) -> None:
+        super().__init__(daemon=True)
+        self._sender = sender
+        self._share = share
+        self.start()
+
+    def run(self) -> None:
+        """Send."""
+        asyncio.run(self._sender.send(self._share))
+
+
+def stored(site: Site) -> int:
+    topics = (site.settings.topic_follows, site.settings.topic_comments)
+    return sum(sum(site.stored_offsets(topic).values()) for topic in topics)
+
+
+def meta_of(site: Site, topic: str, partition: int) -> str:
+    return f"{site.name}:{{{topic}:{partition}}}:meta"
+
+
+@pytest.mark.slow
+def test_slots_moved_to_another_and_to_an_empty_node_while_two_workers_write_lose_nothing(
+    cluster: RedisCluster,
+    site_of: Callable[..., Site],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    site = site_of(redis_url=cluster.url)
+    sender = Sender(site, 60_000)
+    asyncio.run(sender.send(0.2))
+    workers = [start(site, "first"), start(site, "second")]
+
+    def text() -> str:
+        return "".join(worker.text() for worker in workers)
+
+    wait_until(lambda: stored(site) > 3_000, 60, text)
+    topics = (site.settings.topic_follows, site.settings.topic_comments)
+    for number, (topic, partition) in enumerate(((topics[0], 1), (topics[1], 2), (topics[0], 3))):
+        key = meta_of(site, topic, partition)
+        source = cluster.owner_of(key)
+        empty, others = cluster.servers[-1], cluster.servers[:-1]
+        target = empty if number == 0 else next(one for one in others if one is not source)
+        waits_before = text().count("is being moved")
+        move = cluster.begin_move(key, target)
+        move.move(5)
+        assert move.keys_left > 0
+        stream = Stream(sender, 0.2)
+        # a write to a slot that is in two places was tried, and waits
+        wait_until(lambda before=waits_before: text().count("is being moved") > before, 60, text)
+        stream.join(60)
+        assert not stream.is_alive()
+        move.finish()
+        assert cluster.owner_of(key) is target
+        wait_until(sender.all_stored, 60, text)
+    asyncio.run(sender.send(0.2))
+    wait_until(sender.all_stored, 60, text)
+    assert_exact(sender)
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_node_killed_and_back_while_workers_write_loses_nothing(
+    cluster: RedisCluster,
+    site_of: Callable[..., Site],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    site = site_of(redis_url=cluster.url)
+    sender = Sender(site, 40_000)
+    asyncio.run(sender.send(0.4))
+    worker = start(site, "worker")
+    wait_until(lambda: stored(site) > 3_000, 60, worker.text)
+    victim = cluster.owner_of(meta_of(site, site.settings.topic_follows, 0))
+    victim.kill()
+    asyncio.run(sender.send(0.3))
+    wait_until(lambda: "waiting for the store" in worker.text(), 30, worker.text)
+    victim.restart()
+    cluster.wait_whole()
+    asyncio.run(sender.send(0.3))
+    wait_until(sender.all_stored, 60, worker.text)
+    assert_exact(sender)
+    assert worker.stop() == 0
+
+
+@pytest.mark.slow
+def test_counts_are_read_from_a_cluster(
+    cluster: RedisCluster,
+    site_of: Callable[..., Site],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    site = site_of(redis_url=cluster.url)
+    sender = Sender(site, 10_000)
+    asyncio.run(sender.send(1.0))
+    worker = start(site, "worker")
+    wait_until(sender.all_stored, 60, worker.text)
+    told = CliRunner(env=site.environ).invoke(main, ["counts", "--all", "--idle", "--json"])
+    assert told.exit_code == 0, told.output
+    lines = [msgspec.json.decode(line) for line in told.stdout.splitlines()]
+    follows = {line["creator_id"]: line["follows_24h"] for line in lines if line["follows_24h"]}
+    ledger = sender.ledger.buckets["follows"]
+    assert follows == {creator: sum(row.values()) for creator, row in ledger.items()}
+    creator = max(follows, key=lambda name: follows[name])
+    one = CliRunner(env=site.environ).invoke(main, ["counts", "--creator", creator, "--json"])
+    assert msgspec.json.decode(one.stdout)["follows_24h"] == follows[creator]
+    assert worker.stop() == 0
+
+
+def test_a_cluster_spoken_to_as_one_server_and_the_reverse_are_told_with_the_right_url(
+    cluster: RedisCluster,
+    redis_server: RedisServer,
+    site_of: Callable[..., Site],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    for number, (url, words) in enumerate(
+        (
+            (cluster.servers[0].url, "redis-cluster:// instead of redis://"),
+            (
+                redis_server.url.replace("redis://", "redis-cluster://"),
+                "redis:// instead of redis-cluster://",
+            ),
+        )
+    ):
+        site = site_of(SURGEWATCH_REDIS_URL=url, SURGEWATCH_START_SECONDS_MAX="0")
+        worker = start(site, f"worker-{number}")
+        assert worker.wait(40) == 2, worker.text()
+        (line,) = [one for one in worker.text().splitlines() if one.startswith("surgewatch: ")]
+        assert words in line
+        counts = CliRunner(env=site.environ).invoke(main, ["counts", "--all"])
+        assert counts.exit_code == 2, counts.output
+        assert words in counts.stderr
