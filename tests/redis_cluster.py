@@ -24,16 +24,17 @@ class RedisCluster:
 
     def __init__(self, folder: Path, primaries: int = 3) -> None:
         self._stack = ExitStack()
+        self._bus_ports = [free_port() for _ in range(primaries + 1)]
         self.servers = [
             RedisServer(
                 folder / f"node-{number}",
                 settings={
                     "cluster-enabled": "yes",
-                    "cluster-port": str(free_port()),
+                    "cluster-port": str(bus_port),
                     "cluster-node-timeout": "2000",
                 },
             )
-            for number in range(primaries + 1)
+            for number, bus_port in enumerate(self._bus_ports)
         ]
 
     @property
@@ -52,8 +53,8 @@ class RedisCluster:
             self._ask(server, "CLUSTER ADDSLOTSRANGE", low, high)
         for number, server in enumerate(self.servers):
             self._ask(server, "CLUSTER SET-CONFIG-EPOCH", number + 1)
-        for server in self.servers[1:]:
-            self._ask(self.servers[0], "CLUSTER MEET", *self._address(server))
+        for server, bus_port in zip(self.servers[1:], self._bus_ports[1:], strict=True):
+            self._ask(self.servers[0], "CLUSTER MEET", "127.0.0.1", server.port, bus_port)
         self.wait_whole()
         return self
 
@@ -94,10 +95,6 @@ class RedisCluster:
         return told["cluster_state"] == "ok" and int(told["cluster_known_nodes"]) == len(
             self.servers
         )
-
-    def _address(self, server: RedisServer) -> tuple[str, int, int]:
-        (_, bus_port) = self._ask(server, "CONFIG GET", "cluster-port")
-        return "127.0.0.1", server.port, int(bus_port)
 
     def _ask(self, server: RedisServer, command: str, *arguments: object) -> Any:
         return ask(server, *command.split(), *arguments)

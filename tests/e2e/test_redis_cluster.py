@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -45,6 +46,10 @@ def meta_of(site: Site, topic: str, partition: int) -> str:
     return f"{site.name}:{{{topic}:{partition}}}:meta"
 
 
+def waits_more_than(before: int, text: Callable[[], str]) -> bool:
+    return text().count("is being moved") > before
+
+
 @pytest.mark.slow
 def test_slots_moved_to_another_and_to_an_empty_node_while_two_workers_write_lose_nothing(
     cluster: RedisCluster,
@@ -68,11 +73,11 @@ def test_slots_moved_to_another_and_to_an_empty_node_while_two_workers_write_los
         target = empty if number == 0 else next(one for one in others if one is not source)
         waits_before = text().count("is being moved")
         move = cluster.begin_move(key, target)
-        move.move(5)
+        move.move(2)
         assert move.keys_left > 0
         stream = Stream(sender, 0.2)
         # a write to a slot that is in two places was tried, and waits
-        wait_until(lambda before=waits_before: text().count("is being moved") > before, 60, text)
+        wait_until(partial(waits_more_than, waits_before, text), 60, text)
         stream.join(60)
         assert not stream.is_alive()
         move.finish()
