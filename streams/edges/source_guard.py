@@ -21,7 +21,8 @@ from streams.edges.store import Fence, Held, Place, Store, StoreKind, Write
 
 MISSING_SECONDS_MAX: Final = 10.0
 """So long a topic may be missing: a broker that has just started may not know it yet."""
-_RETRY_SECONDS_MAX: Final = 5.0
+_RETRY_SECONDS_MAX: Final = 1.0
+_TELL_SECONDS: Final = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class SourceGuard:
         self._failed = failed
         self._asking: asyncio.Task[DataError | None] | None = None
         self._next: asyncio.Task[DataError | None] | None = None
+        self._told_seconds = -_TELL_SECONDS
 
     async def confirm(self) -> None:
         """Return when Kafka has answered a question asked from now on: all is as it was.
@@ -128,7 +130,7 @@ class SourceGuard:
             except (KafkaError, OSError) as error:
                 self._failed()
                 cause = str(error) or type(error).__name__
-                log.warning("waiting for Kafka to say which topics it has: %s", cause)
+                self._tell(f"waiting for Kafka to say which topics it has: {cause}")
             else:
                 change = change_of(self._expected, found)
                 missing = sorted(self._expected.topics.keys() - found.topics.keys())
@@ -137,9 +139,16 @@ class SourceGuard:
                 missing_since = missing_since or loop.time()
                 if loop.time() - missing_since >= MISSING_SECONDS_MAX:
                     return TopicGone(missing[0])
-                log.warning("waiting for topic %s: Kafka does not know it now", missing[0])
+                self._tell(f"waiting for topic {missing[0]}: Kafka does not know it now")
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
+
+    def _tell(self, line: str) -> None:
+        """Say what is waited for, every ten seconds."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told_seconds >= _TELL_SECONDS:
+            self._told_seconds = now
+            log.warning("%s", line)
 
 
 class GuardedStore:

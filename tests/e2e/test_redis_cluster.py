@@ -7,10 +7,18 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from streams.app.cli import main
+from streams.app.worker import redis_store_of
+from streams.core.events import FollowChunk
+from streams.edges.errors import RedisRefuses
+from streams.edges.redis_client import async_client_of
+from streams.edges.settings import Settings
+from streams.edges.store import Place, Write
+from tests.jobs import follow_partition
 from tests.redis_cluster import RedisCluster
 from tests.sender import Sender, assert_exact
 from tests.servers import RedisServer
@@ -64,7 +72,7 @@ def test_slots_moved_to_another_and_to_an_empty_node_while_two_workers_write_los
     def text() -> str:
         return "".join(worker.text() for worker in workers)
 
-    wait_until(lambda: stored(site) > 3_000, 60, text)
+    wait_until(sender.all_stored, 60, text)
     topics = (site.settings.topic_follows, site.settings.topic_comments)
     for number, (topic, partition) in enumerate(((topics[0], 1), (topics[1], 2), (topics[0], 3))):
         key = meta_of(site, topic, partition)
@@ -87,6 +95,39 @@ def test_slots_moved_to_another_and_to_an_empty_node_while_two_workers_write_los
     wait_until(sender.all_stored, 60, text)
     assert_exact(sender)
     assert [worker.stop() for worker in workers] == [0, 0]
+
+
+def test_a_half_moved_slot_is_read_whole_also_when_it_goes_to_a_node_that_had_none(
+    cluster: RedisCluster,
+) -> None:
+    place = Place("follows", 0)
+
+    async def body() -> None:
+        settings = Settings(redis_url=cluster.url, redis_prefix="half")
+        store = redis_store_of(settings, async_client_of(settings))
+        fence = await store.claim(place, 1)
+        partition = follow_partition()
+        names = [f"c-{number}" for number in range(1_000)]
+        at_ms = np.full(len(names), 1_736_899_200_000)
+        partition.take(FollowChunk(names, at_ms, np.zeros(len(names), np.bool_)))
+        await store.write(place, fence, Write(partition.drain(), None, len(names), {"s": b"{}"}))
+        before = await store.read(place)
+        assert [len(series.keys) for series in before.state.series.values()] == [1_000]
+        move = cluster.begin_move("half:{follows:0}:meta", cluster.servers[-1])
+        while move.keys_left:
+            move.move(1)
+            assert await store.read(place) == before
+            fence = await store.claim(place, fence.generation + 1)
+        with pytest.raises(RedisRefuses, match="is being moved"):
+            await store.write(place, fence, Write(partition.drain(), len(names), 1_001))
+        move.finish()
+        await store.write(place, fence, Write(partition.drain(), len(names), 1_001))
+        after = await store.read(place)
+        assert after.next_offset == 1_001
+        assert [held async for held in store.places()] == [place]
+        await store.close()
+
+    asyncio.run(asyncio.wait_for(body(), 120))
 
 
 @pytest.mark.slow
