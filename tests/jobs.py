@@ -8,6 +8,7 @@ from streams.core.events import CommentChunk, FollowChunk
 from streams.core.partition import CommentPartition, FollowPartition, StateChange, StoredState
 from streams.core.rules import Rule
 from streams.core.surges import Kind, Surge
+from streams.core.texts import Texts
 from streams.core.watch import Watch, WatchPolicy
 
 Follow = tuple[str, int]
@@ -32,7 +33,7 @@ def comment_partition(threshold: int = 10) -> CommentPartition:
 
 def follows(records: list[FollowKind]) -> FollowChunk:
     return FollowChunk(
-        [creator for creator, _, _ in records],
+        Texts.of([creator for creator, _, _ in records]),
         np.array([at for _, at, _ in records], dtype=np.int64),
         np.array([gone for _, _, gone in records], dtype=np.bool_),
     )
@@ -40,9 +41,9 @@ def follows(records: list[FollowKind]) -> FollowChunk:
 
 def comments(records: list[Comment]) -> CommentChunk:
     return CommentChunk(
-        [creator for creator, _, _, _ in records],
-        [post for _, post, _, _ in records],
-        [lang for _, _, lang, _ in records],
+        Texts.of([creator for creator, _, _, _ in records]),
+        Texts.of([post for _, post, _, _ in records]),
+        Texts.of([lang for _, _, lang, _ in records]),
         np.array([at for _, _, _, at in records], dtype=np.int64),
     )
 
@@ -53,12 +54,12 @@ def rule_surges(surges: list[Surge]) -> list[Surge]:
 
 def contents_of(change: StateChange) -> dict[str, dict[str, bytes]]:
     """Each series' keys and values."""
-    return {s.name: dict(zip(s.keys, s.values(), strict=True)) for s in change.series}
+    return {s.name: dict(zip(s.names, s.values(), strict=True)) for s in change.series}
 
 
 def stored_of(state: StoredState) -> dict[str, dict[str, bytes]]:
     """Each series' keys and values."""
     return {
-        name: dict(zip(series.keys, series.values, strict=True))
+        name: dict(zip(series.names, series.values, strict=True))
         for name, series in state.series.items()
     }

@@ -69,7 +69,7 @@ class Backtest:
         count = settings.topic_partitions
         wanted = min(max(_RECORDS_EACH * count, _CHUNK_RECORDS_MIN), _CHUNK_RECORDS_MAX)
         self._chunk_records = chunk_records or wanted
-        dealer = Dealer(count, lambda creator_id: partition_of(creator_id.encode(), count))
+        dealer = Dealer(count, lambda creator_id: partition_of(creator_id, count))
         self._trades = {
             settings.topic_follows: _Trade(
                 decode_follows, dealer.deal_follows, follow_partition_of

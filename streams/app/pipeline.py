@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -28,14 +29,23 @@ from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.metrics import Place as Stand
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
-from streams.edges.store import Fence, FencedOff, OtherWriter, Place, StateLost, Store, Write
+from streams.edges.store import (
+    Fence,
+    FencedOff,
+    Held,
+    OtherWriter,
+    Place,
+    StateLost,
+    StateTorn,
+    Store,
+    Write,
+)
 
 _RETRY_SECONDS_MAX: Final = 5.0
 _AHEAD_FLUSHES: Final = 4
 """Chunks are taken until so many flushes' worth of records wait for the store."""
 _UNREADABLE: Final = (
     LayoutUnknown,
-    StateDamaged,
     DetectorStateError,
     RiverStateError,
     msgspec.DecodeError,
@@ -131,6 +141,7 @@ class Pipeline:
         self._policy = policy
         self._progress = progress
         self._lanes: dict[TP, Lane] = {}
+        self._state_lost = self._reads_again = False
         self.on_failure: Callable[[Exception], object] | None = None
         self.on_state_lost: Callable[[], Awaitable[None]] | None = None
 
@@ -155,10 +166,10 @@ class Pipeline:
 
     async def give_up(self, partitions: set[TP]) -> None:
         """Write, announce and ack what was taken of these partitions, then let go of them."""
-        lanes = [lane for tp, lane in self._lanes.items() if tp in partitions]
+        # Let go first: what a lane hears from the store now must not have its partition read again.
+        lanes = [self._lanes.pop(tp) for tp in list(self._lanes) if tp in partitions]
         for lane in lanes:
             await self._settle(lane)
-            self._lanes.pop(lane.tp, None)
         self._progress.owns(sorted((tp.topic, tp.partition) for tp in self._lanes))
 
     # The agents' side: chunks come.
@@ -233,10 +244,11 @@ class Pipeline:
     async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
         place = Place(tp.topic, tp.partition)
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
-        held = await self._patiently(lambda: self._store.read(place), "read")
-        job = self._trades[tp.topic].build()
         try:
-            job.restore(held.state)
+            job, held = await self._restored(place)
+        except (StateTorn, StateDamaged) as damage:
+            await self._recount(place, fence, damage)
+            return await self._load(tp, generation)
         except _UNREADABLE as error:
             msg = (
                 f"{tp.topic}[{tp.partition}]: the state in the store cannot be read: {error}. "
@@ -254,6 +266,23 @@ class Pipeline:
             resend=held.outbox,
         )
         return lane, held.next_offset
+
+    async def _restored(self, place: Place) -> tuple[Any, Held]:
+        held = await self._patiently(lambda: self._store.read(place), "read")
+        job = self._trades[place.topic].build()
+        job.restore(held.state)
+        return job, held
+
+    async def _recount(self, place: Place, fence: Fence, damage: Exception) -> None:
+        """Drop a partition that cannot be trusted: what Kafka still has is then counted anew."""
+        log.error(
+            "%s[%d] is dropped and counted anew from the beginning of what Kafka still has: %s",
+            *place,
+            damage,
+        )
+        self._progress.recounts()
+        with suppress(FencedOff, StateLost):  # whoever claimed it, or emptied it: look again
+            await self._patiently(lambda: self._store.drop(place, fence), "write")
 
     def _begin_flush(self, lane: Lane) -> None:
         if lane.flushing is None or lane.flushing.done():
@@ -278,8 +307,21 @@ class Pipeline:
         except StateLost as lost:
             lane.lost = True
             log.warning("%s: reading on from there", lost)
-            if self._lanes.get(lane.tp) is lane and self.on_state_lost is not None:
+            if self._lanes.get(lane.tp) is lane:
+                await self._read_again()
+
+    async def _read_again(self) -> None:
+        """Have all partitions read again: once for all lanes that find their state lost."""
+        self._state_lost = True
+        if self._reads_again or self.on_state_lost is None:
+            return
+        self._reads_again = True
+        try:
+            while self._state_lost:
+                self._state_lost = False
                 await self.on_state_lost()
+        finally:
+            self._reads_again = False
 
     def _check_fenced(self, lane: Lane) -> None:
         """End the worker if no rebalance took the fenced partition away in good time."""

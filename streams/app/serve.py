@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from streams.edges.allocator import keep_freed_memory
 from streams.edges.logs import set_up_logs
 from streams.edges.settings import Settings, read_settings
 from streams.edges.watchdog import STALLED_EXIT_CODE
@@ -54,4 +55,5 @@ def worker(context: click.Context) -> None:
 
     settings = context.find_object(Settings) or read_settings(os.environ)
     set_up_logs(settings)
+    keep_freed_memory()
     run_quickly(Worker(settings).run())

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import faust
-from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -38,6 +37,7 @@ from streams.edges.settings_specs import url_without_password
 from streams.edges.source_guard import GuardedStore
 from streams.edges.transport import TransportOptions, faust_settings
 from streams.edges.transport_contract import RecordsGone, stop_at_gone
+from streams.edges.transport_watch import KafkaWatch
 from streams.edges.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -121,20 +121,6 @@ def login_settings_of(settings: Settings) -> dict[str, Any]:
     return options
 
 
-async def read_again(app: WorkerApp) -> None:
-    """Take all partitions over anew: load what the store holds now, and read on from there."""
-    consumer = app.consumer
-    consumer.stop_flow()
-    app.flow_control.suspend()
-    app.flow_control.clear()
-    try:
-        await consumer.perform_seek()
-    except RebalanceAgain:
-        return  # Faust seeks after it
-    app.flow_control.resume()
-    consumer.resume_flow()
-
-
 class Worker:
     """A worker from start to stop. ``clocks`` are where it reads the time."""
 
@@ -191,7 +177,7 @@ class Worker:
                 failed.set_result(error)
 
         pipeline.on_failure = fail
-        pipeline.on_state_lost = lambda: read_again(app)
+        pipeline.on_state_lost = app.consumer.read_again
         try:
             await self._run_app(app, pipeline, stop, (failed, *checks.watches(guard)))
         except SurgewatchError as error:
@@ -246,6 +232,11 @@ class Worker:
             await app.start()
             gc.collect()
             gc.freeze()  # what is there now lives as long as the worker: never walk it again
+            watch = KafkaWatch(
+                self._settings.kafka_bootstrap_servers,
+                lambda: self._progress.kafka_failed("fetch"),
+            )
+            waits.append(asyncio.create_task(watch.run(app)))
             log.info("reading %s and %s", *app_topics(self._settings))
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

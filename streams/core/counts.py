@@ -2,8 +2,9 @@
 
 A row holds a key's non-empty buckets in the order of time, one int64 an entry: the bucket's
 number in the upper 32 bits, its count in the lower 32. Rows live in regions of 1, 2, 4, … 512
-entries; a full row is shifted to the front of its region or moved to one of twice the size, so a
-key with one event costs 8 bytes and one with events in every bucket 4 KiB.
+entries; a row that has used its region moves to a fresh one, of twice the size if it is more than
+half full, so a key with one event costs 8 bytes and one with events in every bucket 4 KiB. What
+moved rows leave behind is waste until the arena is full; then all rows are packed together.
 
 A row's content depends on the key's own records only: entries older than 24 hours before the
 key's newest bucket are dropped when a newer bucket is begun, whatever the watermark is.
@@ -20,22 +21,21 @@ Ints = NDArray[np.int64]
 
 _COUNT_BITS: Final = 32
 _COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
-_CLASSES: Final = 10  # regions of 2**0 … 2**9 entries: 288 fit, and a shift is rare
+_ROOM_MAX: Final = 512  # 288 fit, and a move is rare
 NO_BUCKET: Final = -1
 
 
 class Counts:
     """Bucket counts by slot. Columns grow by doubling; see the module for the layout."""
 
-    __slots__ = ("_arena", "_base", "_end", "_first", "_free", "_order", "newest", "size", "total")
+    __slots__ = ("_arena", "_begin", "_end", "_left", "_room", "newest", "size", "total")
 
     def __init__(self) -> None:
         self._arena = np.zeros(4096, dtype=np.int64)
         self._end = 0
-        self._free: list[list[Ints]] = [[] for _ in range(_CLASSES)]
-        self._base = np.zeros(0, dtype=np.int64)
-        self._first = np.zeros(0, dtype=np.int16)
-        self._order = np.zeros(0, dtype=np.int8)  # log2 of the region's entries, -1: no region
+        self._begin = np.zeros(0, dtype=np.int64)  # where a row's oldest entry stands
+        self._room = np.zeros(0, dtype=np.int16)  # entries of a row's region, 0: no region
+        self._left = np.zeros(0, dtype=np.int16)  # free ones after its newest entry
         self.size = np.zeros(0, dtype=np.int16)
         self.newest = np.zeros(0, dtype=np.int32)
         self.total = np.zeros(0, dtype=np.int64)
@@ -46,40 +46,39 @@ class Counts:
         if size <= have:
             return
         room = max(size, 2 * have, 1024) - have
-        self._base = np.concatenate((self._base, np.zeros(room, dtype=np.int64)))
-        self._first = np.concatenate((self._first, np.zeros(room, dtype=np.int16)))
-        self._order = np.concatenate((self._order, np.full(room, -1, dtype=np.int8)))
-        self.size = np.concatenate((self.size, np.zeros(room, dtype=np.int16)))
+        for name in ("_begin", "_room", "_left", "size", "total"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate((column, np.zeros(room, dtype=column.dtype))))
         self.newest = np.concatenate((self.newest, np.full(room, NO_BUCKET, dtype=np.int32)))
-        self.total = np.concatenate((self.total, np.zeros(room, dtype=np.int64)))
 
     def newest_counts(self, slots: Ints) -> Ints:
         """Count in each slot's newest bucket; every slot must have one."""
-        last = self._base[slots] + self._first[slots] + self.size[slots] - 1
-        counts: Ints = self._arena[last] & _COUNT_MASK
+        counts: Ints = self._arena[self._begin[slots] + self.size[slots] - 1]
+        counts &= _COUNT_MASK
         return counts
 
     def add_to_newest(self, slots: Ints, counts: Ints) -> None:
         """Add to the newest bucket of distinct slots."""
-        last = self._base[slots] + self._first[slots] + self.size[slots] - 1
-        self._arena[last] += counts
+        self._arena[self._begin[slots] + self.size[slots] - 1] += counts
         self.total[slots] += counts
 
     def begin_bucket(self, slots: Ints, buckets: Ints, counts: Ints) -> None:
         """Begin a bucket newer than any before in distinct slots."""
         self._drop_expired(slots, buckets)
-        full = np.flatnonzero(self._first[slots] + self.size[slots] == self._room_of(slots))
+        full = (self._left[slots] == 0).nonzero()[0]
         if len(full):
             self._make_room(slots[full])
-        ends = self._base[slots] + self._first[slots] + self.size[slots]
-        self._arena[ends] = (buckets << _COUNT_BITS) + counts
-        self.size[slots] += 1
+        sizes = self.size[slots]
+        self._arena[self._begin[slots] + sizes] = (buckets << _COUNT_BITS) + counts
+        sizes += 1
+        self.size[slots] = sizes
+        self._left[slots] -= 1
         self.newest[slots] = buckets
         self.total[slots] += counts
 
     def add_earlier(self, slot: int, bucket: int, count: int) -> None:
         """Add to a bucket before the slot's newest one, within its 24 hours."""
-        begin = int(self._base[slot]) + int(self._first[slot])
+        begin = int(self._begin[slot])
         end = begin + int(self.size[slot])
         place = begin + int(np.searchsorted(self._arena[begin:end], bucket << _COUNT_BITS))
         if int(self._arena[place]) >> _COUNT_BITS != bucket:
@@ -89,7 +88,7 @@ class Counts:
 
     def row_of(self, slot: int) -> tuple[Ints, Ints]:
         """Non-empty buckets of one slot in the order of time, and their counts."""
-        begin = int(self._base[slot]) + int(self._first[slot])
+        begin = int(self._begin[slot])
         row = self._arena[begin : begin + int(self.size[slot])]
         return row >> _COUNT_BITS, row & _COUNT_MASK
 
@@ -110,109 +109,102 @@ class Counts:
         """All entries of these slots one after another, and where each slot's entries end."""
         sizes = self.size[slots].astype(np.int64)
         ends = np.cumsum(sizes)
-        begins = self._base[slots] + self._first[slots]
-        places = np.repeat(begins - (ends - sizes), sizes) + np.arange(int(sizes.sum()))
-        return self._arena[places], ends
+        return self._arena[_places(self._begin[slots], sizes)], ends
 
     def restore(self, slots: Ints, entries: Ints, sizes: Ints) -> None:
         """Lay stored rows into empty slots: each slot's entries follow the one before."""
-        orders = np.ceil(np.log2(np.maximum(sizes, 1))).astype(np.int8)
-        ends = np.cumsum(sizes)
-        for order in np.unique(orders).tolist():
-            rows = np.flatnonzero((orders == order) & (sizes > 0))
-            self._base[slots[rows]] = self._allocate(order, len(rows))
-            self._order[slots[rows]] = order
-        filled = np.flatnonzero(sizes > 0)
-        places = np.repeat(self._base[slots] - (ends - sizes), sizes) + np.arange(len(entries))
-        self._arena[places] = entries
+        rooms = _rooms_of(sizes)
+        self._begin[slots] = self._allocate(rooms)
+        self._arena[_places(self._begin[slots], sizes)] = entries
+        self._room[slots] = rooms
+        self._left[slots] = rooms - sizes
         self.size[slots] = sizes
+        ends = np.cumsum(sizes)
+        filled = np.flatnonzero(sizes > 0)
         self.newest[slots[filled]] = entries[ends[filled] - 1] >> _COUNT_BITS
         sums = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(entries & _COUNT_MASK)))
         self.total[slots] = sums[ends] - sums[ends - sizes]
 
     def _drop_expired(self, slots: Ints, buckets: Ints) -> None:
+        """Drop entries of more than 24 hours before each slot's new bucket."""
         oldest = (buckets - WINDOW_BUCKETS + 1) << _COUNT_BITS
-        live = np.flatnonzero(self.size[slots] > 0)
-        slots, oldest = slots[live], oldest[live]
         while len(slots):
-            fronts = self._arena[self._base[slots] + self._first[slots]]
-            old = np.flatnonzero(fronts < oldest)
+            fronts = self._arena[self._begin[slots]]
+            old = ((fronts < oldest) & (self.size[slots] > 0)).nonzero()[0]
+            if not len(old):
+                return
             slots, oldest = slots[old], oldest[old]
             self.total[slots] -= fronts[old] & _COUNT_MASK
-            self._first[slots] += 1
+            self._begin[slots] += 1
             self.size[slots] -= 1
-            emptied = self.size[slots] == 0
-            self._first[slots[emptied]] = 0
-            slots, oldest = slots[~emptied], oldest[~emptied]
-
-    def _room_of(self, slots: Ints) -> NDArray[np.int16]:
-        orders = self._order[slots]
-        rooms = np.left_shift(np.int16(1), np.maximum(orders, 0).astype(np.int16))
-        return np.where(orders < 0, np.int16(0), rooms)
 
     def _make_room(self, slots: Ints) -> None:
-        """Give each slot, whose region is used to its end, room for one entry more."""
-        orders = self._order[slots]
-        # no region yet counts as crowded; the largest region has room for 24 hours and only shifts
-        crowded = (2 * self.size[slots] >= self._room_of(slots)) & (orders < _CLASSES - 1)
-        for order in np.unique(orders).tolist():
-            of_order = orders == order
-            self._shift(slots[of_order & ~crowded], order)
-            self._move(slots[of_order & crowded], order)
+        """Give each slot, whose region is used to its end, room for one entry more.
 
-    def _shift(self, slots: Ints, order: int) -> None:
-        """Move rows to the front of their regions of 2**order entries."""
-        if len(slots):
-            width = np.arange(1 << order)
-            begins = self._base[slots][:, None]
-            sources = np.minimum(self._first[slots][:, None] + width, (1 << order) - 1)
-            self._arena[begins + width] = self._arena[begins + sources]
-            self._first[slots] = 0
+        Rows move to a fresh region, of twice the size if theirs is more than half full; what
+        they leave is waste until the arena is packed.
+        """
+        rooms, sizes = self._room[slots].astype(np.int64), self.size[slots].astype(np.int64)
+        crowded = 2 * sizes >= rooms
+        crowded &= rooms < _ROOM_MAX
+        rooms <<= crowded
+        np.maximum(rooms, 1, out=rooms)
+        fresh = self._allocate(rooms)
+        old = self._begin[slots]  # read now: allocating may have moved every row
+        self._arena[_places(fresh, sizes)] = self._arena[_places(old, sizes)]
+        self._begin[slots] = fresh
+        self._room[slots] = rooms
+        self._left[slots] = rooms - sizes
 
-    def _move(self, slots: Ints, order: int) -> None:
-        """Move rows of regions of 2**order entries (-1: none yet) to regions of twice the size."""
-        if not len(slots):
-            return
-        fresh = self._allocate(order + 1, len(slots))
-        if order >= 0:
-            width = np.arange(1 << order)
-            old = self._base[slots]
-            self._arena[fresh[:, None] + width] = self._arena[old[:, None] + width]
-            self._free[order].append(old)
-        self._base[slots] = fresh
-        self._order[slots] = order + 1
+    def _allocate(self, rooms: Ints) -> Ints:
+        """Begins of fresh regions of these many entries."""
+        ends = np.cumsum(rooms)
+        needed = int(ends[-1]) if len(ends) else 0
+        if self._end + needed > len(self._arena) - 1:  # one more, so that an empty row has a front
+            self._pack(needed)
+        begins: Ints = ends - rooms
+        begins += self._end
+        self._end += needed
+        return begins
 
-    def _allocate(self, order: int, rows: int) -> Ints:
-        parts: list[Ints] = []
-        free = self._free[order]
-        while rows and free:
-            part = free.pop()
-            if len(part) > rows:
-                free.append(part[rows:])
-                part = part[:rows]
-            parts.append(part)
-            rows -= len(part)
-        if rows:
-            size = rows << order
-            self._reserve(self._end + size)
-            parts.append(np.arange(self._end, self._end + size, 1 << order, dtype=np.int64))
-            self._end += size
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _reserve(self, size: int) -> None:
-        if size > len(self._arena):
-            room = max(size, len(self._arena) + max(len(self._arena) // 2, 4096))
-            self._arena = np.concatenate(
-                (self._arena, np.zeros(room - len(self._arena), dtype=np.int64))
-            )
+    def _pack(self, needed: int) -> None:
+        """Lay all rows one after another in an arena with room for ``needed`` entries more."""
+        slots = (self._room > 0).nonzero()[0]
+        sizes = self.size[slots].astype(np.int64)
+        rooms = self._room[slots].astype(np.int64)
+        ends = np.cumsum(rooms)
+        used = int(ends[-1]) if len(ends) else 0
+        arena = np.zeros(max(4096, (used + needed) * 3 // 2 + 1), dtype=np.int64)
+        begins = ends - rooms
+        arena[_places(begins, sizes)] = self._arena[_places(self._begin[slots], sizes)]
+        self._begin[slots] = begins
+        self._left[slots] = rooms - sizes
+        self._arena, self._end = arena, used
 
     def _insert(self, slot: int, position: int, bucket: int) -> int:
         """Open an empty entry for ``bucket`` at ``position`` of a row; its place in the arena."""
-        if int(self._first[slot]) + int(self.size[slot]) == int(self._room_of(np.array([slot]))[0]):
+        if not int(self._left[slot]):
             self._make_room(np.array([slot]))
-        begin = int(self._base[slot]) + int(self._first[slot])
+        begin = int(self._begin[slot])
         end, place = begin + int(self.size[slot]), begin + position
         self._arena[place + 1 : end + 1] = self._arena[place:end].copy()
         self._arena[place] = bucket << _COUNT_BITS
         self.size[slot] += 1
+        self._left[slot] -= 1
         return place
+
+
+def _places(begins: Ints, sizes: Ints) -> Ints:
+    """Places begins[0], begins[0] + 1, …, of sizes[0] entries, then those of the next row."""
+    ends = np.cumsum(sizes)
+    places: Ints = np.repeat(begins - (ends - sizes), sizes)
+    places += np.arange(len(places))
+    return places
+
+
+def _rooms_of(sizes: Ints) -> Ints:
+    """Smallest powers of two that hold so many entries; 0 for none."""
+    rooms = np.zeros(len(sizes), dtype=np.int64)
+    some = sizes > 0
+    rooms[some] = 1 << np.ceil(np.log2(sizes[some])).astype(np.int64)
+    return rooms

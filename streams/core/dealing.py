@@ -1,59 +1,56 @@
 """Deals the records of a file to partitions, as Kafka's producers do: each creator to one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 
 from streams.core.events import CommentChunk, FollowChunk
-from streams.core.runs import Ints
+from streams.core.keys import Keys
+from streams.core.texts import Ints, Texts
 
 _KNOWN_MAX: Final = 500_000
-
-
-class _Known(dict[str, int]):
-    """Creator to partition; ``__missing__`` keeps look-ups in C."""
-
-    def __init__(self, partition_of: Callable[[str], int]) -> None:
-        super().__init__()
-        self._partition_of = partition_of
-
-    def __missing__(self, creator_id: str) -> int:
-        partition = self[creator_id] = self._partition_of(creator_id)
-        return partition
 
 
 class Dealer:
     """Splits chunks by partition; records of one partition keep their order."""
 
-    def __init__(self, partition_count: int, partition_of: Callable[[str], int]) -> None:
+    def __init__(self, partition_count: int, partition_of: Callable[[bytes], int]) -> None:
         self._count = partition_count
-        self._known = _Known(partition_of)
+        self._partition_of = partition_of
+        self._forget()
+
+    def _forget(self) -> None:
+        self._known = Keys()
+        self._partitions = np.zeros(0, np.int64)
 
     def deal_follows(self, chunk: FollowChunk) -> Iterator[tuple[int, FollowChunk]]:
         """Parts of a chunk that are not empty, with their partitions."""
         for partition, rows in self._rows(chunk.creator_ids):
-            ids = _of(chunk.creator_ids, rows)
-            yield partition, FollowChunk(ids, chunk.at_ms[rows], chunk.unfollows[rows])
+            events = None if chunk.event_ids is None else chunk.event_ids.take(rows)
+            ids = chunk.creator_ids.take(rows)
+            yield partition, FollowChunk(ids, chunk.at_ms[rows], chunk.unfollows[rows], events)
 
     def deal_comments(self, chunk: CommentChunk) -> Iterator[tuple[int, CommentChunk]]:
         """Parts of a chunk that are not empty, with their partitions."""
         for partition, rows in self._rows(chunk.creator_ids):
+            events = None if chunk.event_ids is None else chunk.event_ids.take(rows)
             texts = (chunk.creator_ids, chunk.post_ids, chunk.langs)
-            ids, posts, langs = (_of(column, rows) for column in texts)
-            yield partition, CommentChunk(ids, posts, langs, chunk.at_ms[rows])
+            ids, posts, langs = (column.take(rows) for column in texts)
+            yield partition, CommentChunk(ids, posts, langs, chunk.at_ms[rows], events)
 
-    def _rows(self, creator_ids: Sequence[str]) -> Iterator[tuple[int, Ints]]:
-        if len(self._known) > _KNOWN_MAX:
-            self._known.clear()
-        found = map(self._known.__getitem__, creator_ids)
-        partitions = np.fromiter(found, np.int64, len(creator_ids))
+    def _rows(self, creator_ids: Texts) -> Iterator[tuple[int, Ints]]:
+        known = len(self._known)
+        if known > _KNOWN_MAX:
+            self._forget()
+            known = 0
+        slots = self._known.slots_of(creator_ids)
+        fresh = self._known.names_of(np.arange(known, len(self._known))).encoded()
+        found = np.fromiter(map(self._partition_of, fresh), np.int64, len(fresh))
+        self._partitions = np.concatenate((self._partitions, found))
+        partitions = self._partitions[slots]
         order = np.argsort(partitions, kind="stable")
         sizes = np.bincount(partitions, minlength=self._count)
         ends = np.cumsum(sizes)
         for partition in np.flatnonzero(sizes).tolist():
             yield partition, order[ends[partition] - sizes[partition] : ends[partition]]
-
-
-def _of(column: Sequence[str], rows: Ints) -> list[str]:
-    return [column[row] for row in rows.tolist()]

@@ -11,6 +11,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.texts import Texts
+
 
 class Reason(StrEnum):
     """Why a record went to dead letters. A short, closed list: it is a metric label."""
@@ -67,24 +69,29 @@ class DeadRecord:
 
 @dataclass(frozen=True, slots=True)
 class FollowChunk:
-    """Decoded follows: who was followed (or unfollowed), and when (event time, int64 ms)."""
+    """Decoded follows: who was followed (or unfollowed), and when (event time, int64 ms).
 
-    creator_ids: list[str]
+    ``event_ids``: the ids that producers gave ("": none), None where repeats are not looked for.
+    """
+
+    creator_ids: Texts
     at_ms: NDArray[np.int64]
     unfollows: NDArray[np.bool_]
+    event_ids: Texts | None = None
 
     def __len__(self) -> int:
-        return len(self.creator_ids)
+        return len(self.at_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class CommentChunk:
     """Decoded comments: whose post, which post, in which language ("und": not told), and when."""
 
-    creator_ids: list[str]
-    post_ids: list[str]
-    langs: list[str]
+    creator_ids: Texts
+    post_ids: Texts
+    langs: Texts
     at_ms: NDArray[np.int64]
+    event_ids: Texts | None = None
 
     def __len__(self) -> int:
-        return len(self.creator_ids)
+        return len(self.at_ms)

@@ -1,24 +1,25 @@
-"""Keys interned to slots: small whole numbers that index every column."""
+"""Keys interned to slots: small whole numbers that index every column.
 
-from collections.abc import Sequence
+The keys stand as UTF-8 in one arena, found by a hash table in numpy: a key costs its own bytes
+(rounded up to eight) and some twenty more, and a chunk's keys are looked up together. Which slot
+a key gets depends on the order of first meetings only, never on hashes.
+"""
+
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.texts import Ints, Texts, Words
+
 GROUP_KEYS: Final = 128
 """Keys that share one hash in the store: as many as Redis keeps in a listpack by default."""
+UNMET: Final = -1
+"""Slot of a key that was never met."""
 
-
-class _Index(dict[str, int]):
-    """Key to slot; a key met first takes the next slot. ``__missing__`` keeps look-ups in C."""
-
-    __slots__ = ()
-
-    def __missing__(self, key: str) -> int:
-        slot = len(self)
-        self[key] = slot
-        return slot
+_LOAD_MAX: Final = 0.6
+_HALF: Final = np.uint64(32)
+_SLOT: Final = np.uint64(0xFFFFFFFF)
 
 
 class Keys:
@@ -28,77 +29,184 @@ class Keys:
     hash that holds its state, and never changes either, restarts included.
     """
 
-    __slots__ = ("_fill", "_groups", "_index", "_names", "_next_group")
+    __slots__ = ("_arena", "_end", "_fill", "_groups", "_lengths", "_next_group", "_places",
+                 "_size", "_table")  # fmt: skip
 
     def __init__(self) -> None:
-        self._index = _Index()
-        self._names: list[str] = []
+        self._size = 0
+        self._table: Words = np.zeros(2048, dtype=np.uint64)  # 0: free; else tag, slot + 1
+        self._arena: Words = np.zeros(2048, dtype=np.uint64)
+        self._end = 0
+        self._places = np.zeros(1024, dtype=np.uint32)  # where in the arena, in words
+        self._lengths = np.zeros(1024, dtype=np.uint16)
         self._groups = np.zeros(1024, dtype=np.int32)
         self._next_group = 0
         self._fill = 0
 
     def __len__(self) -> int:
-        return len(self._names)
+        return self._size
 
     def __contains__(self, key: str) -> bool:
-        return key in self._index
+        return self.slot_of(key) is not None
 
-    def slots_of(self, keys: Sequence[str]) -> NDArray[np.int64]:
+    def slots_of(self, keys: Texts) -> Ints:
         """Slot of each key; keys not met before are interned in the order given."""
-        known = len(self._names)
-        slots = np.fromiter(map(self._index.__getitem__, keys), np.int64, len(keys))
-        if len(self._index) > known:
-            self._names.extend(self._new_names(known))
-            self._fill_groups(known)
+        hashes = keys.hashes()
+        slots = self._find(keys, hashes)
+        unmet = (slots < 0).nonzero()[0]
+        if len(unmet):
+            slots[unmet] = self._intern(keys.take(unmet), hashes[unmet])
         return slots
+
+    def find(self, keys: Texts) -> Ints:
+        """Slot of each key, ``UNMET`` where there is none; interns nothing."""
+        return self._find(keys, keys.hashes())
 
     def slot_of(self, key: str) -> int | None:
         """Slot of a key, None if it was never met; interns nothing."""
-        return self._index.get(key)
+        slot = int(self.find(Texts.of([key]))[0])
+        return None if slot == UNMET else slot
 
     def name_of(self, slot: int) -> str:
         """Key in a slot."""
-        return self._names[slot]
+        assert 0 <= slot < self._size, "a slot that was given out"
+        place = int(self._places[slot])
+        length = int(self._lengths[slot])
+        return self._arena[place : place + (length + 7) // 8].tobytes()[:length].decode()
 
-    def names_of(self, slots: NDArray[np.int64]) -> list[str]:
-        """Keys in these slots."""
-        return [self._names[slot] for slot in slots.tolist()]
+    def names_of(self, slots: Ints) -> Texts:
+        """Keys in these slots; good until the next key is interned."""
+        starts = self._places[slots].astype(np.int64) * 8
+        return Texts(self._arena.view(np.uint8), starts, self._lengths[slots].astype(np.int64))
 
-    def groups_of(self, slots: NDArray[np.int64]) -> NDArray[np.int32]:
+    def groups_of(self, slots: Ints) -> NDArray[np.int32]:
         """Group of each slot."""
         return self._groups[slots]
 
-    def restore(self, keys: Sequence[str], groups: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Intern stored keys with the groups they are stored in. Needs an empty table."""
-        assert not self._names, "restore needs an empty table"
-        self._index.update(zip(keys, range(len(keys)), strict=True))
-        assert len(self._index) == len(keys), "a stored key stands in two groups"
-        self._names.extend(keys)
-        self._reserve(len(keys))
-        self._groups[: len(keys)] = groups
+    def restore(self, keys: Texts, groups: NDArray[np.int32]) -> Ints:
+        """Intern stored keys with the groups they are stored in. Needs an empty table.
+
+        There are fewer keys than texts afterwards if one of them stood there twice.
+        """
+        assert not self._size, "restore needs an empty table"
+        slots = self.slots_of(keys)
+        self._groups[slots] = groups
         self._next_group = int(groups.max()) + 1 if len(keys) else 0
         self._fill = 0
-        return np.arange(len(keys), dtype=np.int64)
+        return slots
 
-    def _new_names(self, known: int) -> list[str]:
-        # dicts keep insertion order and iterate backwards at no cost: only the new ones are walked
-        count = len(self._index) - known
-        newest = [key for key, _ in zip(reversed(self._index), range(count), strict=False)]
-        newest.reverse()
-        return newest
+    def _find(self, keys: Texts, hashes: Words) -> Ints:
+        """Slot of each key, -1 where it was not met. Linear probing, all keys a step at a time."""
+        slots = np.full(len(keys), UNMET, dtype=np.int64)
+        if not self._size:
+            return slots
+        table, mask = self._table, np.uint64(len(self._table) - 1)
+        tags, places = hashes >> _HALF, hashes & mask
+        rows: Ints | None = None
+        while True:
+            entries = table[places.view(np.int64)]
+            tagged = (entries >> _HALF) == tags
+            tagged &= entries != 0
+            hits = tagged.nonzero()[0]
+            found = (entries[hits] & _SLOT).astype(np.int64) - 1
+            at = hits if rows is None else rows[hits]
+            same = self._is_at(keys if len(at) == len(keys) else keys.take(at), found)
+            if not same.all():
+                at, found, hits = at[same], found[same], hits[same]
+            slots[at] = found
+            # a free place ends the search, a hit too
+            going_on = entries != 0
+            going_on[hits] = False
+            left = going_on.nonzero()[0]
+            if not len(left):
+                return slots
+            rows = left if rows is None else rows[left]
+            tags, places = tags[left], (places[left] + np.uint64(1)) & mask
 
-    def _fill_groups(self, known: int) -> None:
-        size = len(self._names)
-        self._reserve(size)
-        positions = np.arange(size - known) + self._fill
-        self._groups[known:size] = self._next_group + positions // GROUP_KEYS
-        filled = self._fill + size - known
+    def _is_at(self, keys: Texts, slots: Ints) -> NDArray[np.bool_]:
+        """Whether each key is the one in its slot."""
+        same: NDArray[np.bool_] = self._lengths[slots] == keys.lengths
+        if not len(slots):
+            return same
+        arena, places = self._arena, self._places[slots]
+        shortest = int(keys.lengths.min())
+        for place, word in enumerate(keys.words()):
+            equal = arena[places + np.uint32(place)] == word
+            if 8 * place >= shortest:  # past a short key's end stands another key
+                equal |= keys.lengths <= 8 * place
+            same &= equal
+        return same
+
+    def _intern(self, keys: Texts, hashes: Words) -> Ints:
+        """Give slots to keys that were not met before; a key may stand there more than once."""
+        _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        if not keys.same_as(keys.take(first[inverse])).all():  # two keys with one 64-bit hash
+            return np.array([self._intern_one(keys[row : row + 1]) for row in range(len(keys))])
+        order = np.argsort(first)
+        ranks = np.empty(len(order), dtype=np.int64)
+        ranks[order] = np.arange(len(order))
+        begin, chosen = self._size, first[order]
+        self._append(keys.take(chosen))
+        self._insert(hashes[chosen], np.arange(begin, self._size))
+        slots: Ints = begin + ranks[inverse]
+        return slots
+
+    def _intern_one(self, key: Texts) -> int:
+        slot = int(self.find(key)[0])
+        if slot == UNMET:
+            slot = self._size
+            self._append(key)
+            self._insert(key.hashes(), np.array([slot]))
+        return slot
+
+    def _append(self, keys: Texts) -> None:
+        """Copy distinct new keys to the arena and give them their groups."""
+        begin, count = self._size, len(keys)
+        sizes = (keys.lengths + 7) // 8
+        ends = self._end + np.cumsum(sizes)
+        self._arena = _with_room(self._arena, int(ends[-1]) + 1)
+        for name in ("_places", "_lengths", "_groups"):
+            setattr(self, name, _with_room(getattr(self, name), begin + count))
+        places = ends - sizes
+        for place, word in enumerate(keys.words()):
+            longer = (sizes > place).nonzero()[0]
+            self._arena[places[longer] + place] = word[longer]
+        self._end = int(ends[-1])
+        self._size = begin + count
+        self._places[begin : self._size] = places
+        self._lengths[begin : self._size] = keys.lengths
+        self._give_groups(begin)
+
+    def _give_groups(self, begin: int) -> None:
+        positions = np.arange(self._size - begin) + self._fill
+        self._groups[begin : self._size] = self._next_group + positions // GROUP_KEYS
+        filled = self._fill + self._size - begin
         self._next_group += filled // GROUP_KEYS
         self._fill = filled % GROUP_KEYS
 
-    def _reserve(self, size: int) -> None:
-        if size > len(self._groups):
-            room = max(size, 2 * len(self._groups))
-            self._groups = np.concatenate(
-                (self._groups, np.zeros(room - len(self._groups), dtype=np.int32))
-            )
+    def _insert(self, hashes: Words, slots: Ints) -> None:
+        """Enter distinct slots that stand nowhere in the table yet."""
+        if self._size > _LOAD_MAX * len(self._table):
+            room = len(self._table)
+            while self._size > _LOAD_MAX * room / 2:  # half full at the most after growing
+                room *= 2
+            self._table = np.zeros(room, dtype=np.uint64)
+            slots = np.arange(self._size)
+            hashes = self.names_of(slots).hashes()
+        table, mask = self._table, np.uint64(len(self._table) - 1)
+        entries = (hashes >> _HALF << _HALF) | (slots + 1).astype(np.uint64)
+        places = (hashes & mask).view(np.int64)
+        while len(entries):
+            free = (table[places] == 0).nonzero()[0]
+            table[places[free]] = entries[free]  # of several for one place the last one stays
+            left = (table[places] != entries).nonzero()[0]
+            entries, places = entries[left], (places[left] + 1) & np.int64(mask)
+
+
+def _with_room(column: NDArray, size: int) -> NDArray:  # type: ignore[type-arg]  # any type
+    """The column, made longer by half or more if it is shorter than ``size``."""
+    have = len(column)
+    if size <= have:
+        return column
+    room = max(size, have + have // 2)
+    return np.concatenate((column, np.zeros(room - have, dtype=column.dtype)))

@@ -1,15 +1,16 @@
 """Languages of comments: what a post's are in, and what its creator's usually are."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from streams.core.buckets import bucket_of, oldest_bucket_of
-from streams.core.runs import Ints
 from streams.core.surges import LanguageShare, Surge
 from streams.core.tally import Tally
+from streams.core.texts import Ints, Texts, paired
 
 LANGS_MAX: Final = 32
 """Languages told apart for a post or creator; what comes beyond counts as "und"."""
@@ -24,16 +25,18 @@ class LanguageTally(Tally):
         self._langs: dict[str, list[str]] = {}
         self._known = 0
 
-    def pairs_of(self, keys: Iterable[str], langs: Iterable[str]) -> list[str]:
+    def pairs_of(self, keys: Texts, langs: Texts) -> Texts:
         """Keys of this tally for records of these keys and languages."""
-        return [f"{key}{_SEPARATOR}{lang}" for key, lang in zip(keys, langs, strict=True)]
+        return paired(keys, langs, ord(_SEPARATOR))
 
-    def slots_of(self, keys: Sequence[str]) -> Ints:
+    def slots_of(self, keys: Texts) -> Ints:
         """Slots of pairs; languages beyond a key's limit are counted as "und"."""
-        known = self.keys
-        return super().slots_of(
-            [pair if pair in known or self._fits(pair) else _und(pair) for pair in keys]
-        )
+        slots = self.keys.find(keys)
+        unmet = (slots < 0).nonzero()[0]
+        if len(unmet):
+            pairs = [pair if self._fits(pair) else _und(pair) for pair in keys.take(unmet)]
+            slots[unmet] = super().slots_of(Texts.of(pairs))
+        return slots
 
     def totals_of(self, key: str, water: int) -> dict[str, int]:
         """Comments of the rolling 24 hours by language."""
@@ -63,8 +66,8 @@ class LanguageTally(Tally):
 
     def _learn(self) -> None:
         """Take up keys that came by restore."""
-        for slot in range(self._known, len(self.keys)):
-            key, _, lang = self.keys.name_of(slot).partition(_SEPARATOR)
+        for pair in self.keys.names_of(np.arange(self._known, len(self.keys))):
+            key, _, lang = pair.partition(_SEPARATOR)
             langs = self._langs.setdefault(key, [])
             if lang not in langs:
                 langs.append(lang)

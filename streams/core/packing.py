@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.counts import Counts, Ints
+from streams.core.texts import Texts
 
 LAYOUT_VERSION: Final = 1
 ENTRY_DTYPE: Final = np.dtype([("back", "<u2"), ("count", "<u4")])
@@ -44,11 +45,11 @@ class PackedSeries:
     """State of some keys of one series.
 
     A key's value is its head followed by its tail: ``heads`` are ``head_bytes`` each, ``tails``
-    ``tail_bytes[i]`` for key i, one after another.
+    ``tail_bytes[i]`` for key i, one after another. ``names`` are the keys.
     """
 
     name: str
-    keys: list[str]
+    names: Texts
     groups: NDArray[np.int32]
     head_bytes: int
     heads: bytes
@@ -76,7 +77,7 @@ def head_dtype_of(state_dtype: np.dtype[Any] | None) -> np.dtype[Any]:
 
 def pack(
     name: str,
-    keys: list[str],
+    keys: Texts,
     groups: NDArray[np.int32],
     rows: tuple[Counts, Ints],
     states: NDArray[Any] | None,
@@ -100,7 +101,7 @@ def pack(
 
 
 def pack_bytes(
-    name: str, keys: list[str], groups: NDArray[np.int32], values: Sequence[bytes]
+    name: str, keys: Texts, groups: NDArray[np.int32], values: Sequence[bytes]
 ) -> PackedSeries:
     """Pack values of any length as they are."""
     lengths = np.fromiter(map(len, values), np.uint32, len(values))
@@ -109,9 +110,9 @@ def pack_bytes(
 
 @dataclass(frozen=True, slots=True)
 class StoredSeries:
-    """All keys of one series as they stand in the store."""
+    """All keys of one series as they stand in the store: names, groups and values by row."""
 
-    keys: list[str]
+    names: Texts
     groups: list[int]
     values: list[bytes]
 

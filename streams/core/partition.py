@@ -17,10 +17,11 @@ from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.languages import Languages
 from streams.core.packing import PackedSeries, StoredSeries
-from streams.core.runs import Ints, Stretch
+from streams.core.runs import Stretch
 from streams.core.surges import OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.tally import Tally
+from streams.core.texts import Ints, Texts
 from streams.core.watch import Happening, Watch
 
 
@@ -44,7 +45,7 @@ class StateChange:
     @property
     def keys(self) -> int:
         """How many keys changed."""
-        return sum(len(series.keys) for series in self.series)
+        return sum(len(series.names) for series in self.series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,20 @@ class _Rows(NamedTuple):
     seen_ms: Ints
     water: int
 
-    def of(self, chosen: NDArray[np.bool_]) -> "_Rows":
+    def of(self, chosen: NDArray[np.bool_] | slice) -> "_Rows":
         """Only the chosen rows."""
         indexes, buckets, at_ms, seen_ms, water = self
         return _Rows(indexes[chosen], buckets[chosen], at_ms[chosen], seen_ms[chosen], water)
 
+    def stretch(self, slots: Ints, creator_ids: Texts) -> Stretch:
+        """These rows for one table; ``slots`` are those of the whole chunk in it."""
+        indexes, buckets, at_ms, seen_ms, water = self
+        return Stretch(slots[indexes], buckets, at_ms, seen_ms, indexes, creator_ids, water)
+
 
 _Count = Callable[[_Rows], list[Happening]]
+_Prepare = Callable[[Ints], _Count]
+"""Takes the rows of a chunk that are not late, once, and gives what counts a stretch of them."""
 
 
 class Partition:
@@ -119,24 +127,26 @@ class Partition:
             surge = msgspec.json.decode(content, type=OpenSurge)
             self._watches[watch_name].restore_surge(surge)
 
-    def _walk(self, at_ms: Ints, count: _Count) -> Outcome:
-        """Move the watermark over the records and have each stretch counted by ``count``."""
+    def _walk(self, at_ms: Ints, prepare: _Prepare) -> Outcome:
+        """Move the watermark over the records and have each stretch counted."""
         if not len(at_ms):
             return Outcome(0, 0, [])
         seen_ms = np.maximum(np.maximum.accumulate(at_ms), self.watermark_ms)
         buckets, water = at_ms // BUCKET_MS, seen_ms // BUCKET_MS
         late = buckets <= water - WINDOW_BUCKETS
-        begins = np.flatnonzero(np.diff(water, prepend=water[0] - 1)).tolist()
+        lates = int(np.count_nonzero(late))
+        rows = _Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
+        count = prepare(rows.indexes[~late] if lates else rows.indexes)
+        begins = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist()]
         happenings: list[Happening] = []
         for begin, end in zip(begins, [*begins[1:], len(at_ms)], strict=True):
             bucket = int(water[begin])
             if bucket > self._water:
                 happenings += self._advance(bucket, begin)
-            rows = np.flatnonzero(~late[begin:end]) + begin
-            happenings += count(_Rows(rows, buckets[rows], at_ms[rows], seen_ms[rows], bucket))
+            here = rows.of(slice(begin, end))._replace(water=bucket)
+            happenings += count(here.of(~late[begin:end]) if lates else here)
             self.watermark_ms = int(seen_ms[end - 1])
         happenings.sort(key=lambda one: (one.row, one.surge.surge_id, one.surge.revision))
-        lates = int(late.sum())
         return Outcome(len(at_ms) - lates, lates, [one.surge for one in happenings])
 
     def _advance(self, water: int, row: int) -> list[Happening]:
@@ -157,18 +167,24 @@ class FollowPartition(Partition):
 
     def take(self, chunk: FollowChunk) -> Outcome:
         """Count a chunk and tell the surges that came of it."""
-        unfollows = chunk.unfollows if chunk.unfollows.any() else None
+        ids, gone = chunk.creator_ids, chunk.unfollows
+        tables = (self._followers, self._unfollows)
 
-        ids = chunk.creator_ids
+        def prepare(kept: Ints) -> _Count:
+            if not gone.any():
+                slots = _slots_of(self._followers, ids, kept)
+                return lambda rows: self._followers.count(rows.stretch(slots, ids))
+            parts = (kept[~gone[kept]], kept[gone[kept]])
+            columns = [_slots_of(of, ids, part) for of, part in zip(tables, parts, strict=True)]
 
-        def count(rows: _Rows) -> list[Happening]:
-            if unfollows is not None:
-                gone = unfollows[rows.indexes]
-                self._unfollows.count(_stretch(self._unfollows, ids, rows.of(gone), ids))
-                rows = rows.of(~gone)
-            return self._followers.count(_stretch(self._followers, ids, rows, ids))
+            def count(rows: _Rows) -> list[Happening]:
+                left = gone[rows.indexes]
+                self._unfollows.count(rows.of(left).stretch(columns[1], ids))
+                return self._followers.count(rows.of(~left).stretch(columns[0], ids))
 
-        return self._walk(chunk.at_ms, count)
+            return count
+
+        return self._walk(chunk.at_ms, prepare)
 
 
 class CommentPartition(Partition):
@@ -181,21 +197,45 @@ class CommentPartition(Partition):
 
     def take(self, chunk: CommentChunk) -> Outcome:
         """Count a chunk and tell the surges that came of it."""
-        ids, langs = chunk.creator_ids, self._languages
-        pairs = (
-            (langs.posts, langs.posts.pairs_of(chunk.post_ids, chunk.langs)),
-            (langs.creators, langs.creators.pairs_of(ids, chunk.langs)),
+        ids = chunk.creator_ids
+
+        def prepare(kept: Ints) -> _Count:
+            creators = _slots_of(self._creators, ids, kept)
+            posts = _slots_of(self._posts, chunk.post_ids, kept)
+            columns = [
+                (tally, _slots_of(tally, tally.pairs_of(keys, chunk.langs), kept))
+                for tally, keys in (
+                    (self._languages.posts, chunk.post_ids),
+                    (self._languages.creators, ids),
+                )
+            ]
+
+            def count(rows: _Rows) -> list[Happening]:
+                told = self._creators.count(rows.stretch(creators, ids))
+                for one in self._posts.count(rows.stretch(posts, ids)):
+                    told.append(self._described(one, chunk, (creators, posts), rows.indexes))
+                for tally, slots in columns:
+                    tally.count(rows.stretch(slots, ids))
+                return told
+
+            return count
+
+        return self._walk(chunk.at_ms, prepare)
+
+    def _described(
+        self, one: Happening, chunk: CommentChunk, columns: tuple[Ints, Ints], rows: Ints
+    ) -> Happening:
+        """Say a post's languages as of the record that told its surge."""
+        creators, posts = columns
+        before = rows[: int(np.searchsorted(rows, one.row, side="right"))]
+        mine = before[creators[before] == creators[one.row]]
+        here = posts[mine] == posts[one.row]
+        langs = chunk.langs
+        return one._replace(
+            surge=self._languages.describe(
+                one.surge, list(langs.take(mine[here])), list(langs.take(mine[~here]))
+            )
         )
-
-        def count(rows: _Rows) -> list[Happening]:
-            told = self._creators.count(_stretch(self._creators, ids, rows, ids))
-            posts = self._posts.count(_stretch(self._posts, chunk.post_ids, rows, ids))
-            told += [_described(self._languages, one, chunk, rows) for one in posts]
-            for tally, keys in pairs:
-                tally.count(_stretch(tally, keys, rows, ids))
-            return told
-
-        return self._walk(chunk.at_ms, count)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         return [
@@ -206,30 +246,10 @@ class CommentPartition(Partition):
         ]
 
 
-def _stretch(table: Table, keys: Sequence[str], rows: _Rows, creator_ids: Sequence[str]) -> Stretch:
-    """Lay out rows of a chunk for one table; ``keys`` are the whole chunk's in that table."""
-    indexes = rows.indexes
-    if len(indexes) and int(indexes[-1]) - int(indexes[0]) == len(indexes) - 1:
-        mine = keys[int(indexes[0]) : int(indexes[-1]) + 1]
-    else:
-        mine = [keys[index] for index in indexes.tolist()]
-    return Stretch(
-        slots=table.slots_of(mine),
-        buckets=rows.buckets,
-        at_ms=rows.at_ms,
-        seen_ms=rows.seen_ms,
-        indexes=indexes,
-        creator_ids=creator_ids,
-        water=rows.water,
-    )
-
-
-def _described(languages: Languages, one: Happening, chunk: CommentChunk, rows: _Rows) -> Happening:
-    """Say a post's languages as of the record that told its surge."""
-    on_post: list[str] = []
-    on_others: list[str] = []
-    for index in rows.indexes[rows.indexes <= one.row].tolist():
-        if chunk.creator_ids[index] == one.surge.creator_id:
-            same = chunk.post_ids[index] == one.surge.post_id
-            (on_post if same else on_others).append(chunk.langs[index])
-    return one._replace(surge=languages.describe(one.surge, on_post, on_others))
+def _slots_of(table: Table, keys: Texts, rows: Ints) -> Ints:
+    """Slots of these rows' keys in a column as long as the chunk; -1 in the other rows."""
+    if len(rows) == len(keys):
+        return table.slots_of(keys)
+    column = np.full(len(keys), -1, dtype=np.int64)
+    column[rows] = table.slots_of(keys.take(rows))
+    return column

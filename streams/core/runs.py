@@ -1,13 +1,12 @@
 """Stretches and runs: how the records of a chunk are laid out to be counted in blocks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from streams.core.texts import Ints, Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +14,8 @@ class Stretch:
     """Records of one chunk while the watermark stands in bucket ``water``.
 
     ``slots``, ``buckets`` and ``at_ms`` have one row a record, in order, without those that are
-    late; ``indexes`` are the records' places in their chunk and ``seen_ms`` the watermark at each.
+    late; ``indexes`` are the records' places in their chunk, whose creators are ``creator_ids``,
+    and ``seen_ms`` the watermark at each.
     """
 
     slots: Ints
@@ -23,7 +23,7 @@ class Stretch:
     at_ms: Ints
     seen_ms: Ints
     indexes: Ints
-    creator_ids: Sequence[str]
+    creator_ids: Texts
     water: int
 
 
@@ -42,8 +42,10 @@ class Runs(NamedTuple):
 
 def runs_of(stretch: Stretch) -> Iterator[Runs]:
     """Cut a stretch into rounds of runs: the nth run of each slot is in the nth round."""
+    if not len(stretch.slots):
+        return
     if (stretch.buckets == stretch.water).all():
-        slots, counts = np.unique(stretch.slots, return_counts=True)
+        slots, counts = _distinct(stretch.slots)
         yield Runs(slots, np.full(len(slots), stretch.water), counts, 0)
         return
     order, begins, rounds = _cut(stretch)
@@ -52,6 +54,19 @@ def runs_of(stretch: Stretch) -> Iterator[Runs]:
     for round_no in range(int(rounds.max()) + 1):
         here = rounds == round_no
         yield Runs(slots[here], buckets[here], counts[here], round_no)
+
+
+def _distinct(slots: Ints) -> tuple[Ints, Ints]:
+    """Each slot once, rising, and how often it stood there: np.unique at half its cost."""
+    ordered = np.sort(slots)
+    is_first = np.empty(len(ordered), dtype=np.bool_)
+    is_first[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    begins = is_first.nonzero()[0]
+    counts = np.empty_like(begins)
+    np.subtract(begins[1:], begins[:-1], out=counts[:-1])
+    counts[-1] = len(ordered) - begins[-1]
+    return ordered[begins], counts
 
 
 def _cut(stretch: Stretch) -> tuple[Ints, Ints, Ints]:

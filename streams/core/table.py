@@ -1,6 +1,6 @@
 """Keys and their bucket counts: what watches and tallies have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from streams.core.counts import Counts, Ints
 from streams.core.keys import Keys
 from streams.core.packing import PackedSeries, StateDamaged, StoredSeries, pack, unpack
+from streams.core.texts import Texts
 
 
 class Table:
@@ -20,7 +21,7 @@ class Table:
         self.counts = Counts()
         self._dirty = np.zeros(0, dtype=np.bool_)
 
-    def slots_of(self, keys: Sequence[str]) -> Ints:
+    def slots_of(self, keys: Texts) -> Ints:
         """Slots of keys; columns grow to hold the new ones."""
         slots = self.keys.slots_of(keys)
         self.grow()
@@ -59,9 +60,9 @@ class Table:
         self, series: StoredSeries, state_dtype: np.dtype[Any] | None
     ) -> tuple[Ints, NDArray[Any] | None]:
         """Restore keys and counts; their slots, and their detector states if there are any."""
-        if len(set(series.keys)) != len(series.keys):
+        slots = self.keys.restore(series.names, np.array(series.groups, dtype=np.int32))
+        if len(self.keys) != len(series.names):
             raise StateDamaged
-        slots = self.keys.restore(series.keys, np.array(series.groups, dtype=np.int32))
         self.grow()
         rows = unpack(series.values, state_dtype)
         self.counts.restore(slots, rows.entries, rows.sizes)

@@ -52,6 +52,7 @@ class Watch(Table):
         self.policy = policy
         self.detector = detector
         self.surges: dict[str, OpenSurge] = {}
+        self._surge_slots: dict[str, int] = {}
         self._touched: set[str] = set()
         self._rule_mark = np.zeros(0, dtype=np.int64)
         self._model_mark = np.zeros(0, dtype=np.int64)
@@ -82,7 +83,7 @@ class Watch(Table):
         if models is None:
             self.detector.restore(slots, states)
         else:
-            self.detector.restore(self.keys.slots_of(models.keys), models.values)
+            self.detector.restore(self.keys.slots_of(models.names), models.values)
 
     @property
     def _models(self) -> str:
@@ -93,8 +94,7 @@ class Watch(Table):
         happenings = []
         for name in sorted(self.surges):
             surge = self.surges[name]
-            slot = self.keys.slot_of(surge.key)
-            assert slot is not None, "a surge has a key that was counted"
+            slot = self._surge_slots[surge.key]
             if surge.closed:
                 if surge.quiet_until <= water:
                     self._forget(name)
@@ -123,6 +123,7 @@ class Watch(Table):
         slot = self.keys.slot_of(surge.key)
         assert slot is not None, "a stored surge has a stored key"
         self.surges[surge.name] = surge
+        self._surge_slots[surge.key] = slot
         if surge.trigger == "model":
             self._quiet_until[slot] = surge.quiet_until
         if not surge.closed:
@@ -368,6 +369,7 @@ class _Look:
             mark=0,
         )
         watch.surges[surge.name] = surge
+        watch._surge_slots[key] = self._slot
         return surge
 
 

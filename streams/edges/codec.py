@@ -4,15 +4,16 @@ The contract is in ``streams/schemas``; a test holds that the schema and this fi
 same records. Unknown fields are ignored; a field that is null counts as absent.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
+from streams.core.texts import Ints, Texts, joined_texts
 from streams.edges.codec_faults import (
     AT_MS_END,
     AT_MS_MIN,
@@ -26,12 +27,13 @@ from streams.edges.codec_faults import (
     time_fault,
 )
 from streams.edges.codec_lots import Form, rows_of
+from streams.edges.codec_shapes import ROWS_MIN, Lot, Reader, TextField, TimeField
 
 LANG_UNKNOWN: Final = "und"
 """BCP 47's word for a language that is not told."""
 
 Chunk = TypeVar("Chunk")
-Row = TypeVar("Row", bound="_Timed")
+_UNFOLLOW: Final = b"unfollow"
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
 _AtMs = Annotated[int, msgspec.Meta(ge=AT_MS_MIN, lt=AT_MS_END)]
@@ -42,10 +44,14 @@ _Region = Annotated[str, msgspec.Meta(max_length=REGION_CHARACTERS_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a record may be: its length in bytes, and how far ahead of the clock its time is."""
+    """What a record may be: its length in bytes, and how far ahead of the clock its time is.
+
+    ``with_event_ids``: give the records' ``event_id`` back too.
+    """
 
     record_bytes_max: int = 65_536
     future_skew_ms: int = 600_000
+    with_event_ids: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,49 +127,150 @@ _COMMENTS: Final = Form(
 )
 
 
+_ID_FIELD: Final = TextField(1, ID_CHARACTERS_MAX)
+_FIELDS: Final = {
+    "creator_id": _ID_FIELD,
+    "event_id": _ID_FIELD,
+    "post_id": _ID_FIELD,
+    "lang": TextField(0, LANG_CHARACTERS_MAX),
+    "region": TextField(0, REGION_CHARACTERS_MAX),
+    "at_ms": TimeField(AT_MS_MIN, AT_MS_END),
+}
+_FOLLOW_FIELDS: Final = MappingProxyType(
+    {
+        **_FIELDS,
+        "follower_id": _ID_FIELD,
+        "kind": TextField(6, 8, (b"follow", _UNFOLLOW)),
+        "account_created_ms": TimeField(0, AT_MS_END),
+    }
+)
+_COMMENT_FIELDS: Final = MappingProxyType(
+    {**_FIELDS, "comment_id": _ID_FIELD, "commenter_id": _ID_FIELD}
+)
+
+
+class _Way(NamedTuple):
+    """How a topic's records are decoded: by shape, or one by one; which texts are wanted."""
+
+    form: Form[Any]
+    reader: Reader
+    texts: tuple[str, ...]
+
+
+def _way(form: Form[Any], fields: Any, *texts: str) -> _Way:
+    return _Way(form, Reader(fields, texts, form.one), texts)
+
+
+_FOLLOW_WAYS: Final = {
+    False: _way(_FOLLOWS, _FOLLOW_FIELDS, "creator_id", "kind"),
+    True: _way(_FOLLOWS, _FOLLOW_FIELDS, "creator_id", "kind", "event_id"),
+}
+_COMMENT_WAYS: Final = {
+    False: _way(_COMMENTS, _COMMENT_FIELDS, "creator_id", "post_id", "lang"),
+    True: _way(_COMMENTS, _COMMENT_FIELDS, "creator_id", "post_id", "lang", "event_id"),
+}
+
+
 def decode_follows(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[FollowChunk]:
     """Decode a chunk of the ``follows`` topic; never raises for what a record holds.
 
     A record whose time is ``now_ms + future_skew_ms`` or later is dead (``at_ms_in_future``);
     with no clock to ask, as in a back-test, give ``AT_MS_END``.
     """
-    rows, at_ms, dead = _rows(chunk, _FOLLOWS, now_ms, limits)
-    kinds = [row.kind for row in rows]
-    if kinds.count("follow") == len(kinds):
-        unfollows = np.zeros(len(kinds), np.bool_)
-    else:
-        unfollows = np.array([kind == "unfollow" for kind in kinds], np.bool_)
-    creator_ids = [row.creator_id for row in rows]
-    return Decoded(FollowChunk(creator_ids=creator_ids, at_ms=at_ms, unfollows=unfollows), dead)
-
-
-def decode_comments(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[CommentChunk]:
-    """Decode a chunk of the ``comments`` topic, as ``decode_follows`` does follows."""
-    rows, at_ms, dead = _rows(chunk, _COMMENTS, now_ms, limits)
-    decoded = CommentChunk(
-        creator_ids=[row.creator_id for row in rows],
-        post_ids=[row.post_id for row in rows],
-        langs=[row.lang or LANG_UNKNOWN for row in rows],
-        at_ms=at_ms,
+    columns, dead = _decode(chunk, _FOLLOW_WAYS[limits.with_event_ids], now_ms, limits)
+    texts = columns.texts
+    decoded = FollowChunk(
+        creator_ids=texts["creator_id"],
+        at_ms=columns.at_ms,
+        unfollows=texts["kind"].lengths == len(_UNFOLLOW),
+        event_ids=texts.get("event_id"),
     )
     return Decoded(decoded, dead)
 
 
-def _rows(
-    chunk: RawChunk, form: Form[Row], now_ms: int, limits: Limits
-) -> tuple[list[Row], NDArray[np.int64], list[DeadRecord]]:
-    found = rows_of(chunk.values, form, limits.record_bytes_max)
-    rows, faults = found.rows, found.faults
-    at_ms = np.fromiter([row.at_ms for row in rows], np.int64, len(rows))
+def decode_comments(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[CommentChunk]:
+    """Decode a chunk of the ``comments`` topic, as ``decode_follows`` does follows."""
+    columns, dead = _decode(chunk, _COMMENT_WAYS[limits.with_event_ids], now_ms, limits)
+    texts = columns.texts
+    decoded = CommentChunk(
+        creator_ids=texts["creator_id"],
+        post_ids=texts["post_id"],
+        langs=texts["lang"],
+        at_ms=columns.at_ms,
+        event_ids=texts.get("event_id"),
+    )
+    return Decoded(decoded, dead)
+
+
+class _Columns(NamedTuple):
+    """Wanted fields of records by name, and their times."""
+
+    texts: dict[str, Texts]
+    at_ms: Ints
+
+    def of(self, rows: Any) -> "_Columns":
+        """Only these rows."""
+        texts = {name: column.take(rows) for name, column in self.texts.items()}
+        return _Columns(texts, self.at_ms[rows])
+
+
+def _decode(
+    chunk: RawChunk, way: _Way, now_ms: int, limits: Limits
+) -> tuple[_Columns, list[DeadRecord]]:
+    columns, faults = _columns_of(chunk.values, way, limits.record_bytes_max)
     end_ms = now_ms + limits.future_skew_ms
-    if len(rows) and int(at_ms.max()) >= end_ms:
-        in_time = at_ms < end_ms
+    if len(columns.at_ms) and int(columns.at_ms.max()) >= end_ms:
+        in_time = columns.at_ms < end_ms
         usable = [place for place in range(len(chunk.values)) if place not in faults]
         for index in np.flatnonzero(~in_time).tolist():
             faults[usable[index]] = Reason.AT_MS_IN_FUTURE
-        rows = [rows[index] for index in np.flatnonzero(in_time).tolist()]
-        at_ms = at_ms[in_time]
-    return rows, at_ms, _dead_records(chunk, faults) if faults else []
+        columns = columns.of(in_time)
+    return columns, _dead_records(chunk, faults) if faults else []
+
+
+def _columns_of(
+    values: Sequence[bytes | None], way: _Way, record_bytes_max: int
+) -> tuple[_Columns, dict[int, Reason]]:
+    """Columns of the values that can be used, in order, and the others' places with the reason."""
+    if len(values) < ROWS_MIN or None in values:
+        return _one_by_one(values, way, record_bytes_max)
+    present = cast("Sequence[bytes]", values)
+    lot = Lot(present, LANG_UNKNOWN.encode())
+    found = way.reader.read(lot, present, record_bytes_max)
+    texts = {}
+    for name, (starts, lengths) in found.texts.items():
+        blank = lengths <= 0
+        if blank.any():  # not told
+            starts[blank] = lot.more_at
+            lengths[blank] = len(LANG_UNKNOWN) if name == "lang" else 0
+        texts[name] = Texts(lot.data, starts, lengths)
+    shaped = _Columns(texts, found.at_ms)
+    if found.known.all():
+        return shaped, {}
+    others = (~found.known).nonzero()[0]
+    odd, faults = _one_by_one([present[place] for place in others.tolist()], way, record_bytes_max)
+    usable = np.delete(others, sorted(faults))
+    places = others.tolist()
+    known = found.known.nonzero()[0]
+    shaped, order = shaped.of(known), np.argsort(np.concatenate((known, usable)))
+    both = _Columns(
+        {name: joined_texts((shaped.texts[name], odd.texts[name])) for name in way.texts},
+        np.concatenate((shaped.at_ms, odd.at_ms)),
+    )
+    return both.of(order), {places[place]: reason for place, reason in faults.items()}
+
+
+def _one_by_one(
+    values: Sequence[bytes | None], way: _Way, record_bytes_max: int
+) -> tuple[_Columns, dict[int, Reason]]:
+    found = rows_of(values, way.form, record_bytes_max)
+    rows = found.rows
+    texts = {}
+    for name in way.texts:
+        blank = LANG_UNKNOWN if name == "lang" else ""
+        texts[name] = Texts.of([getattr(row, name) or blank for row in rows])
+    at_ms = np.fromiter([row.at_ms for row in rows], np.int64, len(rows))
+    return _Columns(texts, at_ms), found.faults
 
 
 def _dead_records(chunk: RawChunk, faults: dict[int, Reason]) -> list[DeadRecord]:

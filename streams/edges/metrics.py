@@ -124,6 +124,9 @@ class Metrics:
             "records_missed", "Offsets that Kafka deleted before they were counted.", topic=topics
         )
         self._rebalances = counter("rebalances", "Times that partitions were dealt anew.")
+        self._recounts = counter(
+            "recounts", "Partitions found torn in Redis, dropped and counted anew from Kafka."
+        )
         self._store_bytes = counter("store_bytes", "Bytes of state sent to Redis.")
 
     def _make_gauges(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
@@ -223,6 +226,10 @@ class Metrics:
         """Tell that partitions were dealt anew, and how many this worker has now."""
         self._rebalances.inc()
         self._owned.set(partitions_owned)
+
+    def add_recount(self) -> None:
+        """Tell that a partition is dropped and counted anew."""
+        self._recounts.inc()
 
     def set_creators_known(self, topic: str, count: int) -> None:
         """Tell how many creators have state in memory."""

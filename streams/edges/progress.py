@@ -39,6 +39,9 @@ class Progress(Protocol):
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """A write was done."""
 
+    def recounts(self) -> None:
+        """A partition is dropped, and counted anew from Kafka."""
+
     def redis_failed(self, operation: RedisOperation) -> None:
         """Redis did not answer; it will be asked again."""
 
@@ -72,6 +75,9 @@ class Silence:
         """See Progress."""
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
+        """See Progress."""
+
+    def recounts(self) -> None:
         """See Progress."""
 
     def redis_failed(self, operation: RedisOperation) -> None:
@@ -165,6 +171,10 @@ class WorkerProgress:
         self.waited("store", seconds)
         self._health.reached_redis(reachable=True)
         self._health.progressed(now, self._health.signs.lag_records or 0)
+
+    def recounts(self) -> None:
+        """See Progress."""
+        self._metrics.add_recount()
 
     def redis_failed(self, operation: RedisOperation) -> None:
         """See Progress."""

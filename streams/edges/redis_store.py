@@ -4,28 +4,39 @@ Keys of one partition share a hash tag, so they live in one slot of a Redis Clus
 
     PREFIX:layout                          hash: what must not change (``redis_layout.py``)
     PREFIX:{TOPIC:N}:meta                  hash: generation, owner, offset, watermark_ms,
-                                           written_s, groups:SERIES (highest group)
+                                           written_s, groups:SERIES (highest group),
+                                           begun, done (writes; differ: half of one is here)
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
     PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``OpenSurge``)
     PREFIX:{TOPIC:N}:outbox                hash: announcement's name to the surge record
 
 Every key expires by itself when nothing wrote it for ``expiry_seconds``.
+
+A script's effects stand in the append-only file as one transaction. A Redis 7.0 whose file was
+cut inside one keeps the MULTI open and appends behind it: at a later start that half is carried
+out before what was written since. A sum over all values would show it, at the price of reading
+each one before it is written. Two counters show it for nothing: a write first counts ``begun``
+up (repeated with the half, so it stays one too high) and last sets ``done`` to what it was then
+(only a whole write does). Where they differ the partition is torn: it is dropped, and counted
+anew from Kafka. So that this is seldom needed, a Redis that has started is asked to write its
+file anew, once something whole stands behind the cut.
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from redis.exceptions import ResponseError
 
-from streams.core.packing import PackedSeries, StoredSeries
+from streams.core.packing import StoredSeries
 from streams.core.partition import StoredState
+from streams.core.texts import Texts
 from streams.edges.errors import SurgewatchError
-from streams.edges.redis_client import AsyncClient, RedisNode, nodes_of
+from streams.edges.redis_args import Expiries, write_call
+from streams.edges.redis_client import AsyncClient, nodes_of
 from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
 from streams.edges.redis_layout import difference_of, fields_of
 from streams.edges.store import (
@@ -34,17 +45,15 @@ from streams.edges.store import (
     Held,
     Place,
     StateLost,
+    StateTorn,
     StoreDiffers,
     StoreKind,
     Write,
 )
 
 _GENERATION_GRACE_SECONDS: Final = 30
-_REFRESH_SECONDS: Final = 43_200
 _FRESH_START_SECONDS: Final = 600
 _READ_GROUPS: Final = 64
-_LENGTHS_DTYPE: Final = np.dtype([("name", "<u2"), ("tail", "<u4")])
-_SEGMENT_DTYPE: Final = np.dtype([("key_no", "<u4"), ("count", "<u2"), ("refresh", "<u2")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +73,16 @@ class RedisStore:
     ) -> None:
         self._client = client
         self._policy = policy
-        self._clock = clock
-        self._write = client.register_script(_script("redis_write.lua"))
+        fenced = _script("redis_fence.lua")
+        self._write = client.register_script(fenced + _script("redis_write.lua"))
+        self._drop = client.register_script(fenced + _script("redis_drop.lua"))
         self._claim = client.register_script(_script("redis_claim.lua"))
         self._layout = client.register_script(_script("redis_layout.lua"))
-        self._refreshed: dict[str, float] = {}
+        self._ages = Expiries(clock)
+        self._worker = uuid.uuid4().hex
+        self._claims = 0
         self._server_runs: dict[str, str] = {}
+        self._may_have_started = True
 
     async def check(self, kind: StoreKind) -> None:
         """See Store. What differs is named in the DataError."""
@@ -89,9 +102,10 @@ class RedisStore:
 
     async def claim(self, place: Place, generation: int) -> Fence:
         """See Store."""
-        fence = Fence(generation, uuid.uuid4().hex)
+        self._claims += 1
+        fence = Fence(generation, f"{self._worker}:{self._claims}")
         keys = [self._key(place, "meta")]
-        self._refreshed.clear()
+        self._ages.forget()
         grace, expiry = _GENERATION_GRACE_SECONDS, self._policy.expiry_seconds
         try:
             await self._claim(keys=keys, args=[generation, fence.owner, grace, expiry])
@@ -101,13 +115,16 @@ class RedisStore:
             raise self._refused(error) from error
         except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
-        await self._rewrite_after_start()
+        if self._may_have_started:
+            await self._rewrite_after_start()
         return fence
 
     async def read(self, place: Place) -> Held:
         """See Store."""
         try:
             meta = await self._hash(self._key(place, "meta"))
+            if meta.get(b"begun") != meta.get(b"done"):
+                raise StateTorn(place)
             surges = await self._hash(self._key(place, "surges"))
             outbox = await self._hash(self._key(place, "outbox"))
             series = {}
@@ -126,39 +143,33 @@ class RedisStore:
         waiting = {name.decode(): value for name, value in sorted(outbox.items())}
         return Held(None if offset is None else int(offset), state, waiting)
 
+    async def drop(self, place: Place, fence: Fence) -> None:
+        """See Store. Looks through all keys: half a write may have made some that no list names."""
+        kept = {self._key(place, part).encode() for part in ("meta", "outbox")}
+        try:
+            held = self._client.scan_iter(match=f"{_glob(self._key(place, ''))}*", count=1000)
+            keys = sorted({key async for key in held} - kept)
+            await self._drop([self._key(place, "meta"), *keys], [fence.owner, fence.generation])
+        except ResponseError as error:
+            raise self._cannot_write(error, place, fence, None) from error
+        except CONNECTION_LOST as error:
+            raise self._unreachable(error) from error
+        self._ages.forget()
+
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store. One script call; the server's errors leave everything as it was."""
-        keys = [self._key(place, part) for part in ("meta", "surges", "outbox")]
-        args: list[Any] = [
-            fence.owner,
-            "" if write.from_offset is None else write.from_offset,
-            write.next_offset,
-            write.change.watermark_ms,
-            self._policy.expiry_seconds,
-            len(write.change.series),
-            fence.generation,
-        ]
-        for series in write.change.series:
-            args += self._series_args(place, series, keys)
-        surges = write.change.surges
-        args += _listed([part for n, v in surges.items() if v is not None for part in (n, v)])
-        args += _listed([name for name, value in surges.items() if value is None])
-        args += _listed([part for pair in write.to_announce.items() for part in pair])
-        args += _listed(list(write.announced))
+        expiry_seconds = self._policy.expiry_seconds
+        keys, args = write_call(
+            fence, write, lambda part: self._key(place, part), expiry_seconds, self._ages
+        )
         try:
             await self._write(keys=keys, args=args)
         except ResponseError as error:
-            self._refreshed.clear()
-            if str(error).startswith("FENCED"):
-                raise FencedOff(place, fence.generation) from error
-            if str(error).startswith("LOST"):
-                await self._rewrite_file()
-                found = str(error).removeprefix("LOST").strip()
-                raise StateLost(place, write.from_offset, int(found) if found else None) from error
-            raise self._refused(error) from error
+            raise self._cannot_write(error, place, fence, write.from_offset) from error
         except CONNECTION_LOST as error:
-            self._refreshed.clear()  # not known to have been renewed
             raise self._unreachable(error) from error
+        if self._may_have_started:
+            await self._rewrite_after_start()
         return sum(len(arg) for arg in args if isinstance(arg, bytes))
 
     async def places(self) -> AsyncIterator[Place]:
@@ -194,73 +205,45 @@ class RedisStore:
                 keys += held.keys()
                 values += held.values()
                 numbers += [group] * len(held)
-        return StoredSeries([key.decode() for key in keys], numbers, values)
-
-    def _series_args(self, place: Place, series: PackedSeries, keys: list[str]) -> list[Any]:
-        """The script's eight arguments of one series; the groups' hashes are added to keys."""
-        assert (np.diff(series.groups) >= 0).all(), "slots rise, and groups with them"
-        names = [key.encode() for key in series.keys]
-        lengths = np.empty(len(names), dtype=_LENGTHS_DTYPE)
-        lengths["name"] = np.fromiter(map(len, names), np.int64, len(names))
-        lengths["tail"] = series.tail_bytes
-        groups, counts = np.unique(series.groups, return_counts=True)
-        segments = np.empty(len(groups), dtype=_SEGMENT_DTYPE)
-        segments["key_no"] = len(keys) + 1 + np.arange(len(groups))
-        segments["count"] = counts
-        hashes = [self._key(place, f"s:{series.name}:{group}") for group in groups.tolist()]
-        segments["refresh"] = self._stale(hashes)
-        keys += hashes
-        return [
-            series.name,
-            int(groups[-1]),
-            series.head_bytes,
-            b"".join(names),
-            lengths.tobytes(),
-            series.heads,
-            series.tails,
-            segments.tobytes(),
-        ]
-
-    async def _rewrite_file(self) -> None:
-        """Ask Redis to write its append-only file anew, after it went back.
-
-        A file cut inside a transaction keeps the open MULTI (Redis 7.0), and what follows it is
-        appended: the next start would carry out the half that was never done.
-        """
-        for node in await self._nodes():
-            with suppress(*CONNECTION_LOST):  # forbidden, or under way already: reading goes on
-                await node.rewrite_file()
+        return StoredSeries(Texts.of_bytes(keys), numbers, values)
 
     async def _rewrite_after_start(self) -> None:
-        """Have the file written anew, once, by a Redis that started a short time ago."""
-        for node in await self._nodes():
-            with suppress(*CONNECTION_LOST):
-                server = await node.info("server")
+        """Have the file written anew, once, by a Redis that started a short time ago.
+
+        Only after a write: a Redis killed while it does this takes a file that ends inside a
+        transaction for damaged, and does not start, unless something whole stands behind it.
+        """
+        with suppress(*CONNECTION_LOST):  # forbidden, or under way already: reading goes on
+            nodes = await nodes_of(self._client)
+            servers = [await node.info("server") for node in nodes]
+            self._may_have_started = False
+            for node, server in zip(nodes, servers, strict=True):
                 is_new = server["run_id"] != self._server_runs.get(node.name)
                 self._server_runs[node.name] = server["run_id"]
                 if is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS:
                     await node.rewrite_file()
 
-    async def _nodes(self) -> list[RedisNode]:
-        with suppress(*CONNECTION_LOST):
-            return await nodes_of(self._client)
-        return []
-
-    def _stale(self, hashes: Sequence[str]) -> list[bool]:
-        """Which hashes need their expiry renewed: twice a day is enough for days to live."""
-        now = self._clock()
-        stale = []
-        for key in hashes:
-            due = now - self._refreshed.get(key, -_REFRESH_SECONDS) >= _REFRESH_SECONDS
-            if due:
-                self._refreshed[key] = now
-            stale.append(due)
-        return stale
-
     def _key(self, place: Place, part: str) -> str:
         return f"{self._policy.prefix}:{{{place.topic}:{place.partition}}}:{part}"
 
+    def _cannot_write(
+        self, error: ResponseError, place: Place, fence: Fence, from_offset: int | None
+    ) -> Exception:
+        """What a script's refusal means."""
+        self._ages.forget()
+        code, _, found = str(error).partition(" ")
+        if code == "FENCED":
+            return FencedOff(place, fence.generation)
+        if code == "TORN":
+            return StateTorn(place)
+        if code == "LOST":
+            self._may_have_started = True
+            return StateLost(place, from_offset, int(found) if found.strip() else None)
+        return self._refused(error)
+
     def _unreachable(self, error: Exception) -> SurgewatchError:
+        self._may_have_started = True
+        self._ages.forget()  # what was under way is not known to have been done
         return unreachable_of(self._policy.url_shown, error)
 
     def _refused(self, error: ResponseError) -> SurgewatchError:
@@ -269,10 +252,6 @@ class RedisStore:
 
 def _script(name: str) -> str:
     return resources.files("streams.edges").joinpath(name).read_text(encoding="utf-8")
-
-
-def _listed(members: list[Any]) -> list[Any]:
-    return [len(members), *members]
 
 
 def _glob(text: str) -> str:

@@ -6,21 +6,21 @@
 --       then four lists, each its length and its members: surges to set (name, value, …), surges
 --       to delete, outbox to set (name, value, …), outbox to delete
 -- Redis does not roll back: whatever can be refused is refused before the first write, and the
--- offset is written last.
+-- offset is written last. 'begun' is counted up first and set as 'done' last: they differ for
+-- ever after once half of a write was carried out, since counting up is repeated with that half.
 local meta, ttl = KEYS[1], ARGV[5]
-local held = redis.call('HMGET', meta, 'owner', 'offset', 'generation')
-local owner, offset = held[1] or '', held[2] or ''
-if owner ~= '' and owner ~= ARGV[1] then
-  -- an older claim can only be back because Redis went back to a moment before ours
-  if tonumber(held[3]) < tonumber(ARGV[7]) then
-    return redis.error_reply('LOST ' .. offset)
-  end
-  return redis.error_reply('FENCED another worker has the partition')
+local offset, torn, refusal = fence_of(meta, ARGV[1], ARGV[7])
+if refusal then
+  return refusal
+end
+if torn then
+  return redis.error_reply('TORN half of a write stands here')
 end
 -- at the new offset already: the same write was done before and its reply was lost
-if owner == '' or (offset ~= ARGV[2] and offset ~= ARGV[3]) then
+if offset ~= ARGV[2] and offset ~= ARGV[3] then
   return redis.error_reply('LOST ' .. offset)
 end
+local begun = redis.call('HINCRBY', meta, 'begun', 1)
 
 local unpack_bytes, sub = struct.unpack, string.sub
 local at = 8
@@ -67,7 +67,7 @@ change('HSET', KEYS[3])
 change('HDEL', KEYS[3])
 redis.call('EXPIRE', KEYS[2], ttl)
 redis.call('EXPIRE', KEYS[3], ttl)
-redis.call('HSET', meta, 'watermark_ms', ARGV[4], 'offset', ARGV[3], 'written_s',
-  redis.call('TIME')[1])
 redis.call('EXPIRE', meta, ttl)
+redis.call('HSET', meta, 'watermark_ms', ARGV[4], 'offset', ARGV[3], 'written_s',
+  redis.call('TIME')[1], 'done', begun)
 return 1

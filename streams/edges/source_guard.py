@@ -171,6 +171,11 @@ class GuardedStore:
         """See Store."""
         return await self._store.read(place)
 
+    async def drop(self, place: Place, fence: Fence) -> None:
+        """See Store. Raises also what the guard raises."""
+        await self._guard.confirm()
+        await self._store.drop(place, fence)
+
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store. Raises also what the guard raises."""
         await self._guard.confirm()

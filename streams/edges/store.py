@@ -1,12 +1,12 @@
 """Where the state of partitions is kept: the seam, and the body that keeps it in memory."""
 
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from streams.core.packing import StoredSeries
 from streams.core.partition import StateChange, StoredState
+from streams.core.texts import Texts
 from streams.edges.errors import DataError
 
 
@@ -18,7 +18,10 @@ class Place(NamedTuple):
 
 
 class Fence(NamedTuple):
-    """Right to write one partition, given by a claim; any later claim ends it."""
+    """Right to write one partition, given by a claim; any later claim ends it.
+
+    ``owner`` is WORKER:NUMBER: of two claims of one worker the later has the higher number.
+    """
 
     generation: int
     owner: str
@@ -104,6 +107,17 @@ class StateLost(Exception):
         self.place, self.expected, self.found = place, expected, found
 
 
+class StateTorn(StateLost):
+    """Half of a write stands in the store: what it holds of the partition is of no moment.
+
+    Nothing was written. The partition must be dropped and counted anew from Kafka.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, None, None)
+        self.args = (f"{place.topic}[{place.partition}]: half of a write stands in the store",)
+
+
 class Store(Protocol):
     """Keeps states, offsets and outboxes. Errors of the connection are UnreachableError."""
 
@@ -117,12 +131,18 @@ class Store(Protocol):
         """
 
     async def read(self, place: Place) -> Held:
-        """Read all that is held of a partition."""
+        """Read all that is held of a partition. Raises StateTorn."""
+
+    async def drop(self, place: Place, fence: Fence) -> None:
+        """Forget all that is held of a partition but its outbox and the claim, in one step.
+
+        Raises FencedOff, StateLost.
+        """
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """Write all or nothing; bytes written. A repeat of a write that was done does no harm.
 
-        Raises FencedOff, StateLost.
+        Raises FencedOff, StateLost, StateTorn.
         """
 
     async def close(self) -> None:
@@ -134,7 +154,7 @@ class _Drawer:
     fence: Fence | None = None
     next_offset: int | None = None
     watermark_ms: int = -1
-    series: dict[str, dict[str, tuple[int, bytes]]] = field(default_factory=dict)
+    series: dict[str, dict[bytes, tuple[int, bytes]]] = field(default_factory=dict)
     surges: dict[str, bytes] = field(default_factory=dict)
     outbox: dict[str, bytes] = field(default_factory=dict)
 
@@ -144,6 +164,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._drawers: dict[Place, _Drawer] = {}
+        self._claims = 0
 
     async def check(self, kind: StoreKind) -> None:
         """Nothing can differ."""
@@ -153,7 +174,8 @@ class MemoryStore:
         drawer = self._drawers.setdefault(place, _Drawer())
         if drawer.fence is not None and drawer.fence.generation > generation:
             raise FencedOff(place, generation)
-        drawer.fence = Fence(generation, uuid.uuid4().hex)
+        self._claims += 1
+        drawer.fence = Fence(generation, f"memory:{self._claims}")
         return drawer.fence
 
     async def read(self, place: Place) -> Held:
@@ -163,12 +185,21 @@ class MemoryStore:
         for name, rows in sorted(drawer.series.items()):
             ordered = sorted(rows.items(), key=lambda row: row[1][0])
             series[name] = StoredSeries(
-                keys=[key for key, _ in ordered],
+                names=Texts.of_bytes([key for key, _ in ordered]),
                 groups=[group for _, (group, _) in ordered],
                 values=[value for _, (_, value) in ordered],
             )
         state = StoredState(drawer.watermark_ms, series, dict(drawer.surges))
         return Held(drawer.next_offset, state, dict(sorted(drawer.outbox.items())))
+
+    async def drop(self, place: Place, fence: Fence) -> None:
+        """See Store."""
+        drawer = self._drawers.get(place, _Drawer())
+        if drawer.fence is None:
+            raise StateLost(place, None, drawer.next_offset)
+        if drawer.fence != fence:
+            raise FencedOff(place, fence.generation)
+        self._drawers[place] = _Drawer(fence, outbox=drawer.outbox)
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store."""
@@ -181,9 +212,8 @@ class MemoryStore:
         for packed in write.change.series:
             rows = drawer.series.setdefault(packed.name, {})
             values = packed.values()
-            rows.update(
-                zip(packed.keys, zip(packed.groups.tolist(), values, strict=True), strict=True)
-            )
+            places = zip(packed.groups.tolist(), values, strict=True)
+            rows.update(zip(packed.names.encoded(), places, strict=True))
             size += sum(map(len, values))
         for name, content in write.change.surges.items():
             if content is None:

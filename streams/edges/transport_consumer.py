@@ -46,6 +46,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._open = False
         self._sought = False
         self._closings = 0
+        self._moving = False
         self._owned: set[TP] = set()
         self._taking: asyncio.Future[dict[TP, int]] | None = None
         self._next: dict[TP, int] = {}
@@ -80,6 +81,15 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._sought = False
         self._closings += 1
 
+    def begin_rebalance(self) -> None:
+        """Close the gate until partitions are dealt; on the consumer's thread."""
+        self._moving = True
+        self.close_gate()
+
+    def end_rebalance(self) -> None:
+        """Partitions are dealt, and a seek follows; on the consumer's thread."""
+        self._moving = False
+
     def stop_flow(self) -> None:
         """Block agents' input, and close the gate."""
         self.close_gate()
@@ -97,8 +107,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def perform_seek(self) -> None:
         """Ask the owner where to begin, and seek there. Called after every assignment.
 
-        Raises RebalanceAgain, which Faust waits out, when the group rebalanced meanwhile;
-        TakeOverFailed and OffsetBeyondEnd stop the app.
+        Raises RebalanceAgain, which Faust waits out; TakeOverFailed and OffsetBeyondEnd stop it.
         """
         closings = self._closings
         async with self._seek_lock:
@@ -110,6 +119,23 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             self.ledger.reset(starts)
             self._next = starts
             self._sought = True
+
+    async def read_again(self) -> None:
+        """Take every partition over anew. Nothing while the group rebalances: a seek follows.
+
+        One before it would open the gate to partitions dealt later, which were never sought.
+        """
+        if self._moving:
+            return
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        try:
+            await self.perform_seek()
+        except RebalanceAgain:
+            return  # Faust seeks after it
+        self.app.flow_control.resume()
+        self.resume_flow()
 
     async def _take_over(self, assigned: set[TP]) -> dict[TP, int] | None:
         """Where each partition was sought to; None when a rebalance came in between."""
@@ -145,9 +171,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def wait_empty(self) -> None:
         """Give up every partition and commit. Faust calls it on revoke and on stop.
 
-        Agents' queues are empty by then. What is not given up within the limit is not lost:
-        it is not acked, so the next owner reads it again. An app that has crashed may have
-        half a chunk in its state: it gives up nothing, and commits what was acked before.
+        Agents' queues are empty by then. What is not given up within the limit is read again. A
+        crashed app may have half a chunk in its state: it commits what was acked before only.
         """
         async with self._give_up_lock:
             if self._taking is not None and self._taking.cancel():

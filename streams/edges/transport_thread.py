@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import aiokafka
@@ -16,6 +17,8 @@ from streams.edges.transport_contract import OffsetBeyondEnd
 
 _T = TypeVar("_T")
 _BUSY_FETCH_WAIT_MS: Final = 10
+_ASKED_AFTER_SECONDS: Final = 3.0
+_ASK_SECONDS_MAX: Final = 5.0
 
 
 class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
@@ -23,14 +26,23 @@ class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc] 
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> Awaitable[None]:
         """Call when a rebalance begins."""
-        self._thread.consumer.close_gate()
+        self._thread.consumer.begin_rebalance()
         return super().on_partitions_revoked(revoked)  # type: ignore[no-any-return]
+
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        """Call when partitions were dealt."""
+        self._thread.consumer.end_rebalance()
+        await super().on_partitions_assigned(assigned)
 
 
 class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped
     """aiokafka's consumer on its own thread and loop: heartbeats never wait for an agent."""
 
     missing_names: tuple[str, ...] = ()
+    is_asked = False
+    """Whether it runs, and may be asked for ``silent_seconds``."""
+    _answered_at = 0.0
+    _is_silent = False
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf, options = self.app.conf, self.consumer.options
@@ -62,6 +74,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
     async def on_start(self) -> None:
         """Call when the thread starts."""
         await super().on_start()
+        self._answered_at, self.is_asked = monotonic(), True
         self.missing_names = check_aiokafka(self._ensure_consumer()._fetcher)
         if self.missing_names:
             self.log.warning(
@@ -167,6 +180,25 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         for tp, offset in positions.items():
             kafka.seek(tp, offset)
         return positions
+
+    async def silent_seconds(self) -> float:
+        """Seconds since a broker last answered anything.
+
+        Asks one after 3 s, for it may just have nothing to say: joining a group takes long. Once
+        it was silent then, only an answer to that question counts.
+        """
+        client = self._ensure_consumer()._client
+        if not self._is_silent:
+            answers = (conn._last_action for conn in client._conns.values())
+            self._answered_at = max(self._answered_at, *answers, 0.0)
+        if monotonic() - self._answered_at > _ASKED_AFTER_SECONDS:
+            try:
+                await asyncio.wait_for(client.fetch_all_metadata(), _ASK_SECONDS_MAX)
+            except (KafkaError, OSError, TimeoutError):
+                self._is_silent = True
+            else:
+                self._is_silent, self._answered_at = False, monotonic()
+        return monotonic() - self._answered_at
 
     def end_offsets(self) -> dict[TP, int]:
         """Offsets up to which records can be read, as the last fetches told; any thread."""

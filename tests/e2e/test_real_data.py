@@ -14,6 +14,7 @@ import pytest
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.events import FollowChunk
 from streams.core.surges import Surge
+from streams.core.texts import Texts
 from streams.edges.producer import RecordProducer
 from tests.jobs import follow_partition, rule_surges
 from tests.real_data import real_data
@@ -118,7 +119,9 @@ def test_new_users_of_mastodon_pass_50000_a_day_in_its_two_episodes() -> None:
     partition, surges = follow_partition(50_000), []
     for begin in range(0, len(times_ms), 50_000):
         lot = times_ms[begin : begin + 50_000]
-        chunk = FollowChunk(["mastodon"] * len(lot), lot, np.zeros(len(lot), dtype=np.bool_))
+        chunk = FollowChunk(
+            Texts.of(["mastodon"] * len(lot)), lot, np.zeros(len(lot), dtype=np.bool_)
+        )
         surges += partition.take(chunk).surges
     openings = [surge.opened_ms for surge in opened_by_rule(surges)]
     assert openings == plain_openings(times_ms.tolist(), 50_000)

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from streams.app.cli import main
 from streams.app.worker import redis_store_of
 from streams.core.events import FollowChunk
+from streams.core.texts import Texts
 from streams.edges.errors import RedisRefuses
 from streams.edges.redis_client import async_client_of
 from streams.edges.settings import Settings
@@ -109,10 +110,10 @@ def test_a_half_moved_slot_is_read_whole_also_when_it_goes_to_a_node_that_had_no
         partition = follow_partition()
         names = [f"c-{number}" for number in range(1_000)]
         at_ms = np.full(len(names), 1_736_899_200_000)
-        partition.take(FollowChunk(names, at_ms, np.zeros(len(names), np.bool_)))
+        partition.take(FollowChunk(Texts.of(names), at_ms, np.zeros(len(names), np.bool_)))
         await store.write(place, fence, Write(partition.drain(), None, len(names), {"s": b"{}"}))
         before = await store.read(place)
-        assert [len(series.keys) for series in before.state.series.values()] == [1_000]
+        assert [len(series.values) for series in before.state.series.values()] == [1_000]
         move = cluster.begin_move("half:{follows:0}:meta", cluster.servers[-1])
         while move.keys_left:
             move.move(1)

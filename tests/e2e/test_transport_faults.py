@@ -148,6 +148,43 @@ def test_a_rebalance_during_a_take_over_begins_another_one(desk: Desk, fresh_nam
     asyncio.run(scenario())
 
 
+class LosingOwner(Owner):
+    """An owner whose store went back while it gives up, and is slow when it takes over."""
+
+    slow = False
+
+    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
+        if self.slow:
+            await asyncio.sleep(1.0)  # as long as a store may be away; others fetch meanwhile
+        return await super().take_over(partitions, generation)
+
+    async def give_up(self, partitions: set[TP]) -> None:
+        await super().give_up(partitions)
+        if self.slow:
+            await self.app.consumer.read_again()
+
+
+def test_a_state_lost_during_a_rebalance_does_not_open_the_gate_to_partitions_not_yet_sought(
+    desk: Desk, fresh_name: Name
+) -> None:
+    async def scenario() -> None:
+        topic, group = await desk.make_topic(fresh_name("t"), 2), fresh_name("g")
+        store = Store()
+        losing, other = LosingOwner(store), Owner(store)
+        async with desk.worker(group, [topic], losing) as app:
+            async with desk.worker(group, [topic], other):
+                await until(lambda: losing.taken and len(losing.taken[-1][0]) == 1)
+                await desk.produce(topic, 10, 2)
+                await until(lambda: store.count == 10)
+                losing.slow = True
+            await desk.produce(topic, 10, 2)  # to be read from 5 on: the other has committed it
+            await until(lambda: store.count == 20, "the other's partition is read on")
+            assert app.crash_reason is None
+            assert len(losing.taken[-1][0]) == 2
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 def test_a_commit_that_did_not_succeed_is_made_later(
     desk: Desk, fresh_name: Name, monkeypatch: pytest.MonkeyPatch, how: str

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.counts import Counts, Ints
 from streams.core.runs import Stretch, runs_of
+from streams.core.texts import Texts
 
 Records = list[tuple[int, int]]  # (slot, bucket)
 
@@ -115,7 +116,7 @@ def test_ten_million_follows_a_day_are_counted_exactly() -> None:
 def test_rounds_of_runs_give_back_each_slots_records_in_order(drawn: Records) -> None:
     slots, buckets = (np.array(column, dtype=np.int64) for column in zip(*drawn, strict=True))
     empty = np.zeros(len(slots), dtype=np.int64)
-    stretch = Stretch(slots, buckets, empty, empty, empty, [], 100)
+    stretch = Stretch(slots, buckets, empty, empty, empty, Texts.of([]), 100)
     seen: dict[int, list[int]] = defaultdict(list)
     for runs in runs_of(stretch):
         for slot, bucket, count in zip(*(c.tolist() for c in runs[:3]), strict=True):

@@ -12,6 +12,7 @@ from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.packing import StateDamaged, StoredSeries
 from streams.core.partition import CommentPartition, FollowPartition, StoredState
 from streams.core.surges import Surge
+from streams.core.texts import Texts
 from streams.edges.settings import Settings
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import (
@@ -257,6 +258,6 @@ def test_a_stored_key_that_stands_in_two_groups_is_damage_that_is_named() -> Non
     before = follow_partition()
     before.take(follows([("ann", BEGIN_MS, False)]))
     (series,) = before.drain().series
-    twice = StoredSeries(["ann", "ann"], [0, 1], series.values() * 2)
+    twice = StoredSeries(Texts.of(["ann", "ann"]), [0, 1], series.values() * 2)
     with pytest.raises(StateDamaged, match="stands twice"):
         follow_partition().restore(StoredState(BEGIN_MS, {"follows": twice}))

@@ -14,7 +14,7 @@ from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_out import decode_surge
 from streams.edges.errors import DataError
 from streams.edges.progress import Silence
-from streams.edges.store import MemoryStore, Place, Write
+from streams.edges.store import Fence, Held, MemoryStore, Place, StateTorn, Write
 from tests.jobs import follow_partition
 from tests.unit.test_partition import BEGIN_MS
 
@@ -203,6 +203,87 @@ def test_a_store_that_fell_behind_is_told_and_nothing_is_written_on_top() -> Non
         flushing.cancel()
         held = await store.read(PLACE)
         assert (held.next_offset, held.state.series) == (None, {})
+
+    run(body)
+
+
+def test_state_lost_while_a_partition_is_given_up_is_left_to_the_next_owner() -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        pipeline = pipeline_on(store, Loudspeaker())
+        lost: list[bool] = []
+
+        async def on_lost() -> None:
+            lost.append(True)
+
+        pipeline.on_state_lost = on_lost
+        await pipeline.take_over({FOLLOWS}, 1)
+        chunk = event(0, many("ann", 5))
+        await pipeline.take(chunk)
+        await store.empty()
+        await pipeline.give_up({FOLLOWS})
+        assert not lost
+        assert not chunk.message.acked
+
+    run(body)
+
+
+def test_a_store_that_fell_behind_is_read_again_once_for_all_partitions() -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        pipeline = pipeline_on(store, Loudspeaker())
+        reads: list[int] = []
+        both = {FOLLOWS, TP("follows", 1)}
+
+        async def on_lost() -> None:
+            reads.append(len(reads))
+            while lost_lanes() < 2:
+                await asyncio.sleep(0)
+            await pipeline.take_over(both, 1)
+
+        def lost_lanes() -> int:
+            return sum(lane.lost for lane in pipeline.lanes.values())
+
+        pipeline.on_state_lost = on_lost
+        await pipeline.take_over(both, 1)
+        for tp in both:
+            await pipeline.take(Event(event(0, many("ann", 5)).value, Message(tp)))
+        await store.empty()
+        flushing = asyncio.create_task(pipeline.run_flushes())
+        await until(lambda: bool(reads) and not lost_lanes())
+        flushing.cancel()
+        assert len(reads) <= 2
+        assert all(lane.next_offset == 0 for lane in pipeline.lanes.values())
+
+    run(body)
+
+
+class TornStore(MemoryStore):
+    """A store in which half a write stands, until it is dropped."""
+
+    torn = True
+
+    async def read(self, place: Place) -> Held:
+        if self.torn:
+            raise StateTorn(place)
+        return await super().read(place)
+
+    async def drop(self, place: Place, fence: Fence) -> None:
+        await super().drop(place, fence)
+        self.torn = False
+
+
+def test_a_torn_partition_is_dropped_and_counted_from_the_beginning() -> None:
+    async def body() -> None:
+        store = TornStore()
+        fence = await store.claim(PLACE, 1)
+        partition = follow_partition()
+        await store.write(PLACE, fence, Write(partition.drain(), None, 7))
+        pipeline = pipeline_on(store, Loudspeaker())
+        assert await pipeline.take_over({FOLLOWS}, 2) == {FOLLOWS: None}
+        await pipeline.take(event(0, many("ann", 9)))
+        await pipeline.give_up({FOLLOWS})
+        assert (await store.read(PLACE)).next_offset == 9
 
     run(body)
 

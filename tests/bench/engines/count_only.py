@@ -19,6 +19,7 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.partition import FollowPartition
 from streams.core.rules import Rule
 from streams.core.watch import Watch, WatchPolicy
+from streams.edges.allocator import keep_freed_memory
 from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_faults import AT_MS_END
 from streams.edges.settings import read_settings
@@ -100,6 +101,7 @@ class Counter:
 
 async def run(order: Order) -> None:
     """Read the topic once."""
+    keep_freed_memory()
     settings = read_settings(order.environment)
     counter = Counter(order.records, order.threshold)
     with tempfile.TemporaryDirectory(dir=order.folder) as datadir:

@@ -1,0 +1,59 @@
+"""Says in one plain line that Kafka is lost, since when, and when it is back."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiokafka.errors import ConsumerStoppedError
+
+TOLD_AFTER_SECONDS: Final = 5.0
+"""A broker answers twice a second when there is nothing to read, and is asked after 3 s."""
+_AGAIN_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class KafkaWatch:
+    """Hears how long Kafka has been silent. ``failed`` is told whenever a line is written."""
+
+    def __init__(self, bootstrap_servers: str, failed: Callable[[], None]) -> None:
+        self._servers = bootstrap_servers
+        self._failed = failed
+        self._lost_seconds: float | None = None
+        self._told_at = 0.0
+
+    async def run(self, app: Any) -> None:
+        """Ask the app's consumer once a second, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            thread = app.consumer._thread
+            if thread.is_asked:
+                with suppress(ConsumerStoppedError):  # the app ends, and says why
+                    self.hear(await thread.run(thread.silent_seconds()), time.time())
+
+    def hear(self, silent_seconds: float, now_seconds: float) -> None:
+        """Tell of a loss after 5 s, each half minute, and of its end; the clock is Unix's."""
+        if silent_seconds < TOLD_AFTER_SECONDS:
+            if self._lost_seconds is not None:
+                log.warning(
+                    "Kafka at %s answers again after %.0f s", self._servers, self._lost_seconds
+                )
+            self._lost_seconds = None
+            return
+        if self._lost_seconds is None or now_seconds - self._told_at >= _AGAIN_SECONDS:
+            since = datetime.fromtimestamp(now_seconds - silent_seconds, tz=UTC)
+            log.warning(
+                "Kafka at %s has not answered since %s UTC (%.0f s): nothing is read, committed "
+                "or announced; what was counted is stored, and it goes on when Kafka answers",
+                self._servers,
+                since.strftime("%H:%M:%S"),
+                silent_seconds,
+            )
+            self._failed()
+            self._told_at = now_seconds
+        self._lost_seconds = silent_seconds
