@@ -1,6 +1,7 @@
 """The time it is now, by the clocks that agree; ``core/clock.py`` decides."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,13 +43,14 @@ class SteadyClock:
         self._clocks = clocks
         self._told = told
         self._policy = policy or ClockPolicy()
+        self._lock = threading.Lock()  # metrics ask from their own thread
         self._state = self._policy.begin(self._readings(None))
 
     def now_ms(self, appended_ms: int | None = None) -> int:
         """Time to judge by; ``appended_ms`` is the broker's own time of the newest record."""
-        readings = self._readings(appended_ms)
-        verdict = self._policy.decide(self._state, readings)
-        self._state = verdict.state
+        with self._lock:
+            verdict = self._policy.decide(self._state, self._readings(appended_ms))
+            self._state = verdict.state
         if verdict.jump_ms:
             self._tell(verdict.jump_ms, verdict.state.off_ms)
         return verdict.now_ms
