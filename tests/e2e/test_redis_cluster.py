@@ -15,8 +15,9 @@ from streams.app.cli import main
 from streams.app.worker import redis_store_of
 from streams.core.events import FollowChunk
 from streams.core.texts import Texts
-from streams.edges.errors import RedisRefuses
+from streams.edges.errors import RedisRefuses, RedisUnreachable
 from streams.edges.redis_client import async_client_of
+from streams.edges.redis_reader import RedisReader
 from streams.edges.settings import Settings
 from streams.edges.store import Place, Write
 from tests.jobs import follow_partition
@@ -121,7 +122,11 @@ def test_a_half_moved_slot_is_read_whole_also_when_it_goes_to_a_node_that_had_no
             fence = await store.claim(place, fence.generation + 1)
         with pytest.raises(RedisRefuses, match="is being moved"):
             await store.write(place, fence, Write(partition.drain(), len(names), 1_001))
+        with RedisReader(settings) as reader, pytest.raises(RedisUnreachable, match="being moved"):
+            reader.shelf(place)
         move.finish()
+        with RedisReader(settings) as reader:
+            assert reader.shelf(place).watermark_ms == 1_736_899_200_000
         await store.write(place, fence, Write(partition.drain(), len(names), 1_001))
         after = await store.read(place)
         assert after.next_offset == 1_001
