@@ -181,6 +181,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             kafka.seek(tp, offset)
         return positions
 
+    async def first_offset(self, tp: TP) -> int:
+        """Offset of the first record that Kafka still has, or will have."""
+        first: dict[TP, int] = await self._ensure_consumer().beginning_offsets([tp])
+        return first[tp]
+
     async def silent_seconds(self) -> float:
         """Seconds since a broker last answered anything.
 
