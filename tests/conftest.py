@@ -9,9 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.servers import KafkaServer, RedisServer, Server, ServerMissing
+
+# Hypothesis' limit of 200 ms an example is a limit on a loaded machine, not on our code.
+hypothesis.settings.register_profile("surgewatch", deadline=None)
+hypothesis.settings.load_profile("surgewatch")
 
 
 def start_or_say(server: Server) -> None:

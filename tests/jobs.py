@@ -9,7 +9,8 @@ from streams.core.partition import CommentPartition, FollowPartition, StateChang
 from streams.core.rules import Rule
 from streams.core.surges import Kind, Surge
 from streams.core.texts import Texts
-from streams.core.watch import Watch, WatchPolicy
+from streams.core.watch import Watch
+from streams.core.watch_policy import WatchPolicy
 
 Follow = tuple[str, int]
 FollowKind = tuple[str, int, bool]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from streams.app.jobs import comment_partition_of, follow_partition_of
+from streams.app.jobs import comment_partition_of, follow_partition_of, limits_of
 from streams.core.dealing import Dealer
 from streams.core.events import DeadRecord, RawChunk, Reason
 from streams.core.surges import Surge
@@ -83,7 +83,7 @@ class Backtest:
     def take(self, file: RecordFile, told: Callable[[], None] = lambda: None) -> None:
         """Take a whole file; ``told`` is called after each chunk. Raises FileBroken."""
         settings, result, trade = self._settings, self.result, self._trades[file.topic]
-        limits = Limits(settings.record_bytes_max, settings.future_skew_ms)
+        limits = limits_of(settings)
         jobs: dict[int, Any] = {}
         number = len(result.records)
         result.records[file.topic] = 0

@@ -36,8 +36,12 @@ class SurgeRow:
 
     @property
     def state(self) -> State:
-        """State that was told last."""
-        return self.latest.state
+        """What has become of it, whether or not late records have amended it since."""
+        if self.latest.state != "amended":
+            return self.latest.state
+        if self.latest.closed_ms is not None:
+            return "closed"
+        return "grown" if self.grown else "opened"
 
 
 @dataclass(slots=True)

@@ -180,7 +180,8 @@ def _row_lines(state: DemoState, row: SurgeRow, width: int) -> list[Text]:
     first = _columns(clock_of(state.hours_at(surge.opened_ms)), what, cells, width)
     first.stylize("bold red" if surge.trigger == "rule" else "yellow", 0, width - _RIGHT)
     became = {"opened": "", "grown": f"grown {row.grown}×", "closed": "over"}[row.state]
-    words = ", ".join(part for part in (langs_of(surge), became) if part)
+    late = f"{row.latest.late_records:,} late" if row.latest.late_records else ""
+    words = ", ".join(part for part in (langs_of(surge), became, late) if part)
     return [first, Text(f"{'':12}{words}", style="dim")] if words else [first]
 
 

@@ -10,9 +10,12 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.detector_river import RiverDetectorError, RiverRecipe
 from streams.core.key_detector import KeyDetector
 from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.repeats import RepeatPolicy
 from streams.core.rules import Rule
 from streams.core.surges import Kind
-from streams.core.watch import Watch, WatchPolicy
+from streams.core.watch import Watch
+from streams.core.watch_policy import WatchPolicy
+from streams.edges.codec import Limits
 from streams.edges.errors import SettingsError
 from streams.edges.progress import Progress, Silence
 from streams.edges.settings_list import Settings
@@ -27,7 +30,7 @@ class TimedDetector:
         self._detector = detector
         self._progress = progress
         self.grow = detector.grow
-        self.is_over = detector.is_over
+        self.are_over = detector.are_over
         self.state_of = detector.state_of
         self.restore = detector.restore
 
@@ -65,7 +68,8 @@ def check_detector(settings: Settings) -> None:
 def follow_partition_of(settings: Settings, progress: Progress | None = None) -> FollowPartition:
     """A new job for a partition of the follows topic."""
     threshold = settings.rule_followers_24h
-    return FollowPartition(_watch(settings, progress, ("follows", "followers", threshold)))
+    watch = _watch(settings, progress, ("follows", "followers", threshold))
+    return FollowPartition(watch, _repeats(settings))
 
 
 def comment_partition_of(settings: Settings, progress: Progress | None = None) -> CommentPartition:
@@ -73,7 +77,21 @@ def comment_partition_of(settings: Settings, progress: Progress | None = None) -
     return CommentPartition(
         _watch(settings, progress, ("comments", "comments", None)),
         _watch(settings, progress, ("posts", "comments", settings.rule_comments_24h)),
+        _repeats(settings),
     )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a record may be, and what is read of it."""
+    return Limits(
+        settings.record_bytes_max, settings.future_skew_ms, settings.repeats_horizon_ms > 0
+    )
+
+
+def _repeats(settings: Settings) -> RepeatPolicy | None:
+    if not settings.repeats_horizon_ms:
+        return None
+    return RepeatPolicy(settings.repeats_horizon_ms, settings.repeats_ids_max)
 
 
 def _watch(

@@ -10,20 +10,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from faust.types import TP
 
+from streams.app.lane import Announcer, Lane, PipelinePolicy, Trade
+from streams.app.rereading import Rereading
 from streams.core.block_state import DetectorStateError
-from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
+from streams.core.dead_letter_limit import DeadLetterCount
 from streams.core.detector_river import RiverStateError
-from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.events import RawChunk
 from streams.core.packing import LayoutUnknown, StateDamaged
-from streams.core.partition import CommentPartition, FollowPartition
-from streams.core.surges import Surge
-from streams.edges.codec import Decoded
+from streams.core.repeats import Lookback
 from streams.edges.codec_out import encode_surge
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.metrics import Place as Stand
@@ -57,73 +56,6 @@ Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
-class Announcer(Protocol):
-    """Sends to Kafka; returns when the broker has everything, retrying for as long as it takes."""
-
-    async def announce(self, records: Mapping[str, bytes]) -> None:
-        """Send surge records by name."""
-
-    async def bury(self, dead: list[DeadRecord]) -> None:
-        """Send records to dead letters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """What is done with one topic's chunks."""
-
-    decode: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]
-    build: Callable[[], FollowPartition | CommentPartition]
-
-
-@dataclass(frozen=True, slots=True)
-class PipelinePolicy:
-    """When changed state is written, and when a topic is too broken."""
-
-    flush_interval_seconds: float
-    flush_records_max: int
-    dead_letters: DeadLetterLimit
-
-
-@dataclass(slots=True)
-class Lane:
-    """One partition's way: its job, and what waits for the next write."""
-
-    tp: TP
-    fence: Fence
-    job: Any  # FollowPartition or CommentPartition, whichever the trade builds
-    dead_count: DeadLetterCount
-    stored_offset: int | None
-    next_offset: int
-    unstored: int = 0
-    messages: list[Any] = field(default_factory=list)
-    to_announce: dict[str, bytes] = field(default_factory=dict)
-    told: list[Surge] = field(default_factory=list)
-    resend: dict[str, bytes] = field(default_factory=dict)
-    announced: list[str] = field(default_factory=list)
-    flushing: asyncio.Task[None] | None = None
-    lost: bool = False
-
-    @property
-    def place(self) -> Place:
-        """The partition, as the store names it."""
-        return Place(self.tp.topic, self.tp.partition)
-
-    @property
-    def reached(self) -> int | None:
-        """Offset up to which all is stored; None: nothing was taken, nor stored before.
-
-        What is taken but not stored counts as behind: a worker whose store hangs stands still.
-        """
-        if self.messages or (self.flushing is not None and not self.flushing.done()):
-            return self.stored_offset or 0
-        return self.next_offset or self.stored_offset
-
-    @property
-    def waiting(self) -> bool:
-        """Whether anything waits for a write."""
-        return bool(self.messages or self.to_announce or self.resend or self.announced)
-
-
 class Pipeline:
     """All lanes of a worker; the batch transport's partition owner."""
 
@@ -149,6 +81,11 @@ class Pipeline:
     def lanes(self) -> Mapping[TP, Lane]:
         """Lanes of the partitions that are ours and loaded."""
         return self._lanes
+
+    @property
+    def rereads(self) -> Mapping[TP, int]:
+        """Where to begin in partitions whose last event ids must be learnt again."""
+        return {tp: lane.reread.offset for tp, lane in self._lanes.items() if lane.reread}
 
     # The owner's side: partitions come and go.
 
@@ -180,8 +117,15 @@ class Pipeline:
         lane = self._lanes.get(message.tp)
         if lane is None or lane.lost:
             return  # not ours any more: whoever owns it reads it again
-        assert not chunk.offsets or chunk.offsets[0] >= lane.next_offset, "no record comes twice"
         try:
+            if lane.rereading is not None:
+                unread = self._reread(lane, lane.rereading, chunk)
+                if unread is None:
+                    lane.rereading.messages.append(message)
+                    return
+                chunk, lane.messages = unread, lane.messages + lane.rereading.messages
+                lane.rereading = None
+            assert not chunk.offsets or chunk.offsets[0] >= lane.next_offset, "none comes twice"
             await self._take(lane, chunk)
         except Exception as error:  # must not leave an agent: Faust would go on past the chunk
             lane.lost = True
@@ -208,6 +152,7 @@ class Pipeline:
         ``positions`` are where reading stands, for lanes that have taken nothing yet.
         """
         places, keys = {}, dict.fromkeys(self._trades, 0)
+        event_ids = dict.fromkeys(self._trades, 0)
         for tp, lane in self._lanes.items():
             reached = lane.reached
             if reached is None:
@@ -216,7 +161,22 @@ class Pipeline:
             watermark_ms = lane.job.watermark_ms
             places[tp.topic, tp.partition] = Stand(lag, watermark_ms if watermark_ms >= 0 else None)
             keys[tp.topic] += lane.job.creators_known
-        self._progress.stands(places, keys)
+            if lane.job.repeats is not None:
+                event_ids[tp.topic] += len(lane.job.repeats)
+                self._progress.forgot(tp.topic, lane.job.repeats.forgotten)
+                lane.job.repeats.forgotten = 0
+        self._progress.stands(places, keys, event_ids)
+
+    def _reread(self, lane: Lane, rereading: Rereading, chunk: RawChunk) -> RawChunk | None:
+        """Learn the event ids of what was counted before; the rest of the chunk, None: no end."""
+        before_ms, decode = rereading.watermark_ms, self._trades[lane.tp.topic].decode
+        with self._progress.stage("decode"):
+            unread = rereading.take(chunk, lane.job, decode)
+        if lane.lookback is not None and chunk.offsets:
+            lane.lookback.took(chunk.offsets[0], before_ms, rereading.watermark_ms)
+        left = 0 if unread is None else len(unread.values)
+        self._progress.reread(lane.tp.topic, len(chunk.values) - left)
+        return unread
 
     async def _take(self, lane: Lane, chunk: RawChunk) -> None:
         progress, topic = self._progress, lane.tp.topic
@@ -232,8 +192,11 @@ class Pipeline:
                 "SURGEWATCH_DEAD_LETTERS_SHARE_MAX and _ROW_MAX, then start again"
             )
             raise DataError(msg)
+        before_ms = lane.job.watermark_ms
         with progress.stage("count"):
             outcome = lane.job.take(decoded.chunk)
+        if lane.lookback is not None and chunk.offsets:
+            lane.lookback.took(chunk.offsets[0], before_ms, lane.job.watermark_ms)
         for surge in outcome.surges:
             lane.to_announce[f"{surge.surge_id}.{surge.revision:06d}"] = encode_surge(surge)
         lane.told += outcome.surges
@@ -265,6 +228,11 @@ class Pipeline:
             next_offset=held.next_offset or 0,
             resend=held.outbox,
         )
+        if self._policy.repeats_horizon_ms:
+            lane.lookback = Lookback(self._policy.repeats_horizon_ms)
+            if held.reread is not None and held.next_offset is not None:
+                lane.reread = held.reread
+                lane.rereading = Rereading(held.next_offset, held.reread.watermark_ms)
         return lane, held.next_offset
 
     async def _restored(self, place: Place) -> tuple[Any, Held]:
@@ -353,7 +321,8 @@ class Pipeline:
         lane.unstored = 0
         with self._progress.stage("store"):
             change = lane.job.drain()
-        write = Write(change, lane.stored_offset, lane.next_offset, fresh, announced)
+        reread = None if lane.lookback is None else lane.lookback.begin or lane.reread
+        write = Write(change, lane.stored_offset, lane.next_offset, fresh, announced, reread)
         began = time.perf_counter()
         size = await self._patiently(
             lambda: self._store.write(lane.place, lane.fence, write), "write"

@@ -15,14 +15,15 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams import __version__
-from streams.app.jobs import check_detector, comment_partition_of, follow_partition_of
-from streams.app.pipeline import Pipeline, PipelinePolicy, Trade
+from streams.app.jobs import check_detector, comment_partition_of, follow_partition_of, limits_of
+from streams.app.lane import PipelinePolicy, Trade
+from streams.app.pipeline import Pipeline
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
 from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import Clocks, SteadyClock
-from streams.edges.codec import Limits, decode_comments, decode_follows
+from streams.edges.codec import decode_comments, decode_follows
 from streams.edges.errors import SurgewatchError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
@@ -57,7 +58,7 @@ def trades_of(
     append_time_topics: Collection[str],
 ) -> dict[str, Trade]:
     """What is done with the chunks of each topic."""
-    limits = Limits(settings.record_bytes_max, settings.future_skew_ms)
+    limits = limits_of(settings)
 
     def now_ms(chunk: RawChunk) -> int:
         is_broker_time = chunk.topic in append_time_topics and chunk.appended_ms > 0
@@ -276,6 +277,7 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_window,
             settings.dead_letters_row_max,
         ),
+        settings.repeats_horizon_ms,
     )
 
 

@@ -105,6 +105,21 @@ class Counts:
         totals: Ints = sums[ends] - sums[ends - self.size[slots]]
         return totals
 
+    def windows_below(self, slots: Ints, below: float) -> Ints:
+        """Bucket whose 24 hours are the first to hold fewer than ``below`` events of each slot.
+
+        That is if no events come; events only put it off. Every slot holds ``below`` now.
+        """
+        entries, ends = self.entries_of(slots)
+        sizes = self.size[slots].astype(np.int64)
+        sums: Ints = np.cumsum(entries & _COUNT_MASK)
+        left = np.repeat(sums[ends - 1], sizes) - sums
+        kept = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(left >= below)))
+        begins = ends - sizes
+        last = begins + (kept[ends] - kept[begins])
+        buckets: Ints = (entries[last] >> _COUNT_BITS) + WINDOW_BUCKETS
+        return buckets
+
     def entries_of(self, slots: Ints) -> tuple[Ints, Ints]:
         """All entries of these slots one after another, and where each slot's entries end."""
         sizes = self.size[slots].astype(np.int64)

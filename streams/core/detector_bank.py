@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Floats, Ints
@@ -159,11 +160,15 @@ class RiverBank:
                 return count
         raise NoAlarmError(slot, low, high)
 
-    def is_over(self, slot: int, bucket: int, *, opened: int, count: int) -> bool:
-        """Whether the key's last bucket has ended and does not alarm, or ended an hour ago."""
-        return bucket - opened > _HOUR_BUCKETS or (
-            bucket > opened and self._score(slot, count) < 1.0
-        )
+    def are_over(
+        self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints
+    ) -> NDArray[np.bool_]:
+        """Whether each key's last bucket has ended and does not alarm, or ended an hour ago."""
+        waited = np.asarray(bucket, dtype=np.int64) - opened
+        over: NDArray[np.bool_] = waited > _HOUR_BUCKETS
+        for row in np.flatnonzero(~over & (waited > 0)).tolist():
+            over[row] = self._score(int(slots[row]), int(counts[row])) < 1.0
+        return over
 
     def state_of(self, slots: Ints) -> list[bytes]:
         """Each key's state: a header of 32 bytes and, for a key with a model, its pickle."""

@@ -142,16 +142,10 @@ class DetectorBlock:
             high = int(grid[first])
             floor = int(grid[first - 1]) if first else floor
 
-    def is_over(self, slot: int, bucket: int, *, opened: int, count: int) -> bool:
-        """Whether a surge of this key is over when the watermark stands in ``bucket``.
-
-        See `over_at`; ``count`` is that of the key's open bucket ``opened`` <= ``bucket``.
-        """
-        buckets = np.array([bucket], dtype=np.int64)
-        return bool(self.over_at(slot, buckets, opened=opened, count=count)[0])
-
-    def over_at(self, slot: int, buckets: Ints, *, opened: int, count: int) -> NDArray[np.bool_]:
-        """`is_over` for many buckets, none before ``opened``.
+    def are_over(
+        self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints
+    ) -> NDArray[np.bool_]:
+        """Whether a surge of each key is over when the watermark stands in ``bucket``.
 
         Over means: the last quarter hour and hour are back within one standard deviation of
         usual, and so are the last six hours, or the hour's excess rate is a tenth of theirs.
@@ -159,17 +153,17 @@ class DetectorBlock:
         would hold a large surge open for a day after its end, the hour alone would close a slow
         one between two events. Without new events a surge once over stays over.
         """
-        slots = np.full(len(buckets), slot, dtype=np.int64)
         keys = self._rows.read(slots)
-        opening = np.full(len(buckets), opened, dtype=np.int64)
+        buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
+        opening = np.asarray(opened, dtype=np.int64)
         sums = self._exposure.sums_of(keys.birth, opening)
         rate = self._outlook(keys, sums).rate
         closed = buckets > opening
-        events = as_counts(np.full(len(buckets), count))
+        events = as_counts(counts)
         keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
         keys.windows += events
         keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
-        exposure = self._exposure.sums_of(keys.birth, np.asarray(buckets))[:3]
+        exposure = self._exposure.sums_of(keys.birth, buckets)[:3]
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread

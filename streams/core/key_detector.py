@@ -2,6 +2,9 @@
 
 from typing import Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Ints
 
@@ -39,8 +42,13 @@ class KeyDetector(Protocol[States]):
         """Smallest count in (low, high] that alarms; raises `NoAlarmError`."""
         ...
 
-    def is_over(self, slot: int, bucket: int, *, opened: int, count: int) -> bool:
-        """Whether a surge is over when the watermark stands in ``bucket``."""
+    def are_over(
+        self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints
+    ) -> NDArray[np.bool_]:
+        """Whether a surge of each key is over when the watermark stands in ``bucket``.
+
+        ``counts`` are those of the keys' open buckets ``opened``, none after ``bucket``.
+        """
         ...
 
     def state_of(self, slots: Ints) -> States:

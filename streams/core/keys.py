@@ -26,22 +26,28 @@ class Keys:
     """The keys that a table has met, in the order of their first meeting.
 
     A key's slot never changes. Its group (slot // 128 for a key that was never stored) names the
-    hash that holds its state, and never changes either, restarts included.
+    hash that holds its state, and never changes either, restarts included. There is room at once
+    for as many keys as ``like`` has.
     """
 
     __slots__ = ("_arena", "_end", "_fill", "_groups", "_lengths", "_next_group", "_places",
                  "_size", "_table")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, like: "Keys | None" = None) -> None:
         self._size = 0
-        self._table: Words = np.zeros(2048, dtype=np.uint64)  # 0: free; else tag, slot + 1
-        self._arena: Words = np.zeros(2048, dtype=np.uint64)
+        tabled, worded, roomy = (2048, 2048, 1024) if like is None else like._rooms
+        self._table: Words = np.zeros(tabled, dtype=np.uint64)  # 0: free; else tag, slot + 1
+        self._arena: Words = np.zeros(worded, dtype=np.uint64)
         self._end = 0
-        self._places = np.zeros(1024, dtype=np.uint32)  # where in the arena, in words
-        self._lengths = np.zeros(1024, dtype=np.uint16)
-        self._groups = np.zeros(1024, dtype=np.int32)
+        self._places = np.zeros(roomy, dtype=np.uint32)  # where in the arena, in words
+        self._lengths = np.zeros(roomy, dtype=np.uint16)
+        self._groups = np.zeros(roomy, dtype=np.int32)
         self._next_group = 0
         self._fill = 0
+
+    @property
+    def _rooms(self) -> tuple[int, int, int]:
+        return len(self._table), len(self._arena), len(self._places)
 
     def __len__(self) -> int:
         return self._size
@@ -54,8 +60,11 @@ class Keys:
         hashes = keys.hashes()
         slots = self._find(keys, hashes)
         unmet = (slots < 0).nonzero()[0]
-        if len(unmet):
-            slots[unmet] = self._intern(keys.take(unmet), hashes[unmet])
+        if not len(unmet):
+            return slots
+        if len(unmet) == len(keys):
+            return self._intern(keys, hashes)
+        slots[unmet] = self._intern(keys.take(unmet), hashes[unmet])
         return slots
 
     def find(self, keys: Texts) -> Ints:
@@ -139,17 +148,22 @@ class Keys:
 
     def _intern(self, keys: Texts, hashes: Words) -> Ints:
         """Give slots to keys that were not met before; a key may stand there more than once."""
+        begin, ordered = self._size, np.sort(hashes)
+        if (ordered[1:] != ordered[:-1]).all():
+            self._append(keys)
+            slots = np.arange(begin, self._size)
+            self._insert(hashes, slots)
+            return slots
         _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
         if not keys.same_as(keys.take(first[inverse])).all():  # two keys with one 64-bit hash
             return np.array([self._intern_one(keys[row : row + 1]) for row in range(len(keys))])
         order = np.argsort(first)
         ranks = np.empty(len(order), dtype=np.int64)
         ranks[order] = np.arange(len(order))
-        begin, chosen = self._size, first[order]
+        chosen = first[order]
         self._append(keys.take(chosen))
         self._insert(hashes[chosen], np.arange(begin, self._size))
-        slots: Ints = begin + ranks[inverse]
-        return slots
+        return begin + ranks[inverse]
 
     def _intern_one(self, key: Texts) -> int:
         slot = int(self.find(key)[0])
@@ -169,8 +183,11 @@ class Keys:
             setattr(self, name, _with_room(getattr(self, name), begin + count))
         places = ends - sizes
         for place, word in enumerate(keys.words()):
-            longer = (sizes > place).nonzero()[0]
-            self._arena[places[longer] + place] = word[longer]
+            longer = sizes > place
+            if longer.all():
+                self._arena[places + place] = word
+            else:
+                self._arena[(places + place)[longer]] = word[longer]
         self._end = int(ends[-1])
         self._size = begin + count
         self._places[begin : self._size] = places

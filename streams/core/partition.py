@@ -17,6 +17,7 @@ from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.languages import Languages
 from streams.core.packing import PackedSeries, StoredSeries
+from streams.core.repeats import RepeatPolicy, Repeats
 from streams.core.runs import Stretch
 from streams.core.surges import OpenSurge, Surge
 from streams.core.table import Table
@@ -27,11 +28,12 @@ from streams.core.watch import Happening, Watch
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a chunk: records counted, records too late to count, surges in order."""
+    """What came of a chunk: records counted, too late to count, repeated; surges in order."""
 
     counted: int
     late: int
     surges: list[Surge]
+    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,11 @@ _Prepare = Callable[[Ints], _Count]
 class Partition:
     """Base of the two jobs: watermark, stretches, drain and restore."""
 
-    def __init__(self, watches: Sequence[Watch], tallies: Sequence[Tally]) -> None:
+    def __init__(
+        self, watches: Sequence[Watch], tallies: Sequence[Tally], repeats: RepeatPolicy | None
+    ) -> None:
         self.watermark_ms = -1
+        self.repeats = None if repeats is None else Repeats(repeats)
         self._water = -1
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
@@ -122,21 +127,44 @@ class Partition:
         for table in (*self._watches.values(), *self._tallies.values()):
             if table.name in stored.series:
                 table.restore(stored.series)
+        surges: dict[str, list[OpenSurge]] = {name: [] for name in self._watches}
         for name, content in sorted(stored.surges.items()):
             watch_name, _, _ = name.partition("|")
-            surge = msgspec.json.decode(content, type=OpenSurge)
-            self._watches[watch_name].restore_surge(surge)
+            surges[watch_name].append(msgspec.json.decode(content, type=OpenSurge))
+        for watch_name, watch in self._watches.items():
+            watch.restore_surges(surges[watch_name])
 
-    def _walk(self, at_ms: Ints, prepare: _Prepare) -> Outcome:
+    def relearn(self, chunk: FollowChunk | CommentChunk, watermark_ms: int) -> int:
+        """Take up the event ids of records that were counted before; the watermark after them.
+
+        ``watermark_ms`` is what it was before the first of them. A record later than the restored
+        watermark was in the future when it came, and dead.
+        """
+        counted = chunk.at_ms <= self.watermark_ms
+        if self.repeats is None or chunk.event_ids is None or not counted.any():
+            return watermark_ms
+        at_ms = chunk.at_ms[counted]
+        seen_ms = np.maximum(np.maximum.accumulate(at_ms), watermark_ms)
+        self.repeats.take(chunk.event_ids.take(counted), seen_ms)
+        return int(seen_ms[-1])
+
+    def _walk(self, chunk: FollowChunk | CommentChunk, prepare: _Prepare) -> Outcome:
         """Move the watermark over the records and have each stretch counted."""
+        at_ms = chunk.at_ms
         if not len(at_ms):
             return Outcome(0, 0, [])
         seen_ms = np.maximum(np.maximum.accumulate(at_ms), self.watermark_ms)
         buckets, water = at_ms // BUCKET_MS, seen_ms // BUCKET_MS
         late = buckets <= water - WINDOW_BUCKETS
-        lates = int(np.count_nonzero(late))
+        lates, repeated = int(np.count_nonzero(late)), 0
+        left_out, some_left_out = late, lates > 0
+        if self.repeats is not None and chunk.event_ids is not None:
+            again = self.repeats.take(chunk.event_ids, seen_ms)
+            again &= ~late
+            if repeated := int(np.count_nonzero(again)):
+                left_out, some_left_out = late | again, True
         rows = _Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
-        count = prepare(rows.indexes[~late] if lates else rows.indexes)
+        count = prepare(rows.indexes[~left_out] if some_left_out else rows.indexes)
         begins = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist()]
         happenings: list[Happening] = []
         for begin, end in zip(begins, [*begins[1:], len(at_ms)], strict=True):
@@ -144,10 +172,11 @@ class Partition:
             if bucket > self._water:
                 happenings += self._advance(bucket, begin)
             here = rows.of(slice(begin, end))._replace(water=bucket)
-            happenings += count(here.of(~late[begin:end]) if lates else here)
+            happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
             self.watermark_ms = int(seen_ms[end - 1])
         happenings.sort(key=lambda one: (one.row, one.surge.surge_id, one.surge.revision))
-        return Outcome(len(at_ms) - lates, lates, [one.surge for one in happenings])
+        surges = [one.surge for one in happenings]
+        return Outcome(len(at_ms) - lates - repeated, lates, surges, repeated)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         self._water = water
@@ -160,10 +189,10 @@ class Partition:
 class FollowPartition(Partition):
     """The job for a partition of the follows topic: followers watched, unfollows counted."""
 
-    def __init__(self, followers: Watch) -> None:
+    def __init__(self, followers: Watch, repeats: RepeatPolicy | None = None) -> None:
         self._followers = followers
         self._unfollows = Tally("unfollows")
-        super().__init__([followers], [self._unfollows])
+        super().__init__([followers], [self._unfollows], repeats)
 
     def take(self, chunk: FollowChunk) -> Outcome:
         """Count a chunk and tell the surges that came of it."""
@@ -184,16 +213,18 @@ class FollowPartition(Partition):
 
             return count
 
-        return self._walk(chunk.at_ms, prepare)
+        return self._walk(chunk, prepare)
 
 
 class CommentPartition(Partition):
     """The job for a partition of the comments topic: creators and posts watched, languages."""
 
-    def __init__(self, creators: Watch, posts: Watch) -> None:
+    def __init__(self, creators: Watch, posts: Watch, repeats: RepeatPolicy | None = None) -> None:
         self._creators, self._posts = creators, posts
         self._languages = Languages()
-        super().__init__([creators, posts], [self._languages.posts, self._languages.creators])
+        posts.describe_by(self._languages.describe)
+        tallies = [self._languages.posts, self._languages.creators]
+        super().__init__([creators, posts], tallies, repeats)
 
     def take(self, chunk: CommentChunk) -> Outcome:
         """Count a chunk and tell the surges that came of it."""
@@ -220,7 +251,7 @@ class CommentPartition(Partition):
 
             return count
 
-        return self._walk(chunk.at_ms, prepare)
+        return self._walk(chunk, prepare)
 
     def _described(
         self, one: Happening, chunk: CommentChunk, columns: tuple[Ints, Ints], rows: Ints
@@ -236,14 +267,6 @@ class CommentPartition(Partition):
                 one.surge, list(langs.take(mine[here])), list(langs.take(mine[~here]))
             )
         )
-
-    def _advance(self, water: int, row: int) -> list[Happening]:
-        return [
-            one
-            if one.surge.post_id is None
-            else one._replace(surge=self._languages.describe(one.surge))
-            for one in super()._advance(water, row)
-        ]
 
 
 def _slots_of(table: Table, keys: Texts, rows: Ints) -> Ints:

@@ -21,13 +21,14 @@ class Rule:
         """Total at which a surge opens."""
         return NEVER if self.threshold is None else self.threshold
 
-    def is_over(self, total: int) -> bool:
-        """Whether an open surge ends with this rolling total.
+    @property
+    def close_below(self) -> float:
+        """Rolling total below which an open surge is over.
 
-        >>> Rule(50_000).is_over(40_000), Rule(50_000).is_over(39_999)
-        (False, True)
+        >>> Rule(50_000).close_below
+        40000.0
         """
-        return self.threshold is not None and total < CLOSE_SHARE * self.threshold
+        return 0.0 if self.threshold is None else CLOSE_SHARE * self.threshold
 
 
 def grown_mark_of(mark: int) -> int:

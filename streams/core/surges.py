@@ -1,14 +1,19 @@
 """The surge record: what Surgewatch says to the world."""
 
 import hashlib
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
+from streams.core.buckets import WINDOW_BUCKETS, bucket_of
+
 Kind = Literal["followers", "comments"]
 Trigger = Literal["rule", "model"]
-State = Literal["opened", "grown", "closed"]
+State = Literal["opened", "grown", "closed", "amended"]
 Severity = Literal["notice", "page"]
+
+MODEL_WINDOW_BUCKETS: Final = 12
+"""A model's surge tells the observed and the expected count of the last hour."""
 
 
 class LanguageShare(msgspec.Struct, frozen=True):
@@ -23,7 +28,9 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
 
     ``surge_id`` and ``revision`` name it: same input, same id, same content. Times are event
     time; ``seen_ms`` is the partition's watermark when it was told. ``observed`` and
-    ``expected_own`` count the events of ``window_ms``; None is unknown.
+    ``expected_own`` count the events of ``window_ms``; None is unknown. A closed surge's window
+    ends with ``closed_ms``, also when it is amended; None: it is open. ``late_records`` came
+    after the surge opened, in a bucket before the watermark's, and belong to its time.
     """
 
     surge_id: str
@@ -49,23 +56,51 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
     prior_weight: float | None
     langs: list[LanguageShare] | None = None
     usual_lang: LanguageShare | None = None
+    late_records: int = 0
+    closed_ms: int | None = None
 
 
-def surge_id_of(kind: Kind, trigger: Trigger, key: str, opened_ms: int) -> str:
+def surge_id_of(kind: Kind, trigger: Trigger, key: str, opened_ms: int, again: int = 0) -> str:
     """Name of a surge: 16 hexadecimal digits that depend on nothing but the input.
+
+    ``again``: how many surges of this key opened at a record of the same millisecond before; a
+    late record may open one after the first has closed.
 
     >>> surge_id_of("followers", "rule", "c-1", 1736899200000)
     'edfea439a425e08e'
     """
-    text = f"{kind}|{trigger}|{key}|{opened_ms}"
+    text = f"{kind}|{trigger}|{key}|{opened_ms}" + (f"|{again}" if again else "")
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-class OpenSurge(msgspec.Struct, kw_only=True):
-    """What is remembered of a surge between its announcements.
+class Measured(msgspec.Struct, kw_only=True):
+    """What counts and detector say of a surge's window; None is unknown."""
 
-    ``mark`` is the rolling total at which it is told as grown. ``closed`` and ``quiet_until``
-    (bucket) keep a closed model surge until its key may alarm again.
+    observed: int
+    expected_own: float | None
+    score: float
+    prior_weight: float
+
+
+class Closing(msgspec.Struct, kw_only=True):
+    """What was told of a surge as it closed, when the watermark entered ``bucket``.
+
+    The window ends with the start of that bucket. Late records are added to what was observed;
+    the counts cannot be asked again, they hold no more than the key's newest 24 hours.
+    """
+
+    bucket: int
+    measured: Measured
+    langs: list[LanguageShare] | None = None
+    usual_lang: LanguageShare | None = None
+
+
+class OpenSurge(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is remembered of a surge between its announcements; stored as JSON.
+
+    ``mark`` is the rolling total at which it is told as grown. ``quiet_until``: the bucket from
+    which on the model may alarm again for the key. A closed surge (``closing``) is remembered as
+    long as a record that belongs to its time can still be counted: 24 hours.
     """
 
     surge_id: str
@@ -77,10 +112,36 @@ class OpenSurge(msgspec.Struct, kw_only=True):
     severity: Severity
     mark: int
     revision: int = 0
-    closed: bool = False
     quiet_until: int = 0
+    late_records: int = 0
+    late_told: int = 0
+    closing: Closing | None = None
 
     @property
     def name(self) -> str:
-        """Key of this surge among those of its watch."""
-        return f"{self.trigger}|{self.key}"
+        """Key of this surge among those of its watch.
+
+        A key has one open surge of a trigger; closed ones may be remembered beside it.
+        """
+        return f"{self.trigger}|{self.key}" if self.closing is None else f"closed|{self.surge_id}"
+
+    @property
+    def window_buckets(self) -> int:
+        """Length of the window that its records tell of."""
+        return WINDOW_BUCKETS if self.trigger == "rule" else MODEL_WINDOW_BUCKETS
+
+    @property
+    def is_unsaid(self) -> bool:
+        """Whether it has late records that no announcement has told."""
+        return self.late_records > self.late_told
+
+    def speaks_of(self, bucket: int) -> bool:
+        """Whether a bucket is of its time: from one window before its opening to its close."""
+        began = bucket > bucket_of(self.opened_ms) - self.window_buckets
+        return began and (self.closing is None or bucket < self.closing.bucket)
+
+    def take_late(self, bucket: int, count: int) -> None:
+        """Take late records of a bucket that it speaks of."""
+        self.late_records += count
+        if self.closing is not None and bucket > self.closing.bucket - self.window_buckets:
+            self.closing.measured.observed += count

@@ -24,7 +24,7 @@ from streams.core.events import Reason
 from streams.core.surges import Kind, State, Trigger
 
 Stage = Literal["fetch", "decode", "count", "score", "store", "announce", "idle"]
-Result = Literal["counted", "late", "dead"]
+Result = Literal["counted", "late", "repeated", "dead"]
 KafkaOperation = Literal["connect", "fetch", "commit", "produce"]
 RedisOperation = Literal["connect", "read", "write"]
 Trouble = Literal[
@@ -102,6 +102,14 @@ class Metrics:
             "records", "Records read, by result.", topic=topics, result=get_args(Result)
         )
         self._late = counter("late_records", "Records older than the 24 hours.", topic=topics)
+        self._reread = counter(
+            "reread_records",
+            "Records read once more after a rebalance, not to be counted, for their event ids.",
+            topic=topics,
+        )
+        self._forgotten = counter(
+            "repeats_forgotten", "Event ids let go too early, for want of room.", topic=topics
+        )
         self._dead = counter("dead_letters", "Records that cannot be used.", reason=list(Reason))
         self._surges = counter(
             "surges",
@@ -136,8 +144,12 @@ class Metrics:
         self._owned = gauge("partitions_owned", "Partitions that this worker reads.")
         self._outbox = gauge("outbox_pending", "Stored surges that are not announced yet.")
         self._creators = gauge("creators_known", "Creators with state in memory.", ("topic",))
+        self._remembered = gauge(
+            "event_ids_remembered", "Event ids in memory, by which repeats are known.", ("topic",)
+        )
         for topic in topics:
             self._creators.labels(topic)
+            self._remembered.labels(topic)
         self._redis_used = gauge(
             "redis_memory_used_bytes", "Memory that the fullest Redis server uses."
         )
@@ -161,16 +173,36 @@ class Metrics:
         )
 
     def add_records(
-        self, topic: str, *, counted: int, late: int = 0, dead: Mapping[Reason, int] | None = None
+        self,
+        topic: str,
+        *,
+        counted: int,
+        late: int = 0,
+        repeated: int = 0,
+        dead: Mapping[Reason, int] | None = None,
     ) -> None:
-        """Tell what became of the records of one chunk; each is in one of the three."""
+        """Tell what became of the records of one chunk; each is in one of the four."""
         self._records.labels(topic, "counted").inc(counted)
+        if repeated:
+            self._records.labels(topic, "repeated").inc(repeated)
         if late:
             self._records.labels(topic, "late").inc(late)
             self._late.labels(topic).inc(late)
         for reason, count in (dead or {}).items():
             self._records.labels(topic, "dead").inc(count)
             self._dead.labels(reason.value).inc(count)
+
+    def add_reread(self, topic: str, records: int) -> None:
+        """Tell records that were read once more for their event ids."""
+        self._reread.labels(topic).inc(records)
+
+    def add_forgotten(self, topic: str, event_ids: int) -> None:
+        """Tell event ids that were let go before their time."""
+        self._forgotten.labels(topic).inc(event_ids)
+
+    def set_remembered(self, topic: str, event_ids: int) -> None:
+        """Tell how many event ids are remembered."""
+        self._remembered.labels(topic).set(event_ids)
 
     def add_stage(self, stage: Stage, seconds: float) -> None:
         """Tell the wall time of one stage of one chunk."""

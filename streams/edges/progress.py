@@ -30,14 +30,25 @@ class Progress(Protocol):
     def took(self, chunk: RawChunk, outcome: Outcome, dead: Sequence[DeadRecord]) -> None:
         """A chunk was counted."""
 
-    def stands(self, places: Mapping[tuple[str, int], Place], keys: Mapping[str, int]) -> None:
-        """How far each partition is, and how many keys of each topic are known. Once a second."""
+    def stands(
+        self,
+        places: Mapping[tuple[str, int], Place],
+        keys: Mapping[str, int],
+        event_ids: Mapping[str, int],
+    ) -> None:
+        """How far each partition is; keys and event ids known of each topic. Once a second."""
+
+    def forgot(self, topic: str, event_ids: int) -> None:
+        """So many event ids were let go before their time."""
 
     def announced(self, surges: Sequence[Surge]) -> None:
         """Kafka has these surges."""
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """A write was done."""
+
+    def reread(self, topic: str, records: int) -> None:
+        """So many records were read once more, not to be counted, but to learn their event ids."""
 
     def recounts(self) -> None:
         """A partition is dropped, and counted anew from Kafka."""
@@ -68,13 +79,24 @@ class Silence:
     def took(self, chunk: RawChunk, outcome: Outcome, dead: Sequence[DeadRecord]) -> None:
         """See Progress."""
 
-    def stands(self, places: Mapping[tuple[str, int], Place], keys: Mapping[str, int]) -> None:
+    def stands(
+        self,
+        places: Mapping[tuple[str, int], Place],
+        keys: Mapping[str, int],
+        event_ids: Mapping[str, int],
+    ) -> None:
+        """See Progress."""
+
+    def forgot(self, topic: str, event_ids: int) -> None:
         """See Progress."""
 
     def announced(self, surges: Sequence[Surge]) -> None:
         """See Progress."""
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
+        """See Progress."""
+
+    def reread(self, topic: str, records: int) -> None:
         """See Progress."""
 
     def recounts(self) -> None:
@@ -141,19 +163,34 @@ class WorkerProgress:
         for one in dead:
             reasons[one.reason] = reasons.get(one.reason, 0) + 1
         self._metrics.add_records(
-            chunk.topic, counted=outcome.counted, late=outcome.late, dead=reasons
+            chunk.topic,
+            counted=outcome.counted,
+            late=outcome.late,
+            dead=reasons,
+            repeated=outcome.repeated,
         )
         for surge in outcome.surges:
             self._metrics.add_surge(surge.kind, surge.trigger, surge.state)
         self._behind = chunk.end_offset > chunk.next_offset
 
-    def stands(self, places: Mapping[tuple[str, int], Place], keys: Mapping[str, int]) -> None:
+    def forgot(self, topic: str, event_ids: int) -> None:
+        """See Progress."""
+        if event_ids:
+            self._metrics.add_forgotten(topic, event_ids)
+
+    def stands(
+        self,
+        places: Mapping[tuple[str, int], Place],
+        keys: Mapping[str, int],
+        event_ids: Mapping[str, int],
+    ) -> None:
         """See Progress."""
         now = time.monotonic()
         for (topic, partition), place in places.items():
             self._metrics.set_place(topic, partition, place)
         for topic, count in keys.items():
             self._metrics.set_creators_known(topic, count)
+            self._metrics.set_remembered(topic, event_ids[topic])
         self._add_rest(time.perf_counter())
         self._health.beat(now)
         self._health.found_lag(now, sum(place.lag_records for place in places.values()))
@@ -162,7 +199,9 @@ class WorkerProgress:
         """See Progress."""
         now_ms = time.time_ns() // 1_000_000
         for surge in surges:
-            self._metrics.observe_event_to_surge((now_ms - surge.at_ms) / 1000)
+            # what amends a surge came late: no record waited so long for its announcement
+            if surge.state != "amended":
+                self._metrics.observe_event_to_surge((now_ms - surge.at_ms) / 1000)
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """See Progress."""
@@ -171,6 +210,11 @@ class WorkerProgress:
         self.waited("store", seconds)
         self._health.reached_redis(reachable=True)
         self._health.progressed(now, self._health.signs.lag_records or 0)
+
+    def reread(self, topic: str, records: int) -> None:
+        """See Progress."""
+        self._metrics.add_reread(topic, records)
+        self._health.progressed(time.monotonic(), self._health.signs.lag_records or 0)
 
     def recounts(self) -> None:
         """See Progress."""

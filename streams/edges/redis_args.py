@@ -52,6 +52,7 @@ def write_call(
         expiry_seconds,
         len(write.change.series),
         fence.generation,
+        *(write.reread or ("", "")),
     ]
     for series in write.change.series:
         hashes, more = _series_args(series, len(keys) + 1, key_of, ages)

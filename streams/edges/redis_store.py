@@ -5,7 +5,8 @@ Keys of one partition share a hash tag, so they live in one slot of a Redis Clus
     PREFIX:layout                          hash: what must not change (``redis_layout.py``)
     PREFIX:{TOPIC:N}:meta                  hash: generation, owner, offset, watermark_ms,
                                            written_s, groups:SERIES (highest group),
-                                           begun, done (writes; differ: half of one is here)
+                                           begun, done (writes; differ: half of one is here),
+                                           reread_offset, reread_watermark_ms
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
     PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``OpenSurge``)
     PREFIX:{TOPIC:N}:outbox                hash: announcement's name to the surge record
@@ -33,6 +34,7 @@ from redis.exceptions import ResponseError
 
 from streams.core.packing import StoredSeries
 from streams.core.partition import StoredState
+from streams.core.repeats import Reread
 from streams.core.texts import Texts
 from streams.edges.errors import SurgewatchError
 from streams.edges.redis_args import Expiries, write_call
@@ -141,7 +143,10 @@ class RedisStore:
         )
         offset = meta.get(b"offset")
         waiting = {name.decode(): value for name, value in sorted(outbox.items())}
-        return Held(None if offset is None else int(offset), state, waiting)
+        reread = None
+        if meta.get(b"reread_offset"):
+            reread = Reread(int(meta[b"reread_offset"]), int(meta[b"reread_watermark_ms"]))
+        return Held(None if offset is None else int(offset), state, waiting, reread)
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """See Store. Looks through all keys: half a write may have made some that no list names."""

@@ -1,7 +1,8 @@
 -- Writes one partition's changed state and its offset: all of it or nothing.
 -- KEYS  1 meta, 2 surges, 3 outbox, then the groups' hashes
 -- ARGV  1 owner, 2 offset that must be stored ('': none), 3 next offset, 4 watermark,
---       5 seconds to live, 6 number of series, 7 the owner's generation, then
+--       5 seconds to live, 6 number of series, 7 the owner's generation, 8 and 9 offset and
+--       watermark where reading begins again for event ids ('': nowhere), then
 --       for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
 --       then four lists, each its length and its members: surges to set (name, value, …), surges
 --       to delete, outbox to set (name, value, …), outbox to delete
@@ -23,7 +24,7 @@ end
 local begun = redis.call('HINCRBY', meta, 'begun', 1)
 
 local unpack_bytes, sub = struct.unpack, string.sub
-local at = 8
+local at = 10
 for _ = 1, tonumber(ARGV[6]) do
   local head_bytes, names, lengths = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
   local heads, tails, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
@@ -69,5 +70,5 @@ redis.call('EXPIRE', KEYS[2], ttl)
 redis.call('EXPIRE', KEYS[3], ttl)
 redis.call('EXPIRE', meta, ttl)
 redis.call('HSET', meta, 'watermark_ms', ARGV[4], 'offset', ARGV[3], 'written_s',
-  redis.call('TIME')[1], 'done', begun)
+  redis.call('TIME')[1], 'reread_offset', ARGV[8], 'reread_watermark_ms', ARGV[9], 'done', begun)
 return 1

@@ -164,6 +164,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     future_skew_ms: Annotated[
         int, _int(0, 86_400_000, "How far a record's time may be ahead of the clock")
     ] = 600_000
+    repeats_horizon_ms: Annotated[
+        int,
+        _int(
+            0,
+            86_400_000,
+            "An event_id that comes again within so long (event time) counts once; 0: counts again",
+        ),
+    ] = 600_000
+    repeats_ids_max: Annotated[
+        int, _int(1_000, 2_000_000_000, "Event ids remembered, for each partition")
+    ] = 1_000_000
     flush_interval_ms: Annotated[
         int, _int(1, 60_000, "Changed states are written to Redis at least so often")
     ] = 200

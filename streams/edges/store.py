@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from streams.core.packing import StoredSeries
 from streams.core.partition import StateChange, StoredState
+from streams.core.repeats import Reread
 from streams.core.texts import Texts
 from streams.edges.errors import DataError
 
@@ -33,11 +34,13 @@ class Held:
 
     ``next_offset`` is where reading goes on, None if nothing was ever written; ``outbox`` has
     the surges that may not have been announced yet, by name, in the order of their names.
+    ``reread`` is where to begin to learn again which event ids came last.
     """
 
     next_offset: int | None
     state: StoredState
     outbox: dict[str, bytes]
+    reread: Reread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Write:
     next_offset: int
     to_announce: Mapping[str, bytes] = field(default_factory=dict)
     announced: Sequence[str] = ()
+    reread: Reread | None = None
 
 
 class StoreKind(NamedTuple):
@@ -157,6 +161,7 @@ class _Drawer:
     series: dict[str, dict[bytes, tuple[int, bytes]]] = field(default_factory=dict)
     surges: dict[str, bytes] = field(default_factory=dict)
     outbox: dict[str, bytes] = field(default_factory=dict)
+    reread: Reread | None = None
 
 
 class MemoryStore:
@@ -190,7 +195,8 @@ class MemoryStore:
                 values=[value for _, (_, value) in ordered],
             )
         state = StoredState(drawer.watermark_ms, series, dict(drawer.surges))
-        return Held(drawer.next_offset, state, dict(sorted(drawer.outbox.items())))
+        outbox = dict(sorted(drawer.outbox.items()))
+        return Held(drawer.next_offset, state, outbox, drawer.reread)
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """See Store."""
@@ -225,6 +231,7 @@ class MemoryStore:
             drawer.outbox.pop(name, None)
         drawer.watermark_ms = write.change.watermark_ms
         drawer.next_offset = write.next_offset
+        drawer.reread = write.reread
         return size
 
     async def empty(self) -> None:

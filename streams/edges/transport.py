@@ -21,7 +21,9 @@ from streams.edges.transport_consumer import Consumer
 from streams.edges.transport_contract import (
     OffsetBeyondEnd,
     PartitionOwner,
+    ReadBack,
     ReadGap,
+    RecordsGone,
     TakeOverFailed,
     TransportOptions,
 )
@@ -33,7 +35,9 @@ __all__ = [
     "Consumer",
     "OffsetBeyondEnd",
     "PartitionOwner",
+    "ReadBack",
     "ReadGap",
+    "RecordsGone",
     "TakeOverFailed",
     "Transport",
     "TransportOptions",

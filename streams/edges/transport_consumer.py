@@ -153,12 +153,14 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
 
     async def _starts_of(self, assigned: set[TP], generation: int) -> dict[TP, int]:
         owner = self.owner
+        rereads: Mapping[TP, int] = {}
         if owner is None:
             wanted = await self._thread.run(self._thread.committed(assigned))
         else:
             given = await owner.take_over(assigned, generation)
             wanted = {tp: given.get(tp) for tp in assigned}
-        starts: dict[TP, int] = await self._thread.run(self._thread.seek_all(wanted))
+            rereads = owner.rereads
+        starts: dict[TP, int] = await self._thread.run(self._thread.seek_all(wanted, rereads))
         return starts
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

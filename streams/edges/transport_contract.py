@@ -77,6 +77,13 @@ class PartitionOwner(Protocol):
         May be cancelled at any await when the group rebalances again.
         """
 
+    @property
+    def rereads(self) -> Mapping[TP, int]:
+        """Where to begin instead, in partitions of which some records are to be read once more.
+
+        As far back as Kafka still has them; what is gone is not missed.
+        """
+
     async def give_up(self, partitions: set[TP]) -> None:
         """Store and ack everything handed over so far; queued chunks are already dropped."""
 

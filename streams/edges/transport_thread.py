@@ -157,9 +157,12 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         found = await fetching  # taken in this very step of the loop: the epoch is still its own
         return self.consumer.epoch, found
 
-    async def seek_all(self, starts: Mapping[TP, int | None]) -> dict[TP, int]:
+    async def seek_all(
+        self, starts: Mapping[TP, int | None], rereads: Mapping[TP, int]
+    ) -> dict[TP, int]:
         """Seek every partition, and give where each one really starts.
 
+        ``rereads`` are earlier offsets to begin at instead, or as near to them as can be.
         Of records that retention has deleted ``records_gone`` is told, which may raise; an offset
         past the end raises ``OffsetBeyondEnd``; a partition that is no longer assigned,
         IllegalStateError.
@@ -176,7 +179,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             if offset < first[tp]:
                 self.consumer.options.records_gone(stock.TP(*tp), offset, first[tp])
                 offset = first[tp]
-            positions[tp] = offset
+            positions[tp] = max(min(rereads.get(tp, offset), offset), first[tp])
         for tp, offset in positions.items():
             kafka.seek(tp, offset)
         return positions

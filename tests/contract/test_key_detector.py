@@ -101,8 +101,10 @@ def test_alarm_count_is_the_first_that_alarms(build: Build) -> None:
 
 def test_surge_that_ended_is_over_and_one_that_lasts_is_not(build: Build) -> None:
     detector = _played(build)
-    assert not detector.is_over(0, _OPEN + 1, opened=_OPEN, count=3_000)
-    assert detector.is_over(0, _OPEN + 200, opened=_OPEN, count=3_000)
+    opened, counts = np.full(_SIZE, _OPEN), np.array([3_000, 3_000, 6, 3_000, 1, 3_000])
+    soon = detector.are_over(_EVERY, _OPEN + 1, opened=opened, counts=counts)
+    assert soon[counts == 3_000].tolist() == [False] * 4
+    assert detector.are_over(_EVERY, _OPEN + 200, opened=opened, counts=counts).all()
 
 
 def test_late_records_are_taken(build: Build) -> None:

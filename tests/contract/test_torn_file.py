@@ -13,7 +13,8 @@ from faust.types import TP
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from streams.app.pipeline import Pipeline, PipelinePolicy, Trade
+from streams.app.lane import PipelinePolicy, Trade
+from streams.app.pipeline import Pipeline
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.edges.codec import Limits, decode_follows
 from streams.edges.progress import Silence

@@ -9,8 +9,7 @@ import pytest
 from faust.types import TP
 
 from streams.edges import transport_thread
-from streams.edges.transport import TransportOptions
-from streams.edges.transport_contract import RecordsGone
+from streams.edges.transport import RecordsGone, TransportOptions
 from tests.e2e.transport_worker import Desk, Owner, Store, until
 from tests.servers import KafkaServer
 

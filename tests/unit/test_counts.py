@@ -79,6 +79,24 @@ def test_rows_equal_a_dictionary_of_the_last_24_hours(drawn: list[tuple[int, int
     assert [counts.total_since(s, oldest) for s in slots.tolist()] == since
 
 
+@given(records, st.integers(1, 40))
+def test_windows_fall_below_a_total_in_the_bucket_that_a_walk_finds(
+    drawn: list[tuple[int, int, int]], below: int
+) -> None:
+    arrived = [(slot, bucket + 1000) for slot, bucket in in_arrival_order(drawn)]
+    counts, rows = Counts(), plain(arrived)
+    fill(counts, arrived)
+    slots = [slot for slot, row in sorted(rows.items()) if sum(row.values()) >= below]
+    walked = []
+    for slot in slots:
+        water = max(rows[slot])
+        while sum(n for b, n in rows[slot].items() if b > water - WINDOW_BUCKETS) >= below:
+            water += 1
+        walked.append(water)
+    found = counts.windows_below(np.array(slots, dtype=np.int64), below) if slots else np.zeros(0)
+    assert found.tolist() == walked
+
+
 @given(records)
 def test_restored_rows_are_the_same_and_can_be_added_to(drawn: list[tuple[int, int, int]]) -> None:
     arrived = [(slot, bucket + 1000) for slot, bucket in in_arrival_order(drawn)]

@@ -16,7 +16,7 @@ from streams.app.demo_story import chapter_at, story_policy, verdict_of
 from streams.app.demo_view import LiveView, frame_of, plain_glyphs
 from streams.app.demo_words import PlainView, bar, progress_line, sparkline, summary_lines
 from streams.core.simulation import Simulation
-from streams.core.surges import LanguageShare, Surge, surge_id_of
+from streams.core.surges import LanguageShare, State, Surge, surge_id_of
 from streams.core.world import World, WorldPolicy, world_of
 from streams.edges.codec_out import encode_surge
 from streams.edges.embedded import EmbeddedServerMissing
@@ -118,6 +118,25 @@ def test_the_delay_is_counted_from_the_sending_of_the_record() -> None:
     assert (grown.opened, grown.grown, grown.state) == (told, 1, "grown")
     assert grown.delay_seconds == 0.75
     assert state.lag == 7
+
+
+@pytest.mark.parametrize(
+    ("before", "closed_ms", "state", "words"),
+    [
+        ("opened", None, "opened", "(her usual: zh 90%), 7 late"),
+        ("grown", None, "grown", "grown 1×, 7 late"),
+        ("closed", 1, "closed", "over, 7 late"),
+    ],
+)
+def test_an_amended_surge_stays_what_it_was_and_says_how_many_were_late(
+    before: State, closed_ms: int | None, state: State, words: str
+) -> None:
+    told = state_told()
+    told.hear(surge(told), 400.0)
+    told.hear(surge(told, state=before, revision=1, closed_ms=closed_ms), 401.0)
+    late = {"revision": 2, "closed_ms": closed_ms, "late_records": 7}
+    assert told.hear(surge(told, state="amended", **late), 402.0).state == state
+    assert any(words in line.plain for line in frame_of(told, 80, 24))
 
 
 @pytest.mark.parametrize(

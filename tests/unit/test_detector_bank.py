@@ -154,10 +154,10 @@ def test_more_stored_models_than_room_keep_the_most_active() -> None:
 def test_last_bucket_without_alarm_means_over() -> None:
     bank = _bank(1)
     opened = _play(bank, _usual(200))
-    assert not bank.is_over(0, opened, opened=opened, count=500)
-    assert not bank.is_over(0, opened + 1, opened=opened, count=500)
-    assert bank.is_over(0, opened + 1, opened=opened, count=6)
-    assert bank.is_over(0, opened + 13, opened=opened, count=500)
+    buckets, counts = np.array([opened, opened + 1, opened + 1, opened + 13]), [500, 500, 6, 500]
+    every = np.zeros(4, dtype=np.int64)
+    over = bank.are_over(every, buckets, opened=every + opened, counts=np.array(counts))
+    assert over.tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_nothing_overflows_or_becomes_unknown(history: History, count: int, wait
         block = _block(1)
         opened = _played(block, 0, history)
         seen = block.score(_slots(0), _slots(count), opened=opened)
-        block.is_over(0, opened + wait, opened=opened, count=count)
+        _is_over(block, opened + wait, opened, count)
         block.amend(_slots(0), _slots(opened - 100), _slots(opened), _slots(9))
     state = block.state_of(_slots(0))[0]
     for name in STATE_DTYPE.names or ():
@@ -225,26 +225,31 @@ def test_growing_keeps_states_and_doubles_room() -> None:
     assert block.nbytes == 5_000 * 40
 
 
+def _is_over(block: DetectorBlock, bucket: int, opened: int, count: int) -> bool:
+    over = block.are_over(_slots(0), bucket, opened=_slots(opened), counts=_slots(count))
+    return bool(over[0])
+
+
 _SURGE: History = [(1, 5)] * 600 + [(1, 400)] * 30
 
 
 def test_surge_is_not_over_while_it_lasts_nor_for_its_last_hour() -> None:
     block = _block(1)
     opened = _played(block, 0, _SURGE)
-    assert not block.is_over(0, opened, opened=opened, count=400)
-    assert not block.is_over(0, opened + 12, opened=opened, count=400)
+    assert not _is_over(block, opened, opened, 400)
+    assert not _is_over(block, opened + 12, opened, 400)
 
 
 def test_surge_is_over_within_some_hours_of_its_end() -> None:
     block = _block(1)
     opened = _played(block, 0, [*_SURGE, *[(1, 5)] * 96])
-    assert block.is_over(0, opened, opened=opened, count=5)
+    assert _is_over(block, opened, opened, 5)
 
 
 def test_slow_surge_of_a_small_key_is_not_over_between_two_of_its_events() -> None:
     block = _block(1)
     opened = _played(block, 0, [(300, 1)] * 10 + [(10, 1)] * 12)
-    assert not block.is_over(0, opened + 20, opened=opened, count=1)
+    assert not _is_over(block, opened + 20, opened, 1)
 
 
 @settings(deadline=None, max_examples=60)
@@ -253,6 +258,20 @@ def test_surge_once_over_stays_over_without_events(history: History, count: int)
     block = _block(1)
     opened = _played(block, 0, history)
     buckets = np.arange(opened, opened + 3000)
-    over = block.over_at(0, buckets, opened=opened, count=count)
+    every = np.zeros(len(buckets), dtype=np.int64)
+    over = block.are_over(every, buckets, opened=every + opened, counts=every + count)
     assert over[-1]
     assert over[np.argmax(over) :].all()
+
+
+def test_surges_of_many_keys_are_judged_as_each_alone() -> None:
+    block = _block(3)
+    histories: list[History] = [_SURGE, [*_SURGE, *[(1, 5)] * 96], [(1, 5)] * 700]
+    opened = np.array([_played(block, slot, one) for slot, one in enumerate(histories)])
+    buckets, counts = opened + 2, np.array([400, 5, 6])
+    together = block.are_over(np.arange(3), buckets, opened=opened, counts=counts)
+    assert together.tolist() == [False, True, True]
+    for slot in range(3):
+        one = slice(slot, slot + 1)
+        alone = block.are_over(_slots(slot), buckets[one], opened=opened[one], counts=counts[one])
+        assert alone[0] == together[slot]

@@ -38,8 +38,9 @@ def test_every_series_with_a_known_label_stands_at_zero_from_the_start(metrics: 
     for stage in ("fetch", "decode", "count", "score", "store", "announce", "idle"):
         assert _value(metrics, "stage_seconds_total", stage=stage) == 0
     for kind in ("followers", "comments"):
-        labels = {"kind": kind, "trigger": "model", "state": "grown"}
-        assert _value(metrics, "surges_total", **labels) == 0
+        for state in ("opened", "grown", "closed", "amended"):
+            labels = {"kind": kind, "trigger": "model", "state": state}
+            assert _value(metrics, "surges_total", **labels) == 0
     assert _value(metrics, "kafka_errors_total", operation="commit") == 0
     assert _value(metrics, "redis_errors_total", operation="write") == 0
     for name in ("rebalances_total", "store_bytes_total", "partitions_owned", "outbox_pending"):

@@ -7,15 +7,20 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.app.pipeline import Pipeline, PipelinePolicy, Trade
+from streams.app.lane import PipelinePolicy, Trade
+from streams.app.pipeline import Pipeline
+from streams.core.block_state import STATE_DTYPE
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import DeadRecord, RawChunk
+from streams.core.packing import unpack
+from streams.core.partition import FollowPartition
+from streams.core.repeats import RepeatPolicy
 from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_out import decode_surge
 from streams.edges.errors import DataError
 from streams.edges.progress import Silence
 from streams.edges.store import Fence, Held, MemoryStore, Place, StateTorn, Write
-from tests.jobs import follow_partition
+from tests.jobs import follow_partition, watch
 from tests.unit.test_partition import BEGIN_MS
 
 FOLLOWS = TP("follows", 0)
@@ -320,5 +325,51 @@ def test_a_write_after_a_restart_goes_on_from_the_stored_offset() -> None:
         await pipeline.take(event(7, many("ann", 3)))
         await pipeline.give_up({FOLLOWS})
         assert (await store.read(PLACE)).next_offset == 10
+
+    run(body)
+
+
+def named(event_id: str, creator: str, at_ms: int) -> bytes:
+    return b'{"event_id":"%b","creator_id":"%b","follower_id":"f","at_ms":%d}' % (
+        event_id.encode(),
+        creator.encode(),
+        at_ms,
+    )
+
+
+def test_a_new_owner_reads_the_last_horizon_again_uncounted_and_knows_its_repeats() -> None:
+    horizon_ms = 60_000
+    records = [named(f"e-{i}", "ann", BEGIN_MS + 10_000 * i) for i in range(20)]
+    again = [records[3], *records[16:]]  # the first of them came more than the horizon ago
+
+    def deduplicating(store: MemoryStore) -> Pipeline:
+        repeats = RepeatPolicy(horizon_ms, 1_000)
+        trade = Trade(
+            lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, Limits(with_event_ids=True)),
+            lambda: FollowPartition(watch("follows", "followers", 10), repeats),
+        )
+        policy = PipelinePolicy(0.01, 10_000, LIMIT, horizon_ms)
+        return Pipeline({"follows": trade}, store, Loudspeaker(), policy, Silence())
+
+    async def body() -> None:
+        store = MemoryStore()
+        first, second = deduplicating(store), deduplicating(store)
+        await first.take_over({FOLLOWS}, 1)
+        for begin in range(0, 20, 2):
+            await first.take(event(begin, records[begin : begin + 2]))
+        await first.give_up({FOLLOWS})
+        assert await second.take_over({FOLLOWS}, 2) == {FOLLOWS: 20}
+        begin = second.rereads[FOLLOWS]
+        assert 0 < begin <= 14, "the last minute, by chunks"
+        once_more = event(begin, records[begin:15])
+        await second.take(once_more)
+        assert not once_more.message.acked
+        await second.take(event(15, [*records[15:], *again]))
+        await second.give_up({FOLLOWS})
+        assert once_more.message.acked
+        held = await store.read(PLACE)
+        assert held.next_offset == 25
+        rows = unpack(held.state.series["follows"].values, STATE_DTYPE)
+        assert int((rows.entries & 0xFFFFFFFF).sum()) == 21
 
     run(body)

@@ -18,7 +18,8 @@ from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.partition import FollowPartition
 from streams.core.rules import Rule
-from streams.core.watch import Watch, WatchPolicy
+from streams.core.watch import Watch
+from streams.core.watch_policy import WatchPolicy
 from streams.edges.allocator import keep_freed_memory
 from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_faults import AT_MS_END

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from streams.app.cli import main
-from streams.app.pipeline import Lane, Pipeline
+from streams.app.lane import Lane
+from streams.app.pipeline import Pipeline
 from streams.core.events import RawChunk
 from tests.bench.engines.protocol import stamp
 

@@ -1,0 +1,91 @@
+"""One partition's way through the worker, and what a worker is told about its topics."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from faust.types import TP
+
+from streams.app.rereading import Rereading
+from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
+from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.repeats import Lookback, Reread
+from streams.core.surges import Surge
+from streams.edges.codec import Decoded
+from streams.edges.store import Fence, Place
+
+
+class Announcer(Protocol):
+    """Sends to Kafka; returns when the broker has everything, retrying for as long as it takes."""
+
+    async def announce(self, records: Mapping[str, bytes]) -> None:
+        """Send surge records by name."""
+
+    async def bury(self, dead: list[DeadRecord]) -> None:
+        """Send records to dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What is done with one topic's chunks."""
+
+    decode: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]
+    build: Callable[[], FollowPartition | CommentPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinePolicy:
+    """When changed state is written, and when a topic is too broken.
+
+    ``repeats_horizon_ms``: how far back reading begins again to learn the event ids; 0: not at all.
+    """
+
+    flush_interval_seconds: float
+    flush_records_max: int
+    dead_letters: DeadLetterLimit
+    repeats_horizon_ms: int = 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """One partition's way: its job, and what waits for the next write."""
+
+    tp: TP
+    fence: Fence
+    job: Any  # FollowPartition or CommentPartition, whichever the trade builds
+    dead_count: DeadLetterCount
+    stored_offset: int | None
+    next_offset: int
+    lookback: Lookback | None = None
+    reread: Reread | None = None
+    rereading: Rereading | None = None
+    unstored: int = 0
+    messages: list[Any] = field(default_factory=list)
+    to_announce: dict[str, bytes] = field(default_factory=dict)
+    told: list[Surge] = field(default_factory=list)
+    resend: dict[str, bytes] = field(default_factory=dict)
+    announced: list[str] = field(default_factory=list)
+    flushing: asyncio.Task[None] | None = None
+    lost: bool = False
+
+    @property
+    def place(self) -> Place:
+        """The partition, as the store names it."""
+        return Place(self.tp.topic, self.tp.partition)
+
+    @property
+    def reached(self) -> int | None:
+        """Offset up to which all is stored; None: nothing was taken, nor stored before.
+
+        What is taken but not stored counts as behind: a worker whose store hangs stands still.
+        """
+        if self.messages or (self.flushing is not None and not self.flushing.done()):
+            return self.stored_offset or 0
+        return self.next_offset or self.stored_offset
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits for a write."""
+        return bool(self.messages or self.to_announce or self.resend or self.announced)

@@ -1,0 +1,132 @@
+"""A look at one run of records: which of them open a surge or let it grow, told at that record."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from streams.core.buckets import WINDOW_BUCKETS
+from streams.core.rules import NEVER, grown_mark_of
+from streams.core.runs import Stretch
+from streams.core.surge_book import Entry
+from streams.core.surge_life import SurgeLife, Watched
+from streams.core.surge_record import Moment, measured_of, record_of
+from streams.core.surges import OpenSurge, State, Surge, Trigger, surge_id_of
+from streams.core.texts import Ints
+
+
+class Run(NamedTuple):
+    """Records ``rows`` of a stretch, of one slot and bucket; all are counted.
+
+    ``before`` is the slot's rolling total without them.
+    """
+
+    slot: int
+    bucket: int
+    rows: Ints
+    before: int
+
+
+class Look:
+    """One run looked at record by record."""
+
+    def __init__(self, life: SurgeLife, watched: Watched, stretch: Stretch, run: Run) -> None:
+        self._life, self._watched, self._stretch = life, watched, stretch
+        self._slot, self._bucket, self._rows, self._before = run
+        counts = watched.counts
+        ends = int(counts.newest_counts(np.array([run.slot]))[0])
+        self._on_time = run.bucket == int(counts.newest[run.slot])
+        self._count_before = ends - len(run.rows) if self._on_time else ends
+
+    def by_rule(self) -> Iterator[tuple[int, Surge]]:
+        """Tell openings and doublings by the rule, each at the very record."""
+        marks = self._watched.marks.rule
+        while (mark := int(marks[self._slot])) <= self._before + len(self._rows):
+            nth = max(mark - self._before, 1)
+            yield self._tell("rule", nth, self._watched.policy.rule.first_mark)
+            marks[self._slot] = grown_mark_of(mark)
+
+    def by_model(self) -> Iterator[tuple[int, Surge]]:
+        """Tell the opening by the detector, and doublings of the rolling total since."""
+        marks, slot = self._watched.marks, self._slot
+        if int(marks.model[slot]) == NEVER:
+            nth = self._alarm()
+            if nth is None:
+                return
+            mark = self._before + nth
+            marks.quiet_until[slot] = self._stretch.water + WINDOW_BUCKETS
+            yield self._tell("model", nth, mark)
+            marks.model[slot] = grown_mark_of(mark)
+        while (mark := int(marks.model[slot])) <= self._before + len(self._rows):
+            yield self._tell("model", max(mark - self._before, 1), mark)
+            marks.model[slot] = grown_mark_of(mark)
+
+    def _alarm(self) -> int | None:
+        """Which of the run's records (from 1) the detector alarms at."""
+        slot, detector = self._slot, self._watched.detector
+        if not self._on_time or int(self._watched.marks.quiet_until[slot]) > self._stretch.water:
+            return None
+        count = self._count_before + len(self._rows)
+        at = np.array([slot])
+        opened = np.array([self._bucket])
+        if detector.score(at, np.array([count]), opened=opened).score[0] < 1:
+            return None
+        low = self._count_before
+        return detector.alarm_count(slot, low, count, opened=self._bucket) - low
+
+    def _tell(self, trigger: Trigger, nth: int, first_mark: int) -> tuple[int, Surge]:
+        """Open or grow the slot's surge of this trigger at the run's nth record."""
+        row = int(self._rows[nth - 1])
+        late = nth if self._bucket < self._stretch.water else 0
+        book = self._life.book
+        surge = book.open_of(self._slot, trigger)
+        state: State = "grown"
+        if surge is None:
+            state, surge = "opened", self._open(trigger, row)
+            # the whole run is taken as late afterwards; it is not late for what it opened itself
+            surge.late_records = -late
+        surge.late_told = surge.late_records + (late if surge.speaks_of(self._bucket) else 0)
+        surge.mark = grown_mark_of(first_mark if state == "opened" else surge.mark)
+        if trigger == "model":
+            surge.quiet_until = int(self._watched.marks.quiet_until[self._slot])
+        book.touch(surge)
+        at = np.array([self._slot])
+        count = self._count_before + (nth if self._on_time else 0)
+        opened = self._watched.counts.newest[at].astype(np.int64)
+        columns = self._watched.detector.score(at, np.array([count]), opened=opened)
+        measured = measured_of(columns, 0, self._observed(surge, nth), surge.window_buckets)
+        moment = Moment(int(self._stretch.at_ms[row]), int(self._stretch.seen_ms[row]))
+        return row, record_of(self._watched.policy, surge, state, moment, measured)
+
+    def _observed(self, surge: OpenSurge, nth: int) -> int:
+        """Events of the surge's window up to the run's nth record."""
+        oldest = self._stretch.water - surge.window_buckets + 1
+        unseen = len(self._rows) - nth if self._bucket >= oldest else 0
+        return self._watched.counts.total_since(self._slot, oldest) - unseen
+
+    def _open(self, trigger: Trigger, row: int) -> OpenSurge:
+        watched, slot = self._watched, self._slot
+        key = watched.keys.name_of(slot)
+        opened_ms = int(self._stretch.at_ms[row])
+        surge = OpenSurge(
+            surge_id=self._new_id(trigger, key, opened_ms),
+            trigger=trigger,
+            key=key,
+            creator_id=self._stretch.creator_ids[int(self._stretch.indexes[row])],
+            post_id=key if watched.policy.name == "posts" else None,
+            opened_ms=opened_ms,
+            severity="page" if trigger == "rule" else "notice",
+            mark=0,
+        )
+        self._life.open(Entry(slot, surge))
+        return surge
+
+    def _new_id(self, trigger: Trigger, key: str, opened_ms: int) -> str:
+        # while a record of the same millisecond can be counted, the first surge is remembered
+        taken = {one.surge_id for one in self._life.book.of(self._slot)}
+        again = 0
+        while (
+            made := surge_id_of(self._watched.policy.kind, trigger, key, opened_ms, again)
+        ) in taken:
+            again += 1
+        return made

@@ -1,0 +1,37 @@
+"""At which totals and from which bucket on each slot has something to tell."""
+
+import numpy as np
+
+from streams.core.rules import NEVER
+from streams.core.texts import Ints
+
+
+class Marks:
+    """Columns by slot. ``rule`` and ``model`` are rolling totals at which a surge opens or grows.
+
+    NEVER stands in ``model`` while the model has no open surge: it opens by score, not by total.
+    ``quiet_until``: the bucket of the watermark from which on the model may alarm again.
+    """
+
+    __slots__ = ("_first", "model", "quiet_until", "rule")
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self.rule: Ints = np.zeros(0, dtype=np.int64)
+        self.model: Ints = np.zeros(0, dtype=np.int64)
+        self.quiet_until = np.zeros(0, dtype=np.int32)
+
+    def grow(self, size: int) -> None:
+        """Make room for slots below ``size``."""
+        room = size - len(self.rule)
+        self.rule = np.concatenate((self.rule, np.full(room, self._first, dtype=np.int64)))
+        self.model = np.concatenate((self.model, np.full(room, NEVER, dtype=np.int64)))
+        quiet = np.zeros(room, dtype=np.int32)
+        self.quiet_until = np.concatenate((self.quiet_until, quiet))
+
+    def end(self, trigger: str, slot: int) -> None:
+        """Take back the mark of a surge that closed."""
+        if trigger == "rule":
+            self.rule[slot] = self._first
+        else:
+            self.model[slot] = NEVER

@@ -1,0 +1,106 @@
+"""The surges that one watch remembers, and when each has to be looked at again."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from streams.core.surges import Closing, OpenSurge, Trigger
+
+
+class Entry(NamedTuple):
+    """A surge, and the slot of its key."""
+
+    slot: int
+    surge: OpenSurge
+
+
+class SurgeBook:
+    """Open surges, and closed ones that a late record may still amend.
+
+    A key has at most one open surge of a trigger. It has at most 287 closed ones: each closed as
+    the watermark entered another bucket, and is forgotten 287 buckets later.
+    """
+
+    def __init__(self) -> None:
+        self._of_slot: dict[int, list[OpenSurge]] = {}
+        self._models: dict[int, OpenSurge] = {}
+        self._due: dict[int, list[Entry]] = {}
+        self._unsaid: dict[str, Entry] = {}
+        self._touched: dict[str, OpenSurge | None] = {}
+
+    def __len__(self) -> int:
+        """How many keys have a surge that is remembered."""
+        return len(self._of_slot)
+
+    def add(self, entry: Entry) -> None:
+        """Take up a surge that opened, or comes from the store."""
+        slot, surge = entry
+        self._of_slot.setdefault(slot, []).append(surge)
+        if surge.trigger == "model" and surge.closing is None:
+            self._models[slot] = surge
+        self._note_unsaid(entry)
+
+    def of(self, slot: int) -> list[OpenSurge]:
+        """Surges of a slot, open and closed."""
+        return self._of_slot.get(slot, [])
+
+    def open_of(self, slot: int, trigger: Trigger) -> OpenSurge | None:
+        """The open surge of a slot and trigger."""
+        found = (one for one in self.of(slot) if one.trigger == trigger and one.closing is None)
+        return next(found, None)
+
+    def models(self) -> Iterator[Entry]:
+        """Open surges by the model."""
+        return (Entry(slot, surge) for slot, surge in self._models.items())
+
+    def touch(self, surge: OpenSurge) -> None:
+        """Remember that a surge changed: the store has to know."""
+        self._touched[surge.name] = surge
+
+    def take_late(self, slot: int, bucket: int, count: int) -> None:
+        """Give late records of a slot and bucket to the surges that speak of it."""
+        for surge in self.of(slot):
+            if surge.speaks_of(bucket):
+                surge.take_late(bucket, count)
+                self.touch(surge)
+                self._note_unsaid(Entry(slot, surge))
+
+    def take_unsaid(self) -> list[Entry]:
+        """Surges with late records that no announcement has told; once."""
+        unsaid, self._unsaid = self._unsaid, {}
+        return [one for one in unsaid.values() if one.surge.is_unsaid]
+
+    def look_again(self, entry: Entry, bucket: int) -> None:
+        """Have the surge in `take_due` when the watermark has reached a bucket; once."""
+        self._due.setdefault(bucket, []).append(entry)
+
+    def take_due(self, water: int) -> list[Entry]:
+        """Surges that have to be looked at now that the watermark stands in ``water``."""
+        due = [bucket for bucket in self._due if bucket <= water]
+        return [entry for bucket in due for entry in self._due.pop(bucket)]
+
+    def close(self, entry: Entry, closing: Closing) -> None:
+        """Take note that a surge closed, which gives it another name."""
+        slot, surge = entry
+        if surge.trigger == "model":
+            del self._models[slot]
+        self._touched[surge.name] = None
+        surge.closing = closing
+        self.touch(surge)
+
+    def forget(self, entry: Entry) -> None:
+        """Drop a closed surge."""
+        slot, surge = entry
+        mine = self._of_slot[slot]
+        mine.remove(surge)
+        if not mine:
+            del self._of_slot[slot]
+        self._touched[surge.name] = None
+
+    def drain(self) -> dict[str, OpenSurge | None]:
+        """Surges changed since the last call, by name; None: forgotten."""
+        touched, self._touched = self._touched, {}
+        return dict(sorted(touched.items()))
+
+    def _note_unsaid(self, entry: Entry) -> None:
+        if entry.surge.is_unsaid:
+            self._unsaid[entry.surge.surge_id] = entry

@@ -1,0 +1,17 @@
+"""What a watch looks for."""
+
+from dataclasses import dataclass
+
+from streams.core.rules import Rule
+from streams.core.surges import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPolicy:
+    """What a watch looks for. ``name`` is the series' short name in the store."""
+
+    name: str
+    kind: Kind
+    rule: Rule
+    detector: str
+    false_alarm_rate: float
