@@ -5,17 +5,23 @@ partition is then of some moments, each creator's counts of one.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Self, cast
 
-from redis.exceptions import ResponseError
+from redis import RedisCluster
+from redis.exceptions import NoPermissionError, ResponseError
 
 from streams.core.packing import LAYOUT_VERSION
 from streams.core.report import Batch, StoredRows
-from streams.edges.errors import DataError
+from streams.edges.errors import DataError, SettingsError
 from streams.edges.redis_client import sync_client_of
-from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
+from streams.edges.redis_errors import (
+    CONNECTION_LOST,
+    node_of_cluster,
+    refused_of,
+    unreachable_of,
+)
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.store import Place
@@ -58,6 +64,7 @@ class RedisReader:
         with self._plain_errors():
             held = self._hash(f"{self._prefix}:layout")
         if not held:
+            self._check_alone()
             message = (
                 f"Redis at {self._url_shown} holds no counts under {self._prefix!r}: has a worker "
                 "run, and is SURGEWATCH_REDIS_PREFIX the one that it has?"
@@ -71,6 +78,14 @@ class RedisReader:
             )
             raise DataError(message)
         return int(held[b"partitions"])
+
+    def _check_alone(self) -> None:
+        """Raise SettingsError if it is one node of a cluster: another may hold what it lacks."""
+        if isinstance(self._client, RedisCluster):
+            return
+        with self._plain_errors(), suppress(NoPermissionError):
+            if self._client.info("cluster").get("cluster_enabled"):
+                raise SettingsError(node_of_cluster(self._url_shown))
 
     def shelf(self, place: Place) -> Shelf:
         """What there is of a partition."""

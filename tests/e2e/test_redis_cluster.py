@@ -188,7 +188,7 @@ def test_a_cluster_spoken_to_as_one_server_and_the_reverse_are_told_with_the_rig
     site_of: Callable[..., Site],
     start: Callable[[Site, str], WorkerProcess],
 ) -> None:
-    for number, (url, words) in enumerate(
+    for place, (url, words) in enumerate(
         (
             (cluster.servers[0].url, "redis-cluster:// instead of redis://"),
             (
@@ -198,10 +198,12 @@ def test_a_cluster_spoken_to_as_one_server_and_the_reverse_are_told_with_the_rig
         )
     ):
         site = site_of(SURGEWATCH_REDIS_URL=url, SURGEWATCH_START_SECONDS_MAX="0")
-        worker = start(site, f"worker-{number}")
+        worker = start(site, f"worker-{place}")
         assert worker.wait(40) == 2, worker.text()
         (line,) = [one for one in worker.text().splitlines() if one.startswith("surgewatch: ")]
         assert words in line
-        counts = CliRunner(env=site.environ).invoke(main, ["counts", "--all"])
-        assert counts.exit_code == 2, counts.output
-        assert words in counts.stderr
+        for number in range(6):  # prefixes whose keys lie on this node and on others
+            other = site.environ | {"SURGEWATCH_REDIS_PREFIX": f"prefix-{number}"}
+            counts = CliRunner(env=other).invoke(main, ["counts", "--all"])
+            assert counts.exit_code == 2, counts.output
+            assert words in counts.stderr
