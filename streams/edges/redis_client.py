@@ -4,7 +4,8 @@
 is spoken to: a flag beside it could contradict it (a Unix socket, a database other than 0).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -13,9 +14,11 @@ from redis import Redis, RedisCluster
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import RedisCluster as AsyncRedisCluster
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
+from redis.asyncio.cluster import ClusterPipeline
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
@@ -29,11 +32,46 @@ _CLUSTER_TRIES: Final = 2
 """Tries of redis-py for one command; who calls it waits and asks again, with a line in the log."""
 
 
+@contextmanager
+def _closed_meanwhile() -> Iterator[None]:
+    """Say what it is when one command closes the connections that another one is using.
+
+    redis-py 8.1 does so when a node is down: the other finds its writer to be None, or its slot
+    to be in no table.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError) as error:
+        if isinstance(error, AttributeError) and error.obj is not None:
+            raise
+        msg = "its connections were closed as another command found a node down"
+        raise RedisConnectionError(msg) from error
+
+
+class _ClusterPipeline(ClusterPipeline):
+    """Pipeline of the cluster client below."""
+
+    async def execute(self, *args: Any, **options: Any) -> list[Any]:
+        """Send all; see the base class."""
+        with _closed_meanwhile():
+            return await super().execute(*args, **options)
+
+
 class _ClusterClient(AsyncRedisCluster):
     """Cluster client that also follows an ASK to a node which has no slot yet.
 
     redis-py 8.1 knows nodes by their slots; the empty node that a first slot moves to is none.
     """
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command; see the base class."""
+        with _closed_meanwhile():
+            return await super().execute_command(*args, **options)
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
+        """Give a pipeline; see the base class."""
+        assert not shard_hint, "a cluster's pipeline has none"
+        return _ClusterPipeline(self, transaction)  # type: ignore[abstract]  # only annotated
 
     def get_node(
         self, host: str | None = None, port: int | None = None, node_name: str | None = None

@@ -10,13 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from redis.exceptions import ClusterDownError
 
 from streams.app.cli import main
 from streams.app.worker import redis_store_of
 from streams.core.events import FollowChunk
 from streams.core.texts import Texts
 from streams.edges.errors import RedisRefuses, RedisUnreachable
-from streams.edges.redis_client import async_client_of
+from streams.edges.redis_client import AsyncClient, async_client_of
+from streams.edges.redis_errors import CONNECTION_LOST
 from streams.edges.redis_reader import RedisReader
 from streams.edges.settings import Settings
 from streams.edges.store import Place, Write
@@ -157,6 +159,41 @@ def test_a_node_killed_and_back_while_workers_write_loses_nothing(
     wait_until(sender.all_stored, 60, worker.text)
     assert_exact(sender)
     assert worker.stop() == 0
+
+
+def test_commands_side_by_side_fail_only_in_ways_that_are_waited_out_while_a_node_is_down(
+    cluster: RedisCluster,
+) -> None:
+    met: set[type[Exception]] = set()
+
+    async def ask_on(client: AsyncClient, number: int, end: asyncio.Event) -> None:
+        while not end.is_set():
+            try:
+                await client.hset(f"key-{number}", "field", "x" * 5_000)
+                pipeline = client.pipeline(transaction=False)
+                for near in range(number, number + 3):
+                    pipeline.hgetall(f"key-{near}")
+                await pipeline.execute()
+            except CONNECTION_LOST as error:  # anything else ends this task, and is told below
+                met.add(type(error))
+                await asyncio.sleep(0)
+
+    async def body() -> None:
+        client = async_client_of(Settings(redis_url=cluster.url, redis_timeout_ms=500))
+        end = asyncio.Event()
+        asking = [asyncio.create_task(ask_on(client, number, end)) for number in range(60)]
+        for victim in cluster.servers[:2]:
+            victim.kill()
+            met.clear()
+            while ClusterDownError not in met and not any(one.done() for one in asking):
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(victim.restart)
+            await asyncio.to_thread(cluster.wait_whole)
+        end.set()
+        await asyncio.gather(*asking)
+        await client.aclose()
+
+    asyncio.run(asyncio.wait_for(body(), 120))
 
 
 @pytest.mark.slow
