@@ -9,20 +9,20 @@ import sys
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from redis import Redis
 
 from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.surges import Surge
 from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
 from streams.edges.producer import partition_of
+from streams.edges.redis_client import sync_client_of
 from streams.edges.settings import read_settings
 from streams.edges.settings_list import Settings
 from streams.edges.topics import create_topics
@@ -81,7 +81,7 @@ class Site:
 
     def stored_offsets(self, topic: str) -> dict[int, int]:
         """Offsets in Redis by partition; none stored: 0."""
-        with Redis.from_url(self.redis_url) as client:
+        with sync_client_of(self.settings) as client:
             return {
                 number: int(client.hget(f"{self.name}:{{{topic}:{number}}}:meta", "offset") or 0)
                 for number in range(self.settings.topic_partitions)
@@ -91,7 +91,7 @@ class Site:
         """Keys and their counts as Redis holds them, read by the layout's description alone."""
         state_bytes = 0 if series in {"unfollows", "post_langs", "creator_langs"} else None
         rows: dict[str, Buckets] = {}
-        with Redis.from_url(self.redis_url) as client:
+        with sync_client_of(self.settings) as client:
             pattern = f"{self.name}:{{{topic}:*}}:s:{series}:*"
             for key in client.scan_iter(match=pattern, count=1000):
                 for name, value in client.hgetall(key).items():
@@ -146,12 +146,13 @@ def _buckets_in(value: bytes, state_bytes: int | None) -> Buckets:
 class WorkerProcess:
     """A `surgewatch worker`; its log is in the site's folder."""
 
+    arguments: Sequence[str] = ("-c", "from streams.app.cli import main; main()", "worker")
+
     def __init__(self, site: Site, name: str) -> None:
         self.log = site.folder / f"{name}.log"
-        code = "from streams.app.cli import main; main()"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code, "worker"],
+                [sys.executable, *self.arguments],
                 env={**os.environ, **site.environ},
                 stdout=log,
                 stderr=log,

@@ -34,6 +34,7 @@ from streams.edges.store import (
     FencedOff,
     Held,
     KeyLimit,
+    OtherWriter,
     Place,
     StateLost,
     StateTorn,
@@ -328,7 +329,7 @@ class Pipeline:
                 f"{lane.tp.topic}[{lane.tp.partition}] is ours by the consumer group, but somebody "
                 "else writes it in Redis: do two groups of workers share SURGEWATCH_REDIS_PREFIX?"
             )
-            self._fail(DataError(msg))
+            self._fail(OtherWriter(msg))
 
     def _fail(self, error: Exception) -> None:
         """End the worker: neither a task's nor an agent's exception is seen by anybody."""

@@ -6,13 +6,13 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import faust
+from faust.types import TP
 from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
 
 from streams import __version__
 from streams.app.jobs import (
@@ -24,21 +24,26 @@ from streams.app.jobs import (
 )
 from streams.app.lane import PipelinePolicy, Trade
 from streams.app.pipeline import Pipeline
+from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
+from streams.core.events import RawChunk
 from streams.edges.announcer import KafkaAnnouncer
+from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec import decode_comments, decode_follows
-from streams.edges.errors import DataError, SettingsError, UnreachableError
+from streams.edges.errors import SurgewatchError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
 from streams.edges.metrics import Build, Metrics
 from streams.edges.producer import client_options_of
 from streams.edges.progress import Progress, WorkerProgress
+from streams.edges.redis_client import AsyncClient, async_client_of
+from streams.edges.redis_servers import RedisServers
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
-from streams.edges.store import StoreKind
-from streams.edges.topics import check_topics
+from streams.edges.source_guard import GuardedStore
 from streams.edges.transport import TransportOptions, faust_settings
+from streams.edges.transport_contract import RecordsGone, stop_at_gone
 from streams.edges.transport_watch import KafkaWatch
 from streams.edges.watchdog import Watchdog
 
@@ -52,26 +57,37 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # untyped
     transport_options: TransportOptions
 
 
-def trades_of(settings: Settings, progress: Progress) -> dict[str, Trade]:
+def trades_of(
+    settings: Settings,
+    progress: Progress,
+    clock: SteadyClock,
+    append_time_topics: Collection[str],
+) -> dict[str, Trade]:
     """What is done with the chunks of each topic."""
     limits = limits_of(settings)
 
-    def now_ms() -> int:
-        return time.time_ns() // 1_000_000
+    def now_ms(chunk: RawChunk) -> int:
+        is_broker_time = chunk.topic in append_time_topics and chunk.appended_ms > 0
+        return clock.now_ms(chunk.appended_ms if is_broker_time else None)
 
     return {
         settings.topic_follows: Trade(
-            lambda chunk: decode_follows(chunk, now_ms(), limits),
+            lambda chunk: decode_follows(chunk, now_ms(chunk), limits),
             lambda: follow_partition_of(settings, progress),
         ),
         settings.topic_comments: Trade(
-            lambda chunk: decode_comments(chunk, now_ms(), limits),
+            lambda chunk: decode_comments(chunk, now_ms(chunk), limits),
             lambda: comment_partition_of(settings, progress),
         ),
     }
 
 
-def build_app(settings: Settings, pipeline: Pipeline, datadir: str) -> WorkerApp:
+def build_app(
+    settings: Settings,
+    pipeline: Pipeline,
+    datadir: str,
+    records_gone: Callable[[TP, int, int], None] = stop_at_gone,
+) -> WorkerApp:
     """Build the app: one agent a topic, each a sentence."""
     app = WorkerApp(
         settings.kafka_group,
@@ -79,7 +95,9 @@ def build_app(settings: Settings, pipeline: Pipeline, datadir: str) -> WorkerApp
         consumer_group_instance_id=settings.kafka_instance_id or "",
     )
     app.partition_owner = pipeline
-    app.transport_options = TransportOptions(chunk_records_max=settings.chunk_records_max)
+    app.transport_options = TransportOptions(
+        chunk_records_max=settings.chunk_records_max, records_gone=records_gone
+    )
 
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -111,48 +129,85 @@ def login_settings_of(settings: Settings) -> dict[str, Any]:
 
 
 class Worker:
-    """A worker from start to stop."""
+    """A worker from start to stop. ``clocks`` are where it reads the time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clocks: Clocks | None = None) -> None:
         self._settings = settings
+        self._clocks = clocks or Clocks()
         self.registry = CollectorRegistry()
-        topics = (settings.topic_follows, settings.topic_comments)
         build = Build(__version__, settings.detector)
-        metrics = Metrics(self.registry, topics, build, lambda: time.time_ns() // 1_000_000)
+        self._clock = SteadyClock(self._clocks, self._clock_jumped)
+        self._metrics = Metrics(self.registry, app_topics(settings), build, self._clock.now_ms)
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
-        self._progress = WorkerProgress(metrics, self.health)
+        self._progress = WorkerProgress(self._metrics, self.health)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until something stops it; raises what did."""
-        settings = self._settings
-        check_detector(settings)
+        check_detector(self._settings)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with AsyncExitStack() as stack:
             self._serve(stack)
-            store = redis_store_of(settings)
-            stack.push_async_callback(store.close)
-            await _wait_for(redis_check_of(settings, store), settings.start_seconds_max, stop)
-            announcer = KafkaAnnouncer(settings, lambda: self._progress.kafka_failed("produce"))
-            stack.push_async_callback(announcer.stop)
-            await _wait_for(kafka_check_of(settings, announcer), settings.start_seconds_max, stop)
-            if stop.is_set():
-                return
-            trades = trades_of(settings, self._progress)
-            policy = pipeline_policy_of(settings)
-            pipeline = Pipeline(trades, store, announcer, policy, self._progress)
-            datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
-            app = build_app(settings, pipeline, datadir)
-            failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+            try:
+                await self._run(stack, stop)
+            except SurgewatchError as error:
+                trouble = trouble_of(error)
+                if trouble is not None:
+                    self._metrics.add_trouble(trouble)
+                raise
 
-            def fail(error: Exception) -> None:
-                if not failed.done():
-                    failed.set_result(error)
+    async def _run(self, stack: AsyncExitStack, stop: asyncio.Event) -> None:
+        settings = self._settings
+        client = async_client_of(settings)
+        store = redis_store_of(settings, client)
+        stack.push_async_callback(store.close)
+        announcer = KafkaAnnouncer(settings, lambda: self._progress.kafka_failed("produce"))
+        stack.push_async_callback(announcer.stop)
+        servers = RedisServers(client, url_without_password(settings.redis_url))
+        checks = WorkerChecks(settings, self._metrics, announcer, store, servers)
+        await checks.at_start(stop)
+        if stop.is_set():
+            return
+        guard = checks.build_guard()
+        stack.push_async_callback(guard.close)
+        trades = trades_of(settings, self._progress, self._clock, checks.append_time_topics)
+        guarded = GuardedStore(store, guard)
+        policy = pipeline_policy_of(settings)
+        pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
+        datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
+        app = build_app(settings, pipeline, datadir, self._records_gone)
+        failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
-            pipeline.on_failure = fail
-            pipeline.on_state_lost = app.consumer.read_again
-            await self._run_app(app, pipeline, stop, failed)
+        def fail(error: Exception) -> None:
+            if not failed.done():
+                failed.set_result(error)
+
+        pipeline.on_failure = fail
+        pipeline.on_state_lost = app.consumer.read_again
+        try:
+            await self._run_app(app, pipeline, stop, (failed, *checks.watches(guard)))
+        except SurgewatchError as error:
+            raise await second_opinion(error, guard) from error
+
+    def _records_gone(self, tp: TP, expected_offset: int, first_offset: int) -> None:
+        """Count what Kafka deleted too early; raises RecordsGone unless it is to be skipped."""
+        missed = first_offset - expected_offset
+        self._metrics.add_missed(tp.topic, missed)
+        if self._settings.on_records_gone == "stop":
+            raise RecordsGone(tp, expected_offset, first_offset)
+        self._metrics.add_trouble("records_gone")
+        log.warning(
+            "%s/%d: %d records were deleted by Kafka before they were counted; going on at %d",
+            tp.topic,
+            tp.partition,
+            missed,
+            first_offset,
+        )
+
+    def _clock_jumped(self, _: int, off_ms: int) -> None:
+        self._metrics.add_trouble("clock_jump")
+        self._metrics.set_clock_off(off_ms / 1000)
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Serve metrics and health, and watch for a standstill."""
@@ -171,10 +226,10 @@ class Worker:
         app: WorkerApp,
         pipeline: Pipeline,
         stop: asyncio.Event,
-        failed: asyncio.Future[Exception],
+        ends: Iterable[Awaitable[Any]],
     ) -> None:
         waits: list[asyncio.Future[Any]] = [
-            failed,
+            *map(asyncio.ensure_future, ends),
             asyncio.create_task(stop.wait()),
             asyncio.create_task(app._crashed.wait()),
             asyncio.create_task(pipeline.run_flushes()),
@@ -202,8 +257,9 @@ class Worker:
                 raise error
 
     async def _beat(self, app: WorkerApp, pipeline: Pipeline) -> None:
-        """Tell once a second that the loop runs, and how far it is."""
+        """Tell once a second that the loop runs, and how far it is; look at the clock."""
         while True:
+            self._clock.now_ms()
             if pipeline.lanes:
                 positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
                 pipeline.tell(app.consumer.end_offsets(), positions)
@@ -232,55 +288,8 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
     )
 
 
-def redis_check_of(settings: Settings, store: RedisStore) -> Callable[[], Awaitable[None]]:
-    """Ask whether Redis answers and holds our kind of state; raises DataError if it does not."""
-    return lambda: store.check(
-        StoreKind(settings.topic_partitions, settings.detector, settings.kafka_group)
-    )
-
-
-def kafka_check_of(settings: Settings, announcer: KafkaAnnouncer) -> Callable[[], Awaitable[None]]:
-    """Ask whether Kafka answers and its topics are as they must be, and connect the announcer."""
-
-    async def check() -> None:
-        findings = await asyncio.to_thread(check_topics, settings)
-        blocking = [finding for finding in findings if finding.blocks]
-        if blocking:
-            raise DataError(str(blocking[0]))
-        await announcer.start()
-
-    return check
-
-
-async def _wait_for(
-    ask: Callable[[], Awaitable[None]], seconds_max: float, stop: asyncio.Event
-) -> None:
-    """Ask until there is an answer or we are to stop; in the end the last error is raised."""
-    give_up = time.monotonic() + seconds_max
-    while not stop.is_set():
-        try:
-            return await ask()
-        except UnreachableError as error:
-            if time.monotonic() >= give_up or not error.retry:
-                raise
-            log.warning("waiting: %s", error)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 1.0)
-    return None
-
-
-def redis_store_of(settings: Settings) -> RedisStore:
+def redis_store_of(settings: Settings, client: AsyncClient) -> RedisStore:
     """The store that the settings name."""
-    try:
-        client = Redis.from_url(
-            settings.redis_url,
-            password=settings.redis_password,
-            socket_timeout=settings.redis_timeout_ms / 1000,
-            socket_connect_timeout=settings.redis_timeout_ms / 1000,
-        )
-    except ValueError as error:
-        msg = f"redis_url = {url_without_password(settings.redis_url)}: {error}"
-        raise SettingsError(msg) from error
     policy = RedisStorePolicy(
         settings.redis_prefix,
         settings.redis_expiry_days * 86_400,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams.core.events import DeadRecord
@@ -63,6 +64,12 @@ class KafkaAnnouncer:
             servers = self._settings.kafka_bootstrap_servers
             raise KafkaUnreachable(servers, str(error)) from error
         self._producer = producer
+
+    @property
+    def client(self) -> AIOKafkaClient:
+        """The connection, once started: for questions to Kafka that need none of their own."""
+        assert self._producer is not None, "started"
+        return self._producer.client
 
     async def stop(self) -> None:
         """Disconnect; what was sent has been waited for."""

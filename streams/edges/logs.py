@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from streams.edges.errors import SurgewatchError
 from streams.edges.settings_list import Settings
 
 _CHATTY: Final = (
@@ -74,11 +75,21 @@ class Seldom(logging.Filter):
         return True
 
 
+class Untold(logging.Filter):
+    """Holds back what a library says about an error of ours: the worker ends with its one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this message is about anything else."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, SurgewatchError) and record.name.startswith(_CHATTY))
+
+
 def set_up_logs(settings: Settings) -> None:
     """Send messages of this process to stderr as the settings want; replaces what was set up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
     if settings.log_level != "debug":
+        handler.addFilter(Untold())
         handler.addFilter(Seldom(time.monotonic))
     level = settings.log_level.upper()
     logging.basicConfig(level=level, handlers=[handler], force=True)

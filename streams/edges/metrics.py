@@ -27,6 +27,17 @@ Stage = Literal["fetch", "decode", "count", "score", "store", "announce", "idle"
 Result = Literal["counted", "late", "repeated", "dead"]
 KafkaOperation = Literal["connect", "fetch", "commit", "produce"]
 RedisOperation = Literal["connect", "read", "write"]
+Trouble = Literal[
+    "partitions_changed",
+    "topic_replaced",
+    "topic_gone",
+    "records_gone",
+    "read_back",
+    "other_fleet",
+    "other_kafka",
+    "redis_evicts",
+    "clock_jump",
+]
 
 PREFIX: Final = "surgewatch"
 EVENT_TO_SURGE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 21600, 86400)
@@ -120,6 +131,12 @@ class Metrics:
         )
         self._kafka = counter("kafka_errors", "Errors.", operation=get_args(KafkaOperation))
         self._redis = counter("redis_errors", "Errors.", operation=get_args(RedisOperation))
+        self._troubles = counter(
+            "bad_input", "What Kafka, Redis or the clock did wrong.", kind=get_args(Trouble)
+        )
+        self._missed = counter(
+            "records_missed", "Offsets that Kafka deleted before they were counted.", topic=topics
+        )
         self._rebalances = counter("rebalances", "Times that partitions were dealt anew.")
         self._recounts = counter(
             "recounts", "Partitions found torn in Redis, dropped and counted anew from Kafka."
@@ -139,6 +156,13 @@ class Metrics:
         for topic in topics:
             self._creators.labels(topic)
             self._remembered.labels(topic)
+        self._redis_used = gauge(
+            "redis_memory_used_bytes", "Memory that the fullest Redis server uses."
+        )
+        self._redis_max = gauge("redis_memory_max_bytes", "Its maxmemory; 0: it has no limit.")
+        self._clock_off = gauge(
+            "clock_off_seconds", "Wall clock minus the time that records are judged by."
+        )
         self._event_to_surge = Histogram(
             "event_to_surge_seconds",
             "From the time of the record that opened a surge to its announcement.",
@@ -226,6 +250,23 @@ class Metrics:
     def add_redis_error(self, operation: RedisOperation) -> None:
         """Tell one failed call to Redis."""
         self._redis.labels(operation).inc()
+
+    def add_trouble(self, kind: Trouble) -> None:
+        """Tell of bad input; most kinds end the worker."""
+        self._troubles.labels(kind).inc()
+
+    def add_missed(self, topic: str, count: int) -> None:
+        """Tell that so many offsets were deleted before they were counted."""
+        self._missed.labels(topic).inc(count)
+
+    def set_redis_memory(self, used_bytes: int, max_bytes: int) -> None:
+        """Tell how full the fullest Redis server is."""
+        self._redis_used.set(used_bytes)
+        self._redis_max.set(max_bytes)
+
+    def set_clock_off(self, seconds: float) -> None:
+        """Tell how far the wall clock is ahead of the time that is believed."""
+        self._clock_off.set(seconds)
 
     def add_rebalance(self, partitions_owned: int) -> None:
         """Tell that partitions were dealt anew, and how many this worker has now."""

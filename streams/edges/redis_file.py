@@ -9,22 +9,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from streams.edges.redis_client import AsyncClient, RedisNode, nodes_of
+from streams.edges.redis_errors import CONNECTION_LOST
 
 _FRESH_START_SECONDS: Final = 600
 _AGAIN_SECONDS: Final = 60.0
-CONNECTION_LOST: Final = (RedisError, OSError, RuntimeError)
-"""RuntimeError: what uvloop raises when the server closed the connection before a request."""
 
 
 class AppendOnlyFile:
     """Remembers why the file is due. ``clock`` gives seconds that never go back."""
 
-    def __init__(self, client: Redis, clock: Callable[[], float]) -> None:
+    def __init__(self, client: AsyncClient, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
-        self._server_run = ""
+        self._server_runs: dict[str, str] = {}
         self._may_have_started = True
         self._failed = False
         self._asked_seconds = -_AGAIN_SECONDS
@@ -48,16 +46,18 @@ class AppendOnlyFile:
         if not self._may_have_started and not failed:
             return
         with suppress(*CONNECTION_LOST):  # forbidden, or under way already: reading goes on
-            if await self._has_started() or failed:
-                if failed:
-                    self._asked_seconds = now
-                await self._client.bgrewriteaof()
+            nodes = await nodes_of(self._client)
+            started = [node for node in nodes if await self._has_started(node)]
+            self._may_have_started = False
+            if failed:
+                self._asked_seconds = now
+            for node in nodes if failed else started:
+                await node.rewrite_file()
                 self._failed = False
 
-    async def _has_started(self) -> bool:
-        """Whether Redis started a short time ago, and we had not heard of it."""
-        server = await self._client.info("server")
-        is_new = server["run_id"] != self._server_run
-        self._server_run = server["run_id"]
-        self._may_have_started = False
+    async def _has_started(self, node: RedisNode) -> bool:
+        """Whether a server started a short time ago, and we had not heard of it."""
+        server = await node.info("server")
+        is_new = server["run_id"] != self._server_runs.get(node.name)
+        self._server_runs[node.name] = server["run_id"]
         return bool(is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS)

@@ -5,16 +5,23 @@ partition is then of some moments, each creator's counts of one.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Self, cast
 
-from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis import RedisCluster
+from redis.exceptions import NoPermissionError, ResponseError
 
 from streams.core.packing import LAYOUT_VERSION
 from streams.core.report import Batch, StoredRows
-from streams.edges.errors import DataError, RedisUnreachable, SettingsError
+from streams.edges.errors import DataError, SettingsError
+from streams.edges.redis_client import sync_client_of
+from streams.edges.redis_errors import (
+    CONNECTION_LOST,
+    node_of_cluster,
+    refused_of,
+    unreachable_of,
+)
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.store import Place
@@ -43,18 +50,8 @@ class RedisReader:
     def __init__(self, settings: Settings) -> None:
         self._prefix = settings.redis_prefix
         self._url_shown = url_without_password(settings.redis_url)
-        timeout_seconds = settings.redis_timeout_ms / 1000
-        password = settings.redis_password
-        try:
-            self._client = Redis.from_url(
-                settings.redis_url,
-                **({"password": password} if password else {}),
-                socket_timeout=timeout_seconds,
-                socket_connect_timeout=timeout_seconds,
-            )
-        except ValueError as error:  # a port or database that is no number
-            message = f"redis_url = {self._url_shown}: {error}"
-            raise SettingsError(message) from error
+        with self._plain_errors():
+            self._client = sync_client_of(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +64,7 @@ class RedisReader:
         with self._plain_errors():
             held = self._hash(f"{self._prefix}:layout")
         if not held:
+            self._check_alone()
             message = (
                 f"Redis at {self._url_shown} holds no counts under {self._prefix!r}: has a worker "
                 "run, and is SURGEWATCH_REDIS_PREFIX the one that it has?"
@@ -80,6 +78,14 @@ class RedisReader:
             )
             raise DataError(message)
         return int(held[b"partitions"])
+
+    def _check_alone(self) -> None:
+        """Raise SettingsError if it is one node of a cluster: another may hold what it lacks."""
+        if isinstance(self._client, RedisCluster):
+            return
+        with self._plain_errors(), suppress(NoPermissionError):
+            if self._client.info("cluster").get("cluster_enabled"):
+                raise SettingsError(node_of_cluster(self._url_shown))
 
     def shelf(self, place: Place) -> Shelf:
         """What there is of a partition. DataError if half of a write stands in it."""
@@ -149,8 +155,6 @@ class RedisReader:
         try:
             yield
         except ResponseError as error:
-            message = f"Redis at {self._url_shown} refuses a read: {error}"
-            raise DataError(message) from error
-        except (RedisError, OSError) as error:
-            cause = str(error) or type(error).__name__
-            raise RedisUnreachable(self._url_shown, cause) from error
+            raise refused_of(self._url_shown, error) from error
+        except CONNECTION_LOST as error:
+            raise unreachable_of(self._url_shown, error) from error

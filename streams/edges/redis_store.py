@@ -2,7 +2,7 @@
 
 Keys of one partition share a hash tag, so they live in one slot of a Redis Cluster:
 
-    PREFIX:layout                          hash: layout version, partition count
+    PREFIX:layout                          hash: what must not change (``redis_layout.py``)
     PREFIX:{TOPIC:N}:meta                  hash: generation, owner, offset, watermark_ms,
                                            written_s, groups:SERIES (highest group),
                                            begun, done (writes; differ: half of one is here),
@@ -28,24 +28,18 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import (
-    AuthenticationError,
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import ResponseError
 
 from streams.core.keys import GROUP_KEYS
-from streams.core.packing import LAYOUT_VERSION, StoredSeries
+from streams.core.packing import StoredSeries
 from streams.core.partition import LeftOut, StoredState
 from streams.core.repeats import Reread
-from streams.edges.errors import DataError, RedisRefuses, RedisUnreachable
+from streams.edges.errors import SurgewatchError
 from streams.edges.redis_args import Expiries, write_call
-from streams.edges.redis_file import CONNECTION_LOST, AppendOnlyFile
+from streams.edges.redis_client import AsyncClient
+from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
+from streams.edges.redis_file import AppendOnlyFile
+from streams.edges.redis_layout import difference_of, fields_of
 from streams.edges.redis_load import SeriesKeys
 from streams.edges.store import (
     NO_LIMIT,
@@ -56,6 +50,7 @@ from streams.edges.store import (
     Place,
     StateLost,
     StateTorn,
+    StoreDiffers,
     StoreKind,
     Write,
     places_of,
@@ -63,15 +58,6 @@ from streams.edges.store import (
 )
 
 _GENERATION_GRACE_SECONDS: Final = 30
-_PASSING: Final = (
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
-_PASSING_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")
-"""Refusals that pass (a full disk, too few replicas, another's script): worth asking again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,44 +72,36 @@ class RedisStorePolicy:
 class RedisStore:
     """The store on Redis 7 or Valkey. ``clock`` gives seconds that never go back."""
 
-    def __init__(self, client: Redis, policy: RedisStorePolicy, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: AsyncClient, policy: RedisStorePolicy, clock: Callable[[], float]
+    ) -> None:
         self._client = client
         self._policy = policy
         fenced = _script("redis_fence.lua")
         self._write = client.register_script(fenced + _script("redis_write.lua"))
         self._drop = client.register_script(fenced + _script("redis_drop.lua"))
         self._claim = client.register_script(_script("redis_claim.lua"))
+        self._layout = client.register_script(_script("redis_layout.lua"))
         self._ages = Expiries(clock)
         self._worker = uuid.uuid4().hex
         self._claims = 0
         self._file = AppendOnlyFile(client, clock)
 
     async def check(self, kind: StoreKind) -> None:
-        """See Store. Raises DataError for another layout, detector, group or partition count."""
-        wanted = {
-            "layout": str(LAYOUT_VERSION),
-            "partitions": str(kind.partitions),
-            "detector": kind.detector,
-            "group": kind.group,
-        }
+        """See Store. What differs is named in the DataError."""
+        wanted = fields_of(kind)
         key = f"{self._policy.prefix}:layout"
         try:
-            for field, value in wanted.items():
-                await self._client.hsetnx(key, field, value)
-            held = {str(k, "utf-8"): str(v, "utf-8") for k, v in (await self._hash(key)).items()}
+            pairs = [part for pair in wanted.items() for part in pair]
+            answer = iter(await self._layout(keys=[key], args=pairs))
         except ResponseError as error:
             raise self._refused(error) from error
         except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
-        for field, value in wanted.items():
-            if held[field] != value:
-                msg = (
-                    f"Redis at {self._policy.url_shown} holds state with {field} {held[field]} "
-                    f"under {self._policy.prefix!r}, but {field} {value} is wanted: set another "
-                    "SURGEWATCH_REDIS_PREFIX and let the worker count anew, or go back to "
-                    f"{field} {held[field]}"
-                )
-                raise DataError(msg)
+        held = {field.decode(): value.decode() for field, value in zip(answer, answer, strict=True)}
+        found = difference_of(wanted, held, self._policy.prefix, self._policy.url_shown)
+        if found is not None:
+            raise StoreDiffers(*found)
 
     async def claim(self, place: Place, generation: int) -> Fence:
         """See Store."""
@@ -265,23 +243,15 @@ class RedisStore:
             return StateLost(place, from_offset, int(found) if found.strip() else None)
         return self._refused(error)
 
-    def _unreachable(self, error: Exception) -> RedisUnreachable:
+    def _unreachable(self, error: Exception) -> SurgewatchError:
         self._file.suspect_start()
         self._ages.forget()  # what was under way is not known to have been done
-        cause = str(error) or type(error).__name__
-        if isinstance(error, AuthenticationError):
-            cause = "wrong or missing password: see SURGEWATCH_REDIS_PASSWORD"
-        unreachable = RedisUnreachable(self._policy.url_shown, cause)
-        unreachable.retry = not isinstance(error, AuthenticationError)
-        return unreachable
+        return unreachable_of(self._policy.url_shown, error)
 
-    def _refused(self, error: ResponseError) -> DataError | RedisUnreachable:
+    def _refused(self, error: ResponseError) -> SurgewatchError:
         if str(error).startswith("MISCONF"):
             self._file.suspect_failure()
-        if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
-            return RedisRefuses(self._policy.url_shown, str(error))
-        msg = f"Redis at {self._policy.url_shown} refuses a write or a read: {error}"
-        return DataError(msg)
+        return refused_of(self._policy.url_shown, error)
 
 
 def _groups_of(meta: Mapping[bytes, bytes]) -> dict[str, int]:

@@ -47,8 +47,9 @@ Servers = Annotated[
 RedisUrl = Annotated[
     str,
     _text(
-        r"^(rediss?://[^\s]+|unix:///[^\s]+)\Z",
-        "redis://host:port/database, rediss://… or unix:///path",
+        r"^(rediss?(-cluster)?://[^\s]+|unix:///[^\s]+)\Z",
+        "redis://host:port/database, redis-cluster://host:port,…, rediss://…, rediss-cluster://… "
+        "or unix:///path",
         "Redis that keeps the state",
     ),
 ]
@@ -120,6 +121,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 35
     redis_timeout_ms: Annotated[
         int, _int(100, 600_000, "Longest wait for one answer from Redis")
+    ] = 5_000
+
+    on_records_gone: Annotated[
+        Literal["stop", "skip"],
+        _said("What to do when Kafka has deleted records before they were counted"),
+    ] = "stop"
+    check_interval_ms: Annotated[
+        int, _int(100, 3_600_000, "Topics and Redis are checked again so often while running")
     ] = 5_000
 
     rule_followers_24h: Annotated[

@@ -10,6 +10,7 @@ from streams.core.packing import StoredSeries
 from streams.core.partition import LeftOut, StateChange, StoredState
 from streams.core.repeats import Reread
 from streams.core.texts import Texts
+from streams.edges.errors import DataError
 
 
 class Place(NamedTuple):
@@ -61,11 +62,29 @@ class Write:
 
 
 class StoreKind(NamedTuple):
-    """What must not change under stored state: partition count, detector's name, consumer group."""
+    """What must not change under stored state.
+
+    ``cluster_id`` and ``topic_ids`` (name, id) say which Kafka and which topics are counted;
+    None, or not there: this Kafka does not tell.
+    """
 
     partitions: int
     detector: str
     group: str
+    cluster_id: str | None = None
+    topic_ids: tuple[tuple[str, str], ...] = ()
+
+
+class StoreDiffers(DataError):
+    """The store holds another kind of state; ``field`` says in what it differs."""
+
+    def __init__(self, field_name: str, words: str) -> None:
+        super().__init__(words)
+        self.field_name = field_name
+
+
+class OtherWriter(DataError):
+    """Somebody else writes a partition that is ours by the consumer group."""
 
 
 class KeyLimit(NamedTuple):

@@ -24,6 +24,8 @@ INPUT_RETENTION_MS: Final = 168 * HOUR_MS
 DEAD_LETTER_RETENTION_MS: Final = 720 * HOUR_MS
 DEAD_LETTER_BYTES_MAX: Final = 4_194_304
 
+_TIMES: Final = "message.timestamp.type"
+
 Role = Literal["input", "surges", "dead_letters"]
 
 _CONFIGS: Final[Mapping[Role, Mapping[str, str]]] = MappingProxyType(
@@ -32,7 +34,7 @@ _CONFIGS: Final[Mapping[Role, Mapping[str, str]]] = MappingProxyType(
             "cleanup.policy": "delete",
             "retention.ms": str(INPUT_RETENTION_MS),
             # The broker's clock says when a record arrived; at_ms says when it happened.
-            "message.timestamp.type": "LogAppendTime",
+            _TIMES: "LogAppendTime",
         },
         "surges": {"cleanup.policy": "compact"},
         "dead_letters": {
@@ -81,6 +83,14 @@ class Finding:
         return f"topic {self.topic}: {self.problem}; {self.fix}"
 
 
+@dataclass(frozen=True, slots=True)
+class TopicLook:
+    """What differs, and the topics whose records bear the broker's own time."""
+
+    findings: list[Finding]
+    append_time_topics: frozenset[str]
+
+
 def topic_plans(settings: Settings) -> tuple[TopicPlan, ...]:
     """List what the four topics must be: follows, comments, surges, dead letters."""
     roles: tuple[tuple[str, Role], ...] = (
@@ -113,8 +123,8 @@ def create_topics(settings: Settings) -> list[TopicMade]:
     ]
 
 
-def check_topics(settings: Settings) -> list[Finding]:
-    """Say what differs from what the topics must be; nothing: all is right.
+def look_at_topics(settings: Settings) -> TopicLook:
+    """Say what differs from what the topics must be, and how records get their times.
 
     Raises ``KafkaUnreachable``.
     """
@@ -122,7 +132,16 @@ def check_topics(settings: Settings) -> list[Finding]:
     with admin_client(settings) as admin:
         counts = _partition_counts(admin, [plan.name for plan in plans])
         configs = _configs(admin, sorted(counts))
-    return findings_of(plans, counts, configs)
+    by_broker = {name for name, config in configs.items() if config.get(_TIMES) == "LogAppendTime"}
+    return TopicLook(findings_of(plans, counts, configs), frozenset(by_broker))
+
+
+def check_topics(settings: Settings) -> list[Finding]:
+    """Say what differs from what the topics must be; nothing: all is right.
+
+    Raises ``KafkaUnreachable``.
+    """
+    return look_at_topics(settings).findings
 
 
 def findings_of(

@@ -5,7 +5,8 @@ control and the commit timer stay Faust's; what is read, from where, and what is
 decided here. Four rules hold at every moment:
 
 - nothing is handed to an agent before the partition's owner has said where to begin;
-- chunks of a partition follow each other without a hole, or the worker stops (``ReadGap``);
+- chunks of a partition follow each other without a hole, or the worker stops (``ReadGap``,
+  ``ReadBack``, ``RecordsGone``);
 - a commit never passes a chunk that is not acked, and one that failed is tried again;
 - every wait has a limit.
 """
@@ -20,7 +21,9 @@ from streams.edges.transport_consumer import Consumer
 from streams.edges.transport_contract import (
     OffsetBeyondEnd,
     PartitionOwner,
+    ReadBack,
     ReadGap,
+    RecordsGone,
     TakeOverFailed,
     TransportOptions,
 )
@@ -32,7 +35,9 @@ __all__ = [
     "Consumer",
     "OffsetBeyondEnd",
     "PartitionOwner",
+    "ReadBack",
     "ReadGap",
+    "RecordsGone",
     "TakeOverFailed",
     "Transport",
     "TransportOptions",

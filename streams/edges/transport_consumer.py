@@ -13,10 +13,10 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from mode.utils.futures import notify
 
-from streams.edges.fetch import Fetched
 from streams.edges.ledger import Ledger
 from streams.edges.transport_contract import (
     PartitionOwner,
+    ReadBack,
     ReadGap,
     TakeOverFailed,
     TransportOptions,
@@ -207,18 +207,26 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             if not self._open or epoch != self.epoch:
                 return  # a seek follows, and reads it again
             tp = ensure_TP(kafka_tp)
-            self._check_next(tp, fetched)
+            if fetched.start_offset not in {None, self._next.get(tp)}:
+                first_offset = await self._thread.run(self._thread.first_offset(tp))
+                if not self._open or epoch != self.epoch:
+                    return
+                self._check_gap(tp, fetched.start_offset or 0, first_offset)
+            self._next[tp] = fetched.chunk.next_offset
             self.last_chunk_at = monotonic()
             receipt = self.ledger.hand_over(tp, fetched.chunk.next_offset)
             generation = self.app.consumer_generation_id
             yield tp, ChunkMessage(tp, fetched.chunk, receipt, generation)
 
-    def _check_next(self, tp: TP, fetched: Fetched) -> None:
+    def _check_gap(self, tp: TP, start: int, first_offset: int) -> None:
+        """Return if what lies between was deleted and may be left out, else raise."""
+        # aiokafka begins at the first record there is when ours is not there
         expected = self._next.get(tp)
-        start = fetched.start_offset
-        if start is not None and start != expected:
+        if expected is not None and start < expected:
+            raise ReadBack(tp, expected, start)
+        if expected is None or first_offset < start:
             raise ReadGap(tp, -1 if expected is None else expected, start)
-        self._next[tp] = fetched.chunk.next_offset
+        self.options.records_gone(tp, expected, start)
 
     async def _wait_for_room(self) -> None:
         self._room.clear()

@@ -1,6 +1,6 @@
 """What the batch transport asks of the app that carries it, and the faults that stop it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,8 @@ class OffsetBeyondEnd(DataError):
     def __init__(self, tp: TP, offset: int, end_offset: int) -> None:
         super().__init__(
             f"{tp.topic}/{tp.partition}: the stored offset is {offset}, but the partition ends at"
-            f" {end_offset}. Was the topic deleted and created again? Then empty the state too."
+            f" {end_offset}: was the topic deleted and made again, or did it lose its end (unclean"
+            " leader election)? Set another SURGEWATCH_REDIS_PREFIX to count what it holds now"
         )
         self.tp, self.offset, self.end_offset = tp, offset, end_offset
 
@@ -33,6 +34,38 @@ class ReadGap(SurgewatchError):
             " Start the worker again: it continues from the stored offset."
         )
         self.tp, self.expected_offset, self.offset = tp, expected_offset, offset
+
+
+class ReadBack(DataError):
+    """Kafka gives records from before where we were: the partition ended before our offset."""
+
+    def __init__(self, tp: TP, expected_offset: int, offset: int) -> None:
+        super().__init__(
+            f"{tp.topic}/{tp.partition}: Kafka goes on at offset {offset} after {expected_offset}"
+            " was reached: was the topic deleted and made again, or did it lose its end (unclean"
+            " leader election)? Set another SURGEWATCH_REDIS_PREFIX to count what it holds now"
+        )
+        self.tp, self.expected_offset, self.offset = tp, expected_offset, offset
+
+
+class RecordsGone(DataError):
+    """Kafka has deleted records that were not counted yet."""
+
+    def __init__(self, tp: TP, expected_offset: int, first_offset: int) -> None:
+        count = first_offset - expected_offset
+        super().__init__(
+            f"{tp.topic}/{tp.partition}: {count} records (offsets {expected_offset} to"
+            f" {first_offset - 1}) were deleted by Kafka's retention before they were counted. Set"
+            " SURGEWATCH_ON_RECORDS_GONE=skip to go on without them (counts are too low by them"
+            " for 24 hours), or another SURGEWATCH_REDIS_PREFIX to count anew what Kafka still"
+            " has; and let it keep records for longer than workers may be away"
+        )
+        self.tp, self.count = tp, count
+
+
+def stop_at_gone(tp: TP, expected_offset: int, first_offset: int) -> None:
+    """Raise RecordsGone, whatever was missed: the default."""
+    raise RecordsGone(tp, expected_offset, first_offset)
 
 
 class PartitionOwner(Protocol):
@@ -62,7 +95,9 @@ class TransportOptions:
     ``chunk_records_max`` bounds a chunk; ``partition_fetch_bytes_max`` is Faust's
     ``consumer_max_fetch_size``. ``fetch_wait_ms_max`` is how long the broker may hold an empty
     fetch: it answers at once when there is a byte. Stopping takes at most giving up, one commit
-    and leaving: 29 s, so that a grace period of 30 s is enough.
+    and leaving: 29 s, so that a grace period of 30 s is enough. ``records_gone`` hears, on
+    either thread, where reading should go on and the first offset that Kafka still has; it raises,
+    or returns to have the records between left out.
     """
 
     chunk_records_max: int = 16_384
@@ -73,3 +108,4 @@ class TransportOptions:
     give_up_seconds_max: float = 20.0
     commit_seconds_max: float = 5.0
     leave_seconds_max: float = 4.0
+    records_gone: Callable[[TP, int, int], None] = stop_at_gone

@@ -163,8 +163,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         """Seek every partition, and give where each one really starts.
 
         ``rereads`` are earlier offsets to begin at instead, or as near to them as can be.
-        Records that retention has deleted are skipped with a warning; an offset past the end
-        raises ``OffsetBeyondEnd``; a partition that is no longer assigned, IllegalStateError.
+        Of records that retention has deleted ``records_gone`` is told, which may raise; an offset
+        past the end raises ``OffsetBeyondEnd``; a partition that is no longer assigned,
+        IllegalStateError.
         """
         kafka = self._ensure_consumer()
         first, end = await asyncio.gather(
@@ -176,13 +177,17 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             if offset > end[tp]:
                 raise OffsetBeyondEnd(tp, offset, end[tp])
             if offset < first[tp]:
-                gone = first[tp] - offset
-                self.log.warning("%s: %d offsets were deleted before they were read", tp, gone)
+                self.consumer.options.records_gone(stock.TP(*tp), offset, first[tp])
                 offset = first[tp]
             positions[tp] = max(min(rereads.get(tp, offset), offset), first[tp])
         for tp, offset in positions.items():
             kafka.seek(tp, offset)
         return positions
+
+    async def first_offset(self, tp: TP) -> int:
+        """Offset of the first record that Kafka still has, or will have."""
+        first: dict[TP, int] = await self._ensure_consumer().beginning_offsets([tp])
+        return first[tp]
 
     async def silent_seconds(self) -> float:
         """Seconds since a broker last answered anything.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from streams.app.worker import trades_of
 from streams.core.events import RawChunk
 from streams.core.surges import Surge
+from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec_out import decode_surge, encode_surge
 from streams.edges.progress import Silence
 from tests.workers import Site
@@ -17,7 +18,9 @@ class ExpectedSurges:
 
     def __init__(self, site: Site) -> None:
         self.surges: dict[SurgeName, Surge] = {}
-        self._trades = trades_of(site.settings, Silence())
+        self._trades = trades_of(
+            site.settings, Silence(), SteadyClock(Clocks(), lambda *_: None), ()
+        )
         self._jobs = {
             (topic, number): trade.build()
             for topic, trade in self._trades.items()

@@ -11,7 +11,16 @@ from streams.core.partition import StateChange, StoredState
 from streams.edges.embedded import EmbeddedValkey
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
-from streams.edges.store import FencedOff, MemoryStore, Place, StateLost, Store, StoreKind, Write
+from streams.edges.store import (
+    FencedOff,
+    MemoryStore,
+    Place,
+    StateLost,
+    Store,
+    StoreDiffers,
+    StoreKind,
+    Write,
+)
 from tests.jobs import FollowKind, contents_of, follow_partition, follows, stored_of
 from tests.servers import RedisServer
 
@@ -201,6 +210,39 @@ def test_another_layout_detector_or_partition_count_is_refused_with_a_plain_line
         with pytest.raises(DataError, match="layout 9"):
             await store.check(StoreKind(4, "surgewatch", "g"))
         await store.close()
+
+    asyncio.run(body())
+
+
+def test_of_fleets_that_start_at_once_one_settles_everything(
+    redis_server: RedisServer, fresh_name: Callable[[str], str]
+) -> None:
+    async def body() -> None:
+        prefix = fresh_name("test")
+        policy = RedisStorePolicy(prefix, 86_400, redis_server.url)
+        kinds = [
+            StoreKind(4 + n, f"a.D{n}", f"g{n}", f"k{n}", (("t", f"i{n}"),)) for n in range(20)
+        ]
+        stores = [
+            RedisStore(Redis.from_url(redis_server.url), policy, time.monotonic) for _ in kinds
+        ]
+        checks = [store.check(kind) for store, kind in zip(stores, kinds, strict=True)]
+        answers = await asyncio.gather(*checks, return_exceptions=True)
+        assert sum(answer is None for answer in answers) == 1
+        assert sum(isinstance(answer, StoreDiffers) for answer in answers) == len(kinds) - 1
+        winner = kinds[answers.index(None)]
+        async with Redis.from_url(redis_server.url) as client:
+            held = await client.hgetall(f"{prefix}:layout")
+        assert held == {
+            b"layout": b"1",
+            b"partitions": str(winner.partitions).encode(),
+            b"detector": winner.detector.encode(),
+            b"group": winner.group.encode(),
+            b"kafka_cluster": str(winner.cluster_id).encode(),
+            b"topic_id:t": winner.topic_ids[0][1].encode(),
+        }
+        for store in stores:
+            await store.close()
 
     asyncio.run(body())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.told_worker import ToldWorker
 from tests.servers import KafkaServer, RedisServer
 from tests.workers import Site, WorkerProcess
 
@@ -31,6 +32,19 @@ def start(tmp_path: Path) -> Iterator[Callable[[Site, str], WorkerProcess]]:
 
         def started(site: Site, name: str) -> WorkerProcess:
             worker = WorkerProcess(site, name)
+            stack.callback(worker.kill)
+            return worker
+
+        yield started
+
+
+@pytest.fixture
+def told() -> Iterator[Callable[[Site, str], ToldWorker]]:
+    """Starts workers that tell their counters; the test's end kills those that still run."""
+    with ExitStack() as stack:
+
+        def started(site: Site, name: str) -> ToldWorker:
+            worker = ToldWorker(site, name)
             stack.callback(worker.kill)
             return worker
 

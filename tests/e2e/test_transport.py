@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from streams.edges import transport_thread
-from streams.edges.transport import TransportOptions
+from streams.edges.transport import RecordsGone, TransportOptions
 from tests.e2e.transport_worker import Desk, Owner, Store, until
 from tests.servers import KafkaServer
 
@@ -201,19 +201,26 @@ def test_a_compacted_topic_is_read_over_its_holes(
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-def test_records_that_retention_deleted_are_skipped_with_a_warning(
-    desk: Desk, fresh_name: Name, caplog: pytest.LogCaptureFixture
+def test_records_that_retention_deleted_stop_the_app_unless_they_may_be_left_out(
+    desk: Desk, fresh_name: Name
 ) -> None:
     async def scenario() -> None:
         topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
+        tp = TP(topic, 0)
         await desk.produce(topic, 50, 1)
         await desk.delete_before(topic, 30)
         store = Store()
-        store.next_offset[TP(topic, 0)] = 10
-        async with desk.worker(group, [topic], Owner(store)):
+        store.next_offset[tp] = 10
+        async with desk.worker(group, [topic], Owner(store)) as app:
+            await asyncio.wait_for(app.wait_until_stopped(), 20)
+            assert isinstance(app.crash_reason, RecordsGone)
+        assert store.count == 0
+        told: list[tuple[TP, int, int]] = []
+        options = TransportOptions(records_gone=lambda *gap: told.append(gap))
+        async with desk.worker(group, [topic], Owner(store), options=options):
             await until(lambda: store.count == 20)
-        assert store.offsets[TP(topic, 0)] == list(range(30, 50))
-        assert "20 offsets were deleted before they were read" in caplog.text
+        assert store.offsets[tp] == list(range(30, 50))
+        assert told == [(tp, 10, 30)]
 
     asyncio.run(scenario())
 

@@ -11,6 +11,7 @@ from faust.types import TP
 
 from streams.edges.transport import (
     OffsetBeyondEnd,
+    ReadBack,
     ReadGap,
     TakeOverFailed,
     TransportOptions,
@@ -218,22 +219,32 @@ def test_a_commit_that_did_not_succeed_is_made_later(
     asyncio.run(scenario())
 
 
-def test_a_hole_between_two_chunks_stops_the_app(desk: Desk, fresh_name: Name) -> None:
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [(15, ReadGap), (25, ReadBack)],
+    ids=["records that are there", "past the end"],
+)
+def test_reading_that_goes_on_elsewhere_stops_the_app(
+    desk: Desk, fresh_name: Name, position: int, reason: type[Exception]
+) -> None:
     async def scenario() -> None:
         topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
         await desk.produce(topic, 10, 1)
-        store = Store()
-        async with desk.worker(group, [topic], Owner(store)) as app:
+        # what is there must not be left out, not even where deleted records may be
+        store, options = Store(), TransportOptions(records_gone=lambda *_: None)
+        async with desk.worker(group, [topic], Owner(store), options=options) as app:
             await until(lambda: store.count == 10)
-            thread = app.consumer._thread
+            consumer = app.consumer
+            consumer.pause_partitions({TP(topic, 0)})
+            await desk.produce(topic, 10, 1)
 
             async def seek_behind_its_back() -> None:
-                thread._consumer.seek(TopicPartition(topic, 0), 12)
+                consumer._thread._consumer.seek(TopicPartition(topic, 0), position)
 
-            await thread.run(seek_behind_its_back())
-            await desk.produce(topic, 10, 1)
+            await consumer._thread.run(seek_behind_its_back())
+            consumer.resume_partitions({TP(topic, 0)})
             await asyncio.wait_for(app.wait_until_stopped(), 10)
-            assert isinstance(app.crash_reason, ReadGap)
+            assert isinstance(app.crash_reason, reason)
         assert store.count == 10
         async with desk.worker(group, [topic], Owner(store)):
             await until(lambda: store.count == 20)

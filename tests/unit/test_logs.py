@@ -2,7 +2,8 @@
 
 import logging
 
-from streams.edges.logs import Seldom
+from streams.edges.errors import DataError
+from streams.edges.logs import Seldom, Untold
 
 
 def record(name: str, message: str) -> logging.LogRecord:
@@ -20,3 +21,15 @@ def test_a_librarys_repeated_message_is_told_every_half_minute_and_ours_always()
     ours = record("streams.app.pipeline", "waiting for the store")
     assert seldom.filter(ours)
     assert seldom.filter(ours)
+
+
+def test_a_library_that_caught_our_error_does_not_tell_it_before_we_do() -> None:
+    def caught(name: str, error: Exception) -> logging.LogRecord:
+        info = (type(error), error, None)
+        return logging.LogRecord(name, logging.ERROR, "file", 1, "crashed", None, info)
+
+    untold = Untold()
+    assert not untold.filter(caught("mode.services", DataError("the topic is gone")))
+    assert untold.filter(caught("mode.services", ValueError("a bug")))
+    assert untold.filter(caught("streams.app.pipeline", DataError("the topic is gone")))
+    assert untold.filter(record("mode.services", "crashed"))

@@ -1,0 +1,160 @@
+"""What must hold of Kafka and Redis for the counts to be right: at the start and while running."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from streams.edges.announcer import KafkaAnnouncer
+from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
+from streams.edges.kafka_identity import Source, source_of
+from streams.edges.metrics import Metrics, Trouble
+from streams.edges.redis_servers import EvictsKeys, RedisServers
+from streams.edges.settings_list import Settings
+from streams.edges.source_guard import PartitionsChanged, SourceGuard, TopicGone, TopicReplaced
+from streams.edges.store import OtherWriter, Store, StoreDiffers, StoreKind
+from streams.edges.topics import look_at_topics
+from streams.edges.transport_contract import OffsetBeyondEnd, ReadBack, RecordsGone
+
+_SECOND_OPINION_SECONDS_MAX: Final = 5.0
+_TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
+    (PartitionsChanged, "partitions_changed"),
+    (TopicReplaced, "topic_replaced"),
+    (TopicGone, "topic_gone"),
+    (RecordsGone, "records_gone"),
+    (ReadBack, "read_back"),
+    (OffsetBeyondEnd, "read_back"),
+    (OtherWriter, "other_fleet"),
+    (EvictsKeys, "redis_evicts"),
+)
+
+log = logging.getLogger(__name__)
+
+
+def trouble_of(error: SurgewatchError) -> Trouble | None:
+    """Which metric's label an error has; None: it is no bad input."""
+    if isinstance(error, StoreDiffers):
+        if error.field_name.startswith("topic_id:"):
+            return "topic_replaced"
+        named: dict[str, Trouble] = {"group": "other_fleet", "kafka_cluster": "other_kafka"}
+        return named.get(error.field_name)
+    return next((trouble for kind, trouble in _TROUBLES if isinstance(error, kind)), None)
+
+
+class WorkerChecks:
+    """Checks of one worker. ``append_time_topics`` hold the broker's own time of each record."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        announcer: KafkaAnnouncer,
+        store: Store,
+        servers: RedisServers,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._announcer = announcer
+        self._store = store
+        self._servers = servers
+        self._topics = (settings.topic_follows, settings.topic_comments)
+        self._source = Source(None, {})
+        self.append_time_topics: frozenset[str] = frozenset()
+
+    async def at_start(self, stop: asyncio.Event) -> None:
+        """Wait until all answer and nothing is wrong, or until we are to stop.
+
+        Raises what is wrong, and UnreachableError after ``start_seconds_max`` for each server.
+        """
+        for check in (self._check_kafka, self._ask_source, self._check_redis):
+            await _wait_for(check, self._settings.start_seconds_max, stop)
+
+    def build_guard(self) -> SourceGuard:
+        """Guard of the topics as they were at the start."""
+        return SourceGuard(
+            self._source,
+            lambda: source_of(self._announcer.client, self._topics),
+            lambda: self._metrics.add_kafka_error("connect"),
+        )
+
+    def watches(self, guard: SourceGuard) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Checks to run beside the work: they end only by raising what is wrong."""
+        return self._repeat(guard.confirm), self._repeat(self._check_redis)
+
+    async def _repeat(self, check: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self._settings.check_interval_ms / 1000)
+            try:
+                await check()
+            except UnreachableError as error:  # who needs it says so, and waits
+                log.debug("not checked: %s", error)
+
+    async def _check_kafka(self) -> None:
+        look = await asyncio.to_thread(look_at_topics, self._settings)
+        blocking = [finding for finding in look.findings if finding.blocks]
+        if blocking:
+            raise DataError(str(blocking[0]))
+        self.append_time_topics = look.append_time_topics
+        await self._announcer.start()
+
+    async def _ask_source(self) -> None:
+        try:
+            found = await source_of(self._announcer.client, self._topics)
+        except (KafkaError, OSError) as error:
+            cause = str(error) or type(error).__name__
+            raise KafkaUnreachable(self._settings.kafka_bootstrap_servers, cause) from error
+        missing = [topic for topic in self._topics if topic not in found.topics]
+        if missing:  # it was there a moment ago
+            raise TopicGone(missing[0])
+        count = self._settings.topic_partitions
+        topics = {topic: one._replace(partitions=count) for topic, one in found.topics.items()}
+        self._source = Source(found.cluster_id, topics)
+
+    async def _check_redis(self) -> None:
+        memory = await self._servers.check()
+        if memory is not None:
+            self._metrics.set_redis_memory(memory.used_bytes, memory.max_bytes)
+        settings = self._settings
+        ids = [(topic, one.topic_id) for topic, one in sorted(self._source.topics.items())]
+        await self._store.check(
+            StoreKind(
+                settings.topic_partitions,
+                settings.detector,
+                settings.kafka_group,
+                self._source.cluster_id,
+                tuple((topic, topic_id) for topic, topic_id in ids if topic_id is not None),
+            )
+        )
+
+
+async def second_opinion(error: SurgewatchError, guard: SourceGuard) -> SurgewatchError:
+    """Say why offsets went back: Kafka knows whether the topic is another one."""
+    if isinstance(error, (ReadBack, OffsetBeyondEnd)):
+        try:
+            await asyncio.wait_for(guard.confirm(), _SECOND_OPINION_SECONDS_MAX)
+        except TimeoutError:
+            return error
+        except DataError as found:
+            return found
+    return error
+
+
+async def _wait_for(
+    ask: Callable[[], Awaitable[None]], seconds_max: float, stop: asyncio.Event
+) -> None:
+    """Ask until there is an answer or we are to stop; in the end the last error is raised."""
+    give_up = time.monotonic() + seconds_max
+    while not stop.is_set():
+        try:
+            return await ask()
+        except UnreachableError as error:
+            if time.monotonic() >= give_up or not error.retry:
+                raise
+            log.warning("waiting: %s", error)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
+    return None

@@ -1,0 +1,78 @@
+"""The time it is now, by the clocks that agree; ``core/clock.py`` decides."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streams.core.clock import ClockPolicy, Readings
+
+log = logging.getLogger(__name__)
+
+
+def wall_ms() -> int:
+    """Unix time in ms, as this machine has it."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """Milliseconds of a clock that never jumps; goes on while the machine sleeps, if it can."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    return time.monotonic_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where the time is read; a test gives its own."""
+
+    wall_ms: Callable[[], int] = wall_ms
+    monotonic_ms: Callable[[], int] = monotonic_ms
+
+
+class SteadyClock:
+    """Now, whatever the wall clock does. ``told`` hears of jumps, and by how much it is off."""
+
+    def __init__(
+        self,
+        clocks: Clocks,
+        told: Callable[[int, int], None],
+        policy: ClockPolicy | None = None,
+    ) -> None:
+        self._clocks = clocks
+        self._told = told
+        self._policy = policy or ClockPolicy()
+        self._lock = threading.Lock()  # metrics ask from their own thread
+        self._state = self._policy.begin(self._readings(None))
+
+    def now_ms(self, appended_ms: int | None = None) -> int:
+        """Time to judge by; ``appended_ms`` is the broker's own time of the newest record."""
+        with self._lock:
+            verdict = self._policy.decide(self._state, self._readings(appended_ms))
+            self._state = verdict.state
+        if verdict.jump_ms:
+            self._tell(verdict.jump_ms, verdict.state.off_ms)
+        return verdict.now_ms
+
+    def _readings(self, appended_ms: int | None) -> Readings:
+        return Readings(self._clocks.wall_ms(), self._clocks.monotonic_ms(), appended_ms)
+
+    def _tell(self, jump_ms: int, off_ms: int) -> None:
+        way = "forward" if jump_ms > 0 else "back"
+        seconds = abs(jump_ms) / 1000
+        if off_ms:
+            log.warning(
+                "this machine's clock jumped %s by %.0f s; records are judged by its monotonic "
+                "clock until they agree or Kafka's time goes with it: is time synchronised here?",
+                way,
+                seconds,
+            )
+        else:
+            log.warning(
+                "this machine's clock jumped %s by %.0f s and is believed: it agrees with the "
+                "monotonic clock or with Kafka's time",
+                way,
+                seconds,
+            )
+        self._told(jump_ms, off_ms)

@@ -1,0 +1,63 @@
+"""A worker whose clock jumps by hours judges records by the steadier clocks."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from redis import Redis
+
+from streams.core.events import Reason
+from streams.edges.producer import partition_of
+from tests.e2e.desk import FollowsDesk
+from tests.e2e.told_worker import ToldWorker
+from tests.workers import Ledger, Site, wait_until
+
+HOUR_MS = 3_600_000
+CREATOR = "c-1"
+PLACE = partition_of(CREATOR.encode(), 4)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def test_a_clock_that_jumps_by_hours_buries_no_good_record_and_lets_no_future_one_in(
+    site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker]
+) -> None:
+    desk = FollowsDesk(site_of())
+    good, future = desk.ledger, Ledger()
+    worker = told(desk.site, "worker")
+    sent = 0
+
+    def send(ledger: Ledger, count: int, ahead_ms: int = 0) -> None:
+        nonlocal sent
+        at_ms = now_ms() + ahead_ms
+        desk.send([(PLACE, ledger.follow(CREATOR, at_ms)) for _ in range(count)])
+        sent += count
+        desk.wait_stored(worker, sent)
+
+    def jump(by_ms: int, words: str) -> None:
+        worker.shift_clock(by_ms)
+        wait_until(lambda: words in worker.text(), 20, worker.text)
+
+    send(good, 20)
+    jump(-3 * HOUR_MS, "jumped back by 10800 s; records are judged by its monotonic clock")
+    send(good, 20)  # three hours ahead of the wall clock
+    send(future, 1, HOUR_MS)
+    jump(3 * HOUR_MS, "jumped forward by 21600 s; records are judged by its monotonic clock")
+    send(future, 1, HOUR_MS)  # two hours behind the wall clock
+    send(good, 20)
+    jump(0, "jumped back by 10800 s and is believed")
+    send(good, 20)
+    send(future, 1, HOUR_MS)
+
+    assert desk.differences() == []
+    with Redis.from_url(desk.site.redis_url) as client:
+        key = f"{desk.site.name}:{{{desk.topic}:{PLACE}}}:meta"
+        assert int(client.hget(key, "watermark_ms") or 0) <= now_ms()
+    letters = asyncio.run(desk.site.dead_letters(3))
+    assert [letter.reason for letter in letters] == [Reason.AT_MS_IN_FUTURE] * 3
+    assert {letter.offset for letter in letters} == {40, 41, 82}
+    assert worker.stop() == 0
+    assert worker.counters()["bad_input:clock_jump"] == 3
+    assert worker.counters()["dead_letters:at_ms_in_future"] == 3

@@ -1,0 +1,55 @@
+"""One setting says where Redis is and whether it is a cluster."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis, RedisCluster
+
+from streams.edges.errors import SettingsError
+from streams.edges.redis_client import AsyncClient, async_client_of, cluster_nodes_of
+from streams.edges.settings import read_settings
+from streams.edges.settings_specs import url_without_password
+
+
+def client_of(url: str) -> AsyncClient:
+    return async_client_of(read_settings({"SURGEWATCH_REDIS_URL": url}))
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("redis://one:6379/2", Redis),
+        ("rediss://one:6379/2", Redis),
+        ("unix:///tmp/redis.sock", Redis),
+        ("redis-cluster://one:7000", RedisCluster),
+        ("rediss-cluster://me:word@one:7000,two:7001/0", RedisCluster),
+    ],
+)
+def test_the_scheme_says_which_client(url: str, kind: type) -> None:
+    async def body() -> None:
+        client = client_of(url)
+        assert isinstance(client, kind)
+        await client.aclose()
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis-cluster://one:7000/3", "a cluster has no database 3"),
+        ("redis-cluster://one:many", "many"),
+        ("redis-cluster://one:7000,,two", "several are joined by commas"),
+    ],
+)
+def test_a_wrong_url_of_a_cluster_is_told_with_the_setting(url: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"redis_url = redis-cluster.*{words}"):
+        client_of(url)
+
+
+def test_every_named_node_is_a_way_in_and_the_password_stays_hidden() -> None:
+    url = "rediss-cluster://me:word@one:7000,[::1]:7001,three?ssl_cert_reqs=none"
+    first, nodes = cluster_nodes_of(url)
+    assert first == "rediss://me:word@one:7000?ssl_cert_reqs=none"
+    assert nodes == [("one", 7000), ("::1", 7001), ("three", 6379)]
+    assert "word" not in url_without_password(url)
