@@ -69,7 +69,7 @@ class RedisCluster:
     def wait_whole(self) -> None:
         """Wait until every node knows all others and all slots are served."""
         ends = time.monotonic() + _SECONDS_MAX
-        while not all(self._is_whole(server) for server in self.servers):
+        while not all(self.is_whole(server) for server in self.servers):
             assert time.monotonic() < ends, "the cluster did not form"
 
     def owner_of(self, key: str) -> RedisServer:
@@ -89,7 +89,8 @@ class RedisCluster:
         """Node id."""
         return str(self._ask(server, "CLUSTER MYID"), "ascii")
 
-    def _is_whole(self, server: RedisServer) -> bool:
+    def is_whole(self, server: RedisServer) -> bool:
+        """Whether a node knows all others and takes the cluster to be up."""
         info = self._ask(server, "CLUSTER INFO")
         told = dict(line.split(":") for line in str(info, "ascii").split() if ":" in line)
         return told["cluster_state"] == "ok" and int(told["cluster_known_nodes"]) == len(
