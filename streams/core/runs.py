@@ -30,7 +30,8 @@ class Stretch:
 class Runs(NamedTuple):
     """Records of distinct slots, each slot's in one bucket and next to each other in time.
 
-    ``first`` records of each run were taken before these.
+    ``first`` records of each run were taken before these. ``in_open``: every run is of the bucket
+    in which the watermark stands, so none is of a bucket before its slot's newest.
     """
 
     slots: Ints
@@ -38,6 +39,7 @@ class Runs(NamedTuple):
     counts: Ints
     round_no: int
     first: int = 0
+    in_open: bool = False
 
 
 def runs_of(stretch: Stretch) -> Iterator[Runs]:
@@ -46,7 +48,7 @@ def runs_of(stretch: Stretch) -> Iterator[Runs]:
         return
     if (stretch.buckets == stretch.water).all():
         slots, counts = _distinct(stretch.slots)
-        yield Runs(slots, np.full(len(slots), stretch.water), counts, 0)
+        yield Runs(slots, np.full(len(slots), stretch.water), counts, 0, in_open=True)
         return
     order, begins, rounds = _cut(stretch)
     counts = np.diff(begins, append=len(order))

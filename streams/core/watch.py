@@ -101,6 +101,11 @@ class Watch(Table):
         """Count a stretch and tell the surges that open or grow in it, in no set order."""
         happenings: list[Happening] = []
         for whole in runs_of(stretch):
+            if whole.in_open:
+                scored = self._add_open(whole, stretch.water)
+                for row in self._candidates(whole, scored, stretch.water):
+                    happenings += self._look(whole, row, float(scored[row]), stretch)
+                continue
             for runs in self._pieces_of(whole):
                 scored = self._add(runs)
                 for row in self._candidates(runs, scored, stretch.water):
@@ -122,7 +127,7 @@ class Watch(Table):
         Each earlier record changes what the detector expects, so a surge told at the first of
         them must not know the others.
         """
-        slots, buckets, added, round_no, _ = runs
+        slots, buckets, added, round_no, _, _ = runs
         early = (self.counts.newest[slots] > buckets) & (added > 1)
         if early.any():
             marks = np.minimum(self._marks.rule[slots], self._marks.model[slots])
@@ -160,6 +165,31 @@ class Watch(Table):
         counts = self.counts.newest_counts(slots[on_time])
         scores[on_time] = self.detector.score(slots[on_time], counts, opened=buckets[on_time]).score
         return scores
+
+    def _add_open(self, runs: Runs, water: int) -> NDArray[np.float64]:
+        """As `_add`, where every run is of bucket ``water``: most stretches, so with few calls."""
+        slots, buckets, added = runs.slots, runs.buckets, runs.counts
+        counts = self.counts
+        self.mark_changed(slots)
+        newest = counts.newest[slots]
+        older = newest != water
+        rows = older.nonzero()[0]
+        if len(rows) < len(slots):
+            same = ~older
+            counts.add_to_newest(slots[same], added[same])
+        if len(rows):
+            begun, opened = slots[rows], newest[rows].astype(np.int64)
+            is_old = opened != NO_BUCKET
+            known, fresh = begun[is_old], begun[~is_old]
+            if len(fresh):
+                self.detector.begin(fresh, water)
+            if len(known):
+                closed = counts.newest_counts(known)
+                self.detector.advance(known, opened[is_old], closed, water)
+            counts.begin_bucket(begun, buckets[rows], added[rows])
+        now = counts.newest_counts(slots)
+        score: NDArray[np.float64] = self.detector.score(slots, now, opened=water).score
+        return score
 
     def _begin(self, slots: Ints, newest: NDArray[np.int32], buckets: Ints, added: Ints) -> None:
         fresh = newest == NO_BUCKET
