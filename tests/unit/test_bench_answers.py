@@ -120,7 +120,7 @@ def test_what_was_not_measured_neither_holds_nor_fails() -> None:
 
 
 def test_a_scaling_floor_is_judged_only_by_the_points_that_it_names() -> None:
-    some = {
+    some: dict[str, list[dict[str, Any]]] = {
         "creators": [{"creators": 100_000, "records_per_second": 9}],
         "hottest": [{"share": share, "records_per_second": 9} for share in (0.0001, 0.001)],
     }
