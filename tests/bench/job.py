@@ -77,8 +77,13 @@ def crossed_of(ids: NDArray[np.int64], at_ms: NDArray[np.int64], threshold: int)
     return dict(zip(names, at_ms[rows].tolist(), strict=True))
 
 
-def batches_of(ids: NDArray[np.int64], at_ms: NDArray[np.int64]) -> Iterator[Batch]:
-    """Keys and values of follows of these creators at these times."""
+def batches_of(
+    ids: NDArray[np.int64], at_ms: NDArray[np.int64], first_event: int = 0
+) -> Iterator[Batch]:
+    """Keys and values of follows of these creators at these times.
+
+    Event ids are numbers from ``first_event`` on: one that comes again would not count again.
+    """
     for first in range(0, len(ids), BATCH_RECORDS):
         chosen = slice(first, first + BATCH_RECORDS)
         keys = [creator_of(creator).encode() for creator in ids[chosen].tolist()]
@@ -86,7 +91,7 @@ def batches_of(ids: NDArray[np.int64], at_ms: NDArray[np.int64]) -> Iterator[Bat
             b'{"event_id":"e-%d","kind":"follow","creator_id":"%b","follower_id":"f-%d","at_ms":%d}'
             % (number, key, number, at)
             for number, (key, at) in enumerate(
-                zip(keys, at_ms[chosen].tolist(), strict=True), first
+                zip(keys, at_ms[chosen].tolist(), strict=True), first_event + first
             )
         ]
         yield keys, values

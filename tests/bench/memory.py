@@ -79,11 +79,11 @@ def _restart(worker: WorkerProcess, offset_sum: int) -> dict[str, float]:
     }
 
 
-def _add_records(stage: Stage, creators: int, seed: int) -> int:
-    draw = np.random.default_rng(seed)
+def _add_records(stage: Stage, creators: int, sent: int) -> int:
+    draw = np.random.default_rng(sent)
     ids = draw.integers(0, creators, NEW_RECORDS)
     at_ms = np.sort(draw.integers(0, 60_000, NEW_RECORDS)) + START_MS + DAY_MS
-    stage.fill(_TOPIC, batches_of(ids, at_ms))
+    stage.fill(_TOPIC, batches_of(ids, at_ms, first_event=sent))
     return NEW_RECORDS
 
 

@@ -58,7 +58,7 @@ def floor_rows(parts: Mapping[str, Rows]) -> list[FloorRow]:
     million, ten = met.get(1_000_000, {}), met.get(10_000_000, {})
     speed = {size: row["records_per_second"] for size, row in met.items()}
     redis = parts.get("redis", [{}])[0]
-    hot = [row["records_per_second"] for row in parts.get("hottest", [])]
+    hot = {row["share"]: row["records_per_second"] for row in parts.get("hottest", [])}
     even, surging = [row["records_per_second"] for row in parts.get("surging", [])] or (None, None)
     slower = "times slower than"
     return [
@@ -88,7 +88,7 @@ def floor_rows(parts: Mapping[str, Rows]) -> list[FloorRow]:
         ),
         FloorRow(
             *(f"90 % of records for one creator: {slower} 0.01 %", "times", "at most", 2, 2),
-            floor.ratio(hot[0], hot[-1]) if hot else None,
+            floor.ratio(hot.get(0.0001), hot.get(0.9)),
         ),
         FloorRow(
             *(f"100,000 surges in one minute: {slower} none", "times", "at most", 2, 2),

@@ -50,7 +50,8 @@ def by_creators(stage: Stage, size: Size) -> Rows:
         draw = np.random.default_rng(3)
         met = Follows(name, draw.permutation(creators), times_of_day(draw, creators, 0.0, 0.5))
         tailed = draw.choice(creators, size.of(RECORDS), p=zipf_shares(creators))
-        more = Follows(name, tailed, times_of_day(draw, len(tailed), 0.5, 1.0))
+        later = times_of_day(draw, len(tailed), 0.5, 1.0)
+        more = Follows(name, tailed, later, first_event=creators)
         rows.append({"creators": creators, **_met_and_more(stage, met, more)})
     return rows
 

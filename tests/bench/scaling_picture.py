@@ -25,7 +25,9 @@ class _Sketch(NamedTuple):
 _SPEED: Final = (("records_per_second", "records a second"), ("cpu_us_a_record", "CPU µs a record"))
 _SKETCHES: Final[Mapping[str, _Sketch]] = {
     "creators": _Sketch(
-        "creators", "creators met", (*_SPEED, ("rss_mb", "resident MB"), ("restart_seconds", "s"))
+        "creators",
+        "creators met",
+        (*_SPEED, ("rss_mb", "resident MB"), ("restart_seconds", "restart, s")),
     ),
     "partitions": _Sketch("partitions", "partitions", _SPEED),
     "chunks": _Sketch("chunk_records_max", "records a chunk at most", _SPEED),
@@ -61,9 +63,9 @@ def _draw(rows: Sequence[Mapping[str, Any]], sketch: _Sketch, path: Path) -> Non
         else:
             axes.plot(along, values, "o-", color=_COLOUR)
             axes.set_xscale("log")
-            axes.set_xticks(along, [f"{one:,g}" for one in along], rotation=30)
+            axes.set_xticks(along, [f"{one:,}" for one in along], rotation=30)
             axes.minorticks_off()
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(values))
         axes.set_title(words)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(sketch.title)

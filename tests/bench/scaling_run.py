@@ -57,10 +57,11 @@ class Follows:
     threshold: int = NEVER
     partitions: int = PARTITIONS
     settings: Mapping[str, str] = field(default_factory=dict)
+    first_event: int = 0
 
     def fill(self, stage: Stage) -> None:
         """Make the topic and send them."""
-        stage.fill(self.topic, batches_of(self.ids, self.at_ms), self.partitions)
+        stage.fill(self.topic, batches_of(self.ids, self.at_ms, self.first_event), self.partitions)
 
     def variables(self, stage: Stage, name: str) -> dict[str, str]:
         """Environment of a worker over them."""

@@ -119,6 +119,16 @@ def test_what_was_not_measured_neither_holds_nor_fails() -> None:
     assert {row.holds for row in scaling.floor_rows({})} == {None}
 
 
+def test_a_scaling_floor_is_judged_only_by_the_points_that_it_names() -> None:
+    some: dict[str, list[dict[str, Any]]] = {
+        "creators": [{"creators": 100_000, "records_per_second": 9}],
+        "hottest": [{"share": share, "records_per_second": 9} for share in (0.0001, 0.001)],
+    }
+    assert {row.holds for row in scaling.floor_rows(some)} == {None}
+    some["hottest"].append({"share": 0.9, "records_per_second": 4})
+    assert [row.holds for row in scaling.floor_rows(some) if row.reached is not None] == [False]
+
+
 def test_delays_at_less_than_the_asked_rate_say_nothing() -> None:
     found = found_by()
     found["latency"]["records_per_second"] = 94_000
