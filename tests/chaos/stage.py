@@ -19,6 +19,8 @@ from tests.servers import KafkaServer
 from tests.workers import Site
 
 SESSION_SECONDS = 6.0
+_KEYS_IN_MEMORY = (3_000, 10_000_000)
+"""So few that most are let go and read back again and again, or so many that none is."""
 _ROUND_RECORDS = 80_000
 _SETTINGS = {
     "SURGEWATCH_KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
@@ -58,15 +60,16 @@ class Stage:
                 server.start()
                 stack.callback(server.stop)
                 net.target_port = server.port
+            chance = random.Random(seed)
             more = {
                 **_SETTINGS,
+                "SURGEWATCH_KEYS_IN_MEMORY_MAX": str(chance.choice(_KEYS_IN_MEMORY)),
                 "SURGEWATCH_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{kafka_net.port}",
                 "SURGEWATCH_REDIS_URL": f"redis://127.0.0.1:{redis_net.port}/0",
             }
             site = Site(kafka.bootstrap, redis.url, "chaos", folder, more).make_topics()
             fleet = Fleet(site)
             stack.callback(fleet.kill)
-            chance = random.Random(seed)
             for _ in range(chance.choice((2, 3))):
                 fleet.add()
             settings = site.settings
