@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench chaos lock clean
+.PHONY: help setup demo test lint types bench bench-scaling chaos lock clean
 
 help:  ## Say what the commands do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv with the locked packages and Surgewatch in it
 	@echo "setup: ready: $(BIN)/surgewatch"
@@ -36,7 +36,13 @@ types: $(STAMP)  ## mypy --strict
 
 bench: $(STAMP)  ## Measure speed and memory on real Kafka and Redis (minutes)
 	@tests/provision.sh
-	@$(BIN)/python -m tests.bench
+	@tests/bench/peers/provision.sh $(BIN)/python
+	@$(BIN)/python -m tests.bench --records-many 4000000 --latency-seconds 20 \
+		--picture build/bench.png
+
+bench-scaling: $(STAMP)  ## Measure cost as the work grows: creators, partitions, chunks, workers
+	@tests/provision.sh
+	@$(BIN)/python -m tests.bench.scaling $(if $(PARTS),--parts $(PARTS))
 
 chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUNDS=50 SEED=1
 	@tests/provision.sh

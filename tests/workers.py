@@ -1,11 +1,13 @@
 """Real workers as processes, and what they must have counted: for end-to-end tests."""
 
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -183,6 +185,15 @@ class WorkerProcess:
     def text(self) -> str:
         """What it printed."""
         return self.log.read_text()
+
+    def metrics(self) -> dict[str, float]:
+        """Its metrics by series, as `/metrics` tells them."""
+        found = re.search(r"metrics on (http://\S+)", self.text())
+        assert found is not None, "the worker tells where its metrics are"
+        with urllib.request.urlopen(found.group(1), timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {series: float(value) for series, value in pairs}
 
 
 @dataclass

@@ -30,6 +30,7 @@ class TimedDetector:
         self._detector = detector
         self._progress = progress
         self.grow = detector.grow
+        self.keep = detector.keep
         self.are_over = detector.are_over
         self.state_of = detector.state_of
         self.restore = detector.restore

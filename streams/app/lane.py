@@ -40,12 +40,14 @@ class PipelinePolicy:
     """When changed state is written, and when a topic is too broken.
 
     ``repeats_horizon_ms``: how far back reading begins again to learn the event ids; 0: not at all.
+    ``keys_in_memory_max``: of all partitions; None: all that there are.
     """
 
     flush_interval_seconds: float
     flush_records_max: int
     dead_letters: DeadLetterLimit
     repeats_horizon_ms: int = 0
+    keys_in_memory_max: int | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Lane:
     announced: list[str] = field(default_factory=list)
     flushing: asyncio.Task[None] | None = None
     lost: bool = False
+    reads_back: bool = False
 
     @property
     def place(self) -> Place:

@@ -20,7 +20,7 @@ from streams.app.rereading import Rereading
 from streams.core.block_state import DetectorStateError
 from streams.core.dead_letter_limit import DeadLetterCount
 from streams.core.detector_river import RiverStateError
-from streams.core.events import RawChunk
+from streams.core.events import CommentChunk, FollowChunk, RawChunk
 from streams.core.packing import LayoutUnknown, StateDamaged
 from streams.core.repeats import Lookback
 from streams.edges.codec_out import encode_surge
@@ -29,9 +29,11 @@ from streams.edges.metrics import Place as Stand
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
 from streams.edges.store import (
+    NO_LIMIT,
     Fence,
     FencedOff,
     Held,
+    KeyLimit,
     OtherWriter,
     Place,
     StateLost,
@@ -73,6 +75,7 @@ class Pipeline:
         self._policy = policy
         self._progress = progress
         self._lanes: dict[TP, Lane] = {}
+        self._lanes_shared = 1
         self._state_lost = self._reads_again = False
         self.on_failure: Callable[[Exception], object] | None = None
         self.on_state_lost: Callable[[], Awaitable[None]] | None = None
@@ -93,6 +96,7 @@ class Pipeline:
         """Claim and load partitions; where reading goes on."""
         self._lanes.clear()
         ours = sorted(tp for tp in partitions if tp.topic in self._trades)
+        self._lanes_shared = len(ours)
         self._progress.owns([(tp.topic, tp.partition) for tp in ours])
         offsets: dict[TP, int | None] = {}
         for tp in ours:
@@ -192,6 +196,7 @@ class Pipeline:
                 "SURGEWATCH_DEAD_LETTERS_SHARE_MAX and _ROW_MAX, then start again"
             )
             raise DataError(msg)
+        await self._read_back(lane, decoded.chunk)
         before_ms = lane.job.watermark_ms
         with progress.stage("count"):
             outcome = lane.job.take(decoded.chunk)
@@ -203,6 +208,30 @@ class Pipeline:
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values)
         progress.took(chunk, outcome, decoded.dead)
+
+    async def _read_back(self, lane: Lane, chunk: FollowChunk | CommentChunk) -> None:
+        """Have the state of all keys of a chunk in memory."""
+        wanted = lane.job.left_out_of(chunk)
+        if not wanted:
+            return
+        lane.reads_back = True  # nothing may be let go until the chunk is counted
+        try:
+            held = await self._patiently(lambda: self._store.read_keys(lane.place, wanted), "read")
+        finally:
+            lane.reads_back = False
+        lane.job.admit(held)
+        self._progress.read_back(lane.tp.topic, sum(len(series.names) for series in held.values()))
+
+    def _let_go(self, lane: Lane) -> None:
+        """Let go of keys that have not been met for long, if there are too many in memory."""
+        limit = self._keys_max()
+        if limit is not None and not lane.reads_back and not lane.lost:
+            self._progress.let_go(lane.tp.topic, lane.job.let_go(limit))
+
+    def _keys_max(self) -> int | None:
+        """How many keys each lane may have in memory."""
+        most = self._policy.keys_in_memory_max
+        return None if most is None else max(1, most // max(1, self._lanes_shared))
 
     async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
         place = Place(tp.topic, tp.partition)
@@ -236,8 +265,10 @@ class Pipeline:
         return lane, held.next_offset
 
     async def _restored(self, place: Place) -> tuple[Any, Held]:
-        held = await self._patiently(lambda: self._store.read(place), "read")
         job = self._trades[place.topic].build()
+        most = self._keys_max()
+        limit = NO_LIMIT if most is None else KeyLimit(most, job.watched)
+        held = await self._patiently(lambda: self._store.read(place, limit), "read")
         job.restore(held.state)
         return job, held
 
@@ -329,6 +360,7 @@ class Pipeline:
         )
         self._progress.stored(time.perf_counter() - began, size)
         lane.stored_offset = write.next_offset
+        self._let_go(lane)
         records, lane.resend = {**lane.resend, **fresh}, {}
         if records:
             began = time.perf_counter()

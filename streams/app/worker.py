@@ -15,7 +15,13 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams import __version__
-from streams.app.jobs import check_detector, comment_partition_of, follow_partition_of, limits_of
+from streams.app.jobs import (
+    OWN_DETECTOR,
+    check_detector,
+    comment_partition_of,
+    follow_partition_of,
+    limits_of,
+)
 from streams.app.lane import PipelinePolicy, Trade
 from streams.app.pipeline import Pipeline
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
@@ -54,11 +60,12 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # untyped
 def trades_of(
     settings: Settings,
     progress: Progress,
-    clock: SteadyClock,
-    append_time_topics: Collection[str],
+    clock: SteadyClock | None = None,
+    append_time_topics: Collection[str] = (),
 ) -> dict[str, Trade]:
-    """What is done with the chunks of each topic."""
+    """What is done with the chunks of each topic; without a clock given, by this machine's."""
     limits = limits_of(settings)
+    clock = clock or SteadyClock(Clocks(), lambda *_: None)
 
     def now_ms(chunk: RawChunk) -> int:
         is_broker_time = chunk.topic in append_time_topics and chunk.appended_ms > 0
@@ -278,6 +285,7 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_row_max,
         ),
         settings.repeats_horizon_ms,
+        settings.keys_in_memory_max if settings.detector == OWN_DETECTOR else None,
     )
 
 

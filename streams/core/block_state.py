@@ -91,6 +91,10 @@ class RowStore:
         rows[held:].view("<f8")[:, 1] = self._rate_count
         self._rows = rows
 
+    def keep(self, slots: Ints) -> None:
+        """Forget all rows but these; slot i is then what ``slots[i]`` was."""
+        self._rows = self._rows.take(slots, axis=0)
+
     def read(self, slots: Ints) -> KeyColumns:
         """Columns of the given slots, copied."""
         rows = self._rows.take(slots, axis=0)

@@ -128,6 +128,8 @@ class Counts:
 
     def restore(self, slots: Ints, entries: Ints, sizes: Ints) -> None:
         """Lay stored rows into empty slots: each slot's entries follow the one before."""
+        if not len(slots):
+            return
         rooms = _rooms_of(sizes)
         self._begin[slots] = self._allocate(rooms)
         self._arena[_places(self._begin[slots], sizes)] = entries
@@ -139,6 +141,12 @@ class Counts:
         self.newest[slots[filled]] = entries[ends[filled] - 1] >> _COUNT_BITS
         sums = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(entries & _COUNT_MASK)))
         self.total[slots] = sums[ends] - sums[ends - sizes]
+
+    def keep(self, slots: Ints) -> None:
+        """Forget all rows but these, in rising slots; slot i is then what ``slots[i]`` was."""
+        for name in ("_begin", "_room", "_left", "size", "total", "newest"):
+            setattr(self, name, getattr(self, name)[slots])
+        self._pack(0)
 
     def _drop_expired(self, slots: Ints, buckets: Ints) -> None:
         """Drop entries of more than 24 hours before each slot's new bucket."""

@@ -100,6 +100,10 @@ class RiverBank:
             self._activity = np.append(self._activity, np.zeros(more))
             self._seen = np.append(self._seen, np.full(more, _UNSEEN, np.int64))
 
+    def keep(self, slots: Ints) -> bool:
+        """See KeyDetector. No: models stand in a series of their own, which is not read back."""
+        return False
+
     def begin(self, slots: Ints, bucket: int) -> None:
         """Keys first met in ``bucket``; a model that the slot had is dropped."""
         for slot in np.asarray(slots).tolist():

@@ -61,6 +61,11 @@ class DetectorBlock:
         """Make room for slots < ``size``. New slots are unborn until `begin` or `restore`."""
         self._rows.grow(size)
 
+    def keep(self, slots: Ints) -> bool:
+        """See KeyDetector."""
+        self._rows.keep(slots)
+        return True
+
     def begin(self, slots: Ints, bucket: int) -> None:
         """Keys first met in ``bucket``: it is their open bucket, nothing learnt yet."""
         self._rows.begin(slots, bucket)

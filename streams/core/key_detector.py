@@ -22,6 +22,10 @@ class KeyDetector(Protocol[States]):
         """Make room for slots < ``size``."""
         ...
 
+    def keep(self, slots: Ints) -> bool:
+        """Forget all slots but these, renumbered in their order; False: it cannot, all stay."""
+        ...
+
     def begin(self, slots: Ints, bucket: int) -> None:
         """Keys first met in ``bucket``, their open bucket."""
         ...

@@ -92,17 +92,33 @@ class Keys:
         """Group of each slot."""
         return self._groups[slots]
 
-    def restore(self, keys: Texts, groups: NDArray[np.int32]) -> Ints:
-        """Intern stored keys with the groups they are stored in. Needs an empty table.
+    def admit(self, keys: Texts, groups: NDArray[np.int32]) -> Ints:
+        """Intern stored keys, not met before, with the groups that they are stored in.
 
-        There are fewer keys than texts afterwards if one of them stood there twice.
+        There are fewer new slots than texts if one of them stood there twice.
         """
-        assert not self._size, "restore needs an empty table"
+        given = self._next_group, self._fill
         slots = self.slots_of(keys)
+        self._next_group, self._fill = given
         self._groups[slots] = groups
-        self._next_group = int(groups.max()) + 1 if len(keys) else 0
-        self._fill = 0
+        self.skip_groups(int(groups.max(initial=-1)))
         return slots
+
+    def skip_groups(self, highest: int) -> None:
+        """Give new keys groups above this one, which the store holds."""
+        if highest >= self._next_group:
+            self._next_group, self._fill = highest + 1, 0
+
+    def keep(self, slots: Ints) -> None:
+        """Forget all keys but these, in rising slots; slot i is then what ``slots[i]`` was."""
+        names, groups, given = self.names_of(slots), self._groups[slots], self._next_group
+        fill, place = self._fill, len(slots)
+        self.__init__()  # type: ignore[misc]  # begins anew, in place: others hold this object
+        if place:
+            self._append(names)
+            self._insert(names.hashes(), np.arange(place))
+            self._groups[:place] = groups
+        self._next_group, self._fill = given, fill
 
     def _find(self, keys: Texts, hashes: Words) -> Ints:
         """Slot of each key, -1 where it was not met. Linear probing, all keys a step at a time."""

@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 
 from streams.core.buckets import bucket_of, oldest_bucket_of
+from streams.core.keys import UNMET
 from streams.core.surges import LanguageShare, Surge
 from streams.core.tally import Tally
-from streams.core.texts import Ints, Texts, paired
+from streams.core.texts import Ints, Texts, joined_texts, paired
 
 LANGS_MAX: Final = 32
 """Languages told apart for a post or creator; what comes beyond counts as "und"."""
@@ -37,6 +38,20 @@ class LanguageTally(Tally):
             pairs = [pair if self._fits(pair) else _und(pair) for pair in keys.take(unmet)]
             slots[unmet] = super().slots_of(Texts.of(pairs))
         return slots
+
+    def left_out(self, keys: Texts) -> list[tuple[int, bytes]]:
+        """See Table. A pair beyond its key's limit is counted as another one."""
+        if not len(self._directory):
+            return []
+        absent = keys.take(self.keys.find(keys) == UNMET)
+        others = Texts.of([_und(pair) for pair in absent])
+        return super().left_out(joined_texts((absent, others)))
+
+    def keep_columns(self, slots: Ints) -> bool:
+        """See Table: a key's languages are known by its pairs."""
+        self._langs.clear()
+        self._known = 0
+        return True
 
     def totals_of(self, key: str, water: int) -> dict[str, int]:
         """Comments of the rolling 24 hours by language."""

@@ -18,13 +18,15 @@ from streams.core.texts import Ints
 class Run(NamedTuple):
     """Records ``rows`` of a stretch, of one slot and bucket; all are counted.
 
-    ``before`` is the slot's rolling total without them.
+    ``before`` is the slot's rolling total without them, ``score`` that of its newest bucket with
+    them.
     """
 
     slot: int
     bucket: int
     rows: Ints
     before: int
+    score: float
 
 
 class Look:
@@ -32,7 +34,7 @@ class Look:
 
     def __init__(self, life: SurgeLife, watched: Watched, stretch: Stretch, run: Run) -> None:
         self._life, self._watched, self._stretch = life, watched, stretch
-        self._slot, self._bucket, self._rows, self._before = run
+        self._slot, self._bucket, self._rows, self._before, self._score = run
         counts = watched.counts
         ends = int(counts.newest_counts(np.array([run.slot]))[0])
         self._on_time = run.bucket == int(counts.newest[run.slot])
@@ -63,16 +65,13 @@ class Look:
 
     def _alarm(self) -> int | None:
         """Which of the run's records (from 1) the detector alarms at."""
-        slot, detector = self._slot, self._watched.detector
-        if not self._on_time or int(self._watched.marks.quiet_until[slot]) > self._stretch.water:
-            return None
-        count = self._count_before + len(self._rows)
-        at = np.array([slot])
-        opened = np.array([self._bucket])
-        if detector.score(at, np.array([count]), opened=opened).score[0] < 1:
+        quiet = int(self._watched.marks.quiet_until[self._slot]) > self._stretch.water
+        if not self._on_time or quiet or self._score < 1:
             return None
         low = self._count_before
-        return detector.alarm_count(slot, low, count, opened=self._bucket) - low
+        high = low + len(self._rows)
+        detector = self._watched.detector
+        return detector.alarm_count(self._slot, low, high, opened=self._bucket) - low
 
     def _tell(self, trigger: Trigger, nth: int, first_mark: int) -> tuple[int, Surge]:
         """Open or grow the slot's surge of this trigger at the run's nth record."""

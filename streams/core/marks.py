@@ -29,6 +29,11 @@ class Marks:
         quiet = np.zeros(room, dtype=np.int32)
         self.quiet_until = np.concatenate((self.quiet_until, quiet))
 
+    def keep(self, slots: Ints) -> None:
+        """Forget all slots but these; slot i is then what ``slots[i]`` was."""
+        self.rule, self.model = self.rule[slots], self.model[slots]
+        self.quiet_until = self.quiet_until[slots]
+
     def end(self, trigger: str, slot: int) -> None:
         """Take back the mark of a surge that closed."""
         if trigger == "rule":

@@ -5,15 +5,15 @@ stored. The worker, the back-test and the tests all run this object, so a surge 
 the surge that the worker announces.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.languages import Languages
 from streams.core.packing import PackedSeries, StoredSeries
@@ -50,13 +50,24 @@ class StateChange:
         return sum(len(series.names) for series in self.series)
 
 
+class LeftOut(NamedTuple):
+    """Keys of one series that the store holds, without their values; the group of each."""
+
+    names: Texts
+    groups: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """A partition's state as it stands in the store."""
+    """A partition's state as it stands in the store.
+
+    ``left_out``: keys that are read when they are met, by series; some may be in ``series`` too.
+    """
 
     watermark_ms: int = -1
     series: dict[str, StoredSeries] = field(default_factory=dict)
     surges: dict[str, bytes] = field(default_factory=dict)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
 class _Rows(NamedTuple):
@@ -107,6 +118,11 @@ class Partition:
         watches = sum(len(watch.keys) for watch in self._watches.values())
         return watches + sum(len(tally.keys) for tally in self._tallies.values())
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Series that may be left out of memory."""
+        return tuple(self._watches)
+
     def drain(self) -> StateChange:
         """Give the state that changed since the last call, packed; nothing is kept as changed."""
         series: list[PackedSeries] = []
@@ -127,12 +143,50 @@ class Partition:
         for table in (*self._watches.values(), *self._tallies.values()):
             if table.name in stored.series:
                 table.restore(stored.series)
+            if table.name in stored.left_out:
+                table.leave_out(*stored.left_out[table.name])
         surges: dict[str, list[OpenSurge]] = {name: [] for name in self._watches}
         for name, content in sorted(stored.surges.items()):
             watch_name, _, _ = name.partition("|")
             surges[watch_name].append(msgspec.json.decode(content, type=OpenSurge))
         for watch_name, watch in self._watches.items():
             watch.restore_surges(surges[watch_name])
+
+    def left_out_of(self, chunk: Any) -> dict[str, list[tuple[int, bytes]]]:
+        """Keys of a chunk that are not in memory, but that the store may hold, by series.
+
+        Each with its group. `admit` what the store holds of them before the chunk is taken.
+        """
+        found = {table.name: table.left_out(keys) for table, keys in self._keys_of(chunk)}
+        return {name: keys for name, keys in found.items() if keys}
+
+    def admit(self, series: Mapping[str, StoredSeries]) -> None:
+        """Take up keys that were left out or let go, as the store holds them."""
+        for table in (*self._watches.values(), *self._tallies.values()):
+            if table.name in series:
+                table.restore(series)
+
+    def let_go(self, keys_max: int) -> int:
+        """Let go of the least recently met keys when there are more than so many; how many went.
+
+        The store must hold all that has not changed since the last drain. A quarter more than
+        need be is let go, so that it happens seldom.
+        """
+        if self.keys_known <= keys_max:
+            return 0
+        oldest, gone = oldest_bucket_of(self._water), 0
+        for tally in self._tallies.values():
+            gone += tally.let_go(0, oldest)
+        watched = sum(len(watch.keys) for watch in self._watches.values())
+        too_many = self.keys_known - keys_max * 3 // 4
+        for watch in self._watches.values():
+            share = too_many * len(watch.keys) // max(watched, 1)
+            gone += watch.let_go(max(share, 0), oldest)
+        return gone
+
+    def _keys_of(self, chunk: Any) -> list[tuple[Table, Texts]]:
+        """Tables and the keys that a chunk has in them."""
+        raise NotImplementedError
 
     def relearn(self, chunk: FollowChunk | CommentChunk, watermark_ms: int) -> int:
         """Take up the event ids of records that were counted before; the watermark after them.
@@ -215,6 +269,13 @@ class FollowPartition(Partition):
 
         return self._walk(chunk, prepare)
 
+    def _keys_of(self, chunk: FollowChunk) -> list[tuple[Table, Texts]]:
+        gone = chunk.unfollows
+        if not gone.any():
+            return [(self._followers, chunk.creator_ids)]
+        ids = chunk.creator_ids
+        return [(self._followers, ids.take(~gone)), (self._unfollows, ids.take(gone))]
+
 
 class CommentPartition(Partition):
     """The job for a partition of the comments topic: creators and posts watched, languages."""
@@ -252,6 +313,16 @@ class CommentPartition(Partition):
             return count
 
         return self._walk(chunk, prepare)
+
+    def _keys_of(self, chunk: CommentChunk) -> list[tuple[Table, Texts]]:
+        ids, posts, langs = chunk.creator_ids, chunk.post_ids, chunk.langs
+        by_post, by_creator = self._languages.posts, self._languages.creators
+        return [
+            (self._creators, ids),
+            (self._posts, posts),
+            (by_post, by_post.pairs_of(posts, langs)),
+            (by_creator, by_creator.pairs_of(ids, langs)),
+        ]
 
     def _described(
         self, one: Happening, chunk: CommentChunk, columns: tuple[Ints, Ints], rows: Ints

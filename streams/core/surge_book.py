@@ -1,6 +1,6 @@
 """The surges that one watch remembers, and when each has to be looked at again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from streams.core.surges import Closing, OpenSurge, Trigger
@@ -38,6 +38,25 @@ class SurgeBook:
         if surge.trigger == "model" and surge.closing is None:
             self._models[slot] = surge
         self._note_unsaid(entry)
+
+    def slots(self) -> list[int]:
+        """Slots that have a surge, open or closed."""
+        return list(self._of_slot)
+
+    def move(self, slot_of: Mapping[int, int]) -> None:
+        """Keys were given other slots: old to new, for every slot that has a surge."""
+
+        def moved(entry: Entry) -> Entry:
+            return Entry(slot_of[entry.slot], entry.surge)
+
+        self._of_slot = {slot_of[slot]: surges for slot, surges in self._of_slot.items()}
+        self._models = {slot_of[slot]: surge for slot, surge in self._models.items()}
+        self._unsaid = {name: moved(entry) for name, entry in self._unsaid.items()}
+        # an entry whose surge was forgotten meanwhile is of no slot any more
+        self._due = {
+            bucket: [moved(entry) for entry in entries if entry.slot in slot_of]
+            for bucket, entries in self._due.items()
+        }
 
     def of(self, slot: int) -> list[OpenSurge]:
         """Surges of a slot, open and closed."""
@@ -83,7 +102,7 @@ class SurgeBook:
         slot, surge = entry
         if surge.trigger == "model":
             del self._models[slot]
-        self._touched[surge.name] = None
+        self.drop(surge.name)
         surge.closing = closing
         self.touch(surge)
 
@@ -94,7 +113,11 @@ class SurgeBook:
         mine.remove(surge)
         if not mine:
             del self._of_slot[slot]
-        self._touched[surge.name] = None
+        self.drop(surge.name)
+
+    def drop(self, name: str) -> None:
+        """Have the store forget a surge."""
+        self._touched[name] = None
 
     def drain(self) -> dict[str, OpenSurge | None]:
         """Surges changed since the last call, by name; None: forgotten."""

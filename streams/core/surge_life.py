@@ -44,12 +44,17 @@ class SurgeLife:
         self._watched = watched
 
     def restore(self, surges: Sequence[OpenSurge]) -> None:
-        """Take up stored surges; their keys must have been restored."""
+        """Take up stored surges; their keys have been restored.
+
+        One whose key is not in the store any more, for it has expired there, is forgotten too.
+        """
         watched = self._watched
         slots = watched.keys.find(Texts.of([surge.key for surge in surges]))
-        assert (slots != UNMET).all(), "a stored surge has a stored key"
         marks = watched.marks
         for slot, surge in zip(slots.tolist(), surges, strict=True):
+            if slot == UNMET:
+                self.book.drop(surge.name)
+                continue
             self.open(Entry(slot, surge))
             if surge.trigger == "model":
                 marks.quiet_until[slot] = max(int(marks.quiet_until[slot]), surge.quiet_until)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.counts import Counts, Ints
-from streams.core.keys import Keys
+from streams.core.directory import Directory
+from streams.core.keys import UNMET, Keys
 from streams.core.packing import PackedSeries, StateDamaged, StoredSeries, pack, unpack
 from streams.core.texts import Texts
 
@@ -19,6 +20,7 @@ class Table:
         self.name = name
         self.keys = Keys()
         self.counts = Counts()
+        self._directory = Directory()
         self._dirty = np.zeros(0, dtype=np.bool_)
 
     def slots_of(self, keys: Texts) -> Ints:
@@ -53,23 +55,70 @@ class Table:
         return pack(self.name, names, groups, (self.counts, slots), states)
 
     def restore(self, stored: Mapping[str, StoredSeries]) -> None:
-        """Take up this table's stored series. Needs an empty table. Raises LayoutUnknown."""
+        """Take up what the store holds of keys that are not in memory. Raises LayoutUnknown."""
         self.unpack(stored[self.name], None)
 
     def unpack(
         self, series: StoredSeries, state_dtype: np.dtype[Any] | None
     ) -> tuple[Ints, NDArray[Any] | None]:
-        """Restore keys and counts; their slots, and their detector states if there are any."""
-        slots = self.keys.restore(series.names, np.array(series.groups, dtype=np.int32))
-        if len(self.keys) != len(series.names):
+        """Take up keys and counts; their slots, and their detector states if there are any."""
+        known = len(self.keys)
+        slots = self.keys.admit(series.names, np.array(series.groups, dtype=np.int32))
+        if len(self.keys) - known != len(series.names):
             raise StateDamaged
         self.grow()
         rows = unpack(series.values, state_dtype)
         self.counts.restore(slots, rows.entries, rows.sizes)
         return slots, rows.states
 
+    def leave_out(self, names: Texts, groups: list[int]) -> None:
+        """Take note of keys that the store holds and that are not taken up yet."""
+        if len(names):
+            held = np.array(groups, dtype=np.int32)
+            out = self.keys.find(names) == UNMET
+            self._directory.add(names.take(out), held[out])
+            self.keys.skip_groups(int(held.max()))
+
+    def left_out(self, keys: Texts) -> list[tuple[int, bytes]]:
+        """Group and name of those keys that the store may hold and that are not in memory."""
+        if not len(self._directory):
+            return []
+        absent = keys.take(self.keys.find(keys) == UNMET)
+        rows, groups = self._directory.find(absent)
+        return list(dict.fromkeys(zip(groups.tolist(), absent.take(rows).encoded(), strict=True)))
+
+    def let_go(self, count: int, oldest: int) -> int:
+        """Let go of the ``count`` least recently met keys; how many went.
+
+        The store must hold all that has not changed since the last drain. A tally lets go only
+        of keys with nothing from bucket ``oldest`` on: others may be asked for without a record.
+        """
+        newest = self.counts.newest[: len(self.keys)]
+        stays = self._dirty[: len(self.keys)] | (newest >= oldest)
+        return self._keep(np.flatnonzero(stays))
+
+    def _keep(self, kept: Ints) -> int:
+        """Keep only these slots, renumbered; how many went."""
+        gone = np.ones(len(self.keys), dtype=np.bool_)
+        gone[kept] = False
+        slots = np.flatnonzero(gone)
+        if len(slots) and self.keep_columns(kept):
+            self._directory.add(self.keys.names_of(slots), self.keys.groups_of(slots))
+            self.keys.keep(kept)
+            self.counts.keep(kept)
+            self._dirty = self._dirty[kept]
+            return len(slots)
+        return 0
+
+    def keep_columns(self, slots: Ints) -> bool:
+        """Keep these slots, renumbered, in the columns that a kind of table adds; False: cannot."""
+        return True
+
     def drain_slots(self) -> Ints:
-        """Slots changed since the last call."""
+        """Slots changed since the last call, in the order of their groups."""
         slots = np.flatnonzero(self._dirty)
         self._dirty[slots] = False
+        groups = self.keys.groups_of(slots)
+        if (groups[1:] < groups[:-1]).any():  # keys that were read back stand among the newest
+            slots = slots[np.argsort(groups, kind="stable")]
         return slots

@@ -65,6 +65,26 @@ class Watch(Table):
         else:
             self.detector.restore(self.keys.slots_of(models.names), models.values)
 
+    def let_go(self, count: int, oldest: int) -> int:
+        """See Table. A key that has a surge stays."""
+        size = len(self.keys)
+        stays = self._dirty[:size].copy()
+        stays[self._life.book.slots()] = True
+        if count >= size:
+            return self._keep(np.flatnonzero(stays))
+        stays[np.argpartition(self.counts.newest[:size], count)[count:]] = True
+        return self._keep(np.flatnonzero(stays))
+
+    def keep_columns(self, slots: Ints) -> bool:
+        """See Table."""
+        if not self.detector.keep(slots):
+            return False
+        self._marks.keep(slots)
+        mine = np.array(self._life.book.slots(), dtype=np.int64)
+        moved = np.searchsorted(slots, mine).tolist()
+        self._life.book.move(dict(zip(mine.tolist(), moved, strict=True)))
+        return True
+
     @property
     def _models(self) -> str:
         return f"{self.name}.models"
@@ -84,7 +104,7 @@ class Watch(Table):
             for runs in self._pieces_of(whole):
                 scored = self._add(runs)
                 for row in self._candidates(runs, scored, stretch.water):
-                    happenings += self._look(runs, row, stretch)
+                    happenings += self._look(runs, row, float(scored[row]), stretch)
                 self._life.take_late(runs, stretch.water)
         return happenings
 
@@ -164,14 +184,14 @@ class Watch(Table):
             marked |= alarmed & ~quiet
         return np.flatnonzero(marked).tolist()
 
-    def _look(self, runs: Runs, row: int, stretch: Stretch) -> list[Happening]:
+    def _look(self, runs: Runs, row: int, score: float, stretch: Stretch) -> list[Happening]:
         """Find the records of one run at which surges open or grow, and tell them."""
         slot, bucket = int(runs.slots[row]), int(runs.buckets[row])
         added = int(runs.counts[row])
         rows = rows_of_run(stretch, slot, runs.round_no)[runs.first :][:added]
         assert len(rows) == added, "a run is found again"
         total = self.counts.total_since(slot, oldest_bucket_of(stretch.water))
-        run = Run(slot, bucket, rows, total - added)
+        run = Run(slot, bucket, rows, total - added, score)
         look = Look(self._life, self._watched, stretch, run)
         told = [*look.by_rule(), *look.by_model()]
         return [Happening(int(stretch.indexes[at]), surge) for at, surge in told]

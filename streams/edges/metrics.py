@@ -107,6 +107,12 @@ class Metrics:
             "Records read once more after a rebalance, not to be counted, for their event ids.",
             topic=topics,
         )
+        self._let_go = counter(
+            "keys_let_go", "Keys let go from memory, least recently met first.", topic=topics
+        )
+        self._read_back = counter(
+            "keys_read_back", "Keys read back from the store when they came again.", topic=topics
+        )
         self._forgotten = counter(
             "repeats_forgotten", "Event ids let go too early, for want of room.", topic=topics
         )
@@ -195,6 +201,14 @@ class Metrics:
     def add_reread(self, topic: str, records: int) -> None:
         """Tell records that were read once more for their event ids."""
         self._reread.labels(topic).inc(records)
+
+    def add_let_go(self, topic: str, keys: int) -> None:
+        """Tell keys that were let go from memory."""
+        self._let_go.labels(topic).inc(keys)
+
+    def add_read_back(self, topic: str, keys: int) -> None:
+        """Tell keys that were read back from the store."""
+        self._read_back.labels(topic).inc(keys)
 
     def add_forgotten(self, topic: str, event_ids: int) -> None:
         """Tell event ids that were let go before their time."""

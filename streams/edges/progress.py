@@ -47,6 +47,12 @@ class Progress(Protocol):
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """A write was done."""
 
+    def let_go(self, topic: str, keys: int) -> None:
+        """So many keys were let go from memory."""
+
+    def read_back(self, topic: str, keys: int) -> None:
+        """So many keys were read back from the store."""
+
     def reread(self, topic: str, records: int) -> None:
         """So many records were read once more, not to be counted, but to learn their event ids."""
 
@@ -94,6 +100,12 @@ class Silence:
         """See Progress."""
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
+        """See Progress."""
+
+    def let_go(self, topic: str, keys: int) -> None:
+        """See Progress."""
+
+    def read_back(self, topic: str, keys: int) -> None:
         """See Progress."""
 
     def reread(self, topic: str, records: int) -> None:
@@ -210,6 +222,16 @@ class WorkerProgress:
         self.waited("store", seconds)
         self._health.reached_redis(reachable=True)
         self._health.progressed(now, self._health.signs.lag_records or 0)
+
+    def let_go(self, topic: str, keys: int) -> None:
+        """See Progress."""
+        if keys:
+            self._metrics.add_let_go(topic, keys)
+
+    def read_back(self, topic: str, keys: int) -> None:
+        """See Progress."""
+        if keys:
+            self._metrics.add_read_back(topic, keys)
 
     def reread(self, topic: str, records: int) -> None:
         """See Progress."""

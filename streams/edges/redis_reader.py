@@ -88,9 +88,15 @@ class RedisReader:
                 raise SettingsError(node_of_cluster(self._url_shown))
 
     def shelf(self, place: Place) -> Shelf:
-        """What there is of a partition."""
+        """What there is of a partition. DataError if half of a write stands in it."""
         with self._plain_errors():
             meta = self._hash(self._key(place, "meta"))
+        if meta.get(b"begun") != meta.get(b"done"):
+            message = (
+                f"Redis at {self._url_shown} holds half of a write in {place.topic}"
+                f"[{place.partition}]: ask again when a worker has counted it anew"
+            )
+            raise DataError(message)
         groups = {
             field.removeprefix(_GROUPS).decode(): int(highest) + 1
             for field, highest in meta.items()

@@ -19,43 +19,45 @@ out before what was written since. A sum over all values would show it, at the p
 each one before it is written. Two counters show it for nothing: a write first counts ``begun``
 up (repeated with the half, so it stays one too high) and last sets ``done`` to what it was then
 (only a whole write does). Where they differ the partition is torn: it is dropped, and counted
-anew from Kafka. So that this is seldom needed, a Redis that has started is asked to write its
-file anew, once something whole stands behind the cut.
+anew from Kafka. So that this is seldom needed see ``edges/redis_file.py``.
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from redis.exceptions import ResponseError
 
+from streams.core.keys import GROUP_KEYS
 from streams.core.packing import StoredSeries
-from streams.core.partition import StoredState
+from streams.core.partition import LeftOut, StoredState
 from streams.core.repeats import Reread
-from streams.core.texts import Texts
 from streams.edges.errors import SurgewatchError
 from streams.edges.redis_args import Expiries, write_call
-from streams.edges.redis_client import AsyncClient, nodes_of
+from streams.edges.redis_client import AsyncClient
 from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
+from streams.edges.redis_file import AppendOnlyFile
 from streams.edges.redis_layout import difference_of, fields_of
+from streams.edges.redis_load import SeriesKeys
 from streams.edges.store import (
+    NO_LIMIT,
     Fence,
     FencedOff,
     Held,
+    KeyLimit,
     Place,
     StateLost,
     StateTorn,
     StoreDiffers,
     StoreKind,
     Write,
+    places_of,
+    surge_keys_of,
 )
 
 _GENERATION_GRACE_SECONDS: Final = 30
-_FRESH_START_SECONDS: Final = 600
-_READ_GROUPS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,7 @@ class RedisStore:
         self._ages = Expiries(clock)
         self._worker = uuid.uuid4().hex
         self._claims = 0
-        self._server_runs: dict[str, str] = {}
-        self._may_have_started = True
+        self._file = AppendOnlyFile(client, clock)
 
     async def check(self, kind: StoreKind) -> None:
         """See Store. What differs is named in the DataError."""
@@ -117,11 +118,10 @@ class RedisStore:
             raise self._refused(error) from error
         except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
-        if self._may_have_started:
-            await self._rewrite_after_start()
+        await self._file.rewrite_if_due()
         return fence
 
-    async def read(self, place: Place) -> Held:
+    async def read(self, place: Place, limit: KeyLimit = NO_LIMIT) -> Held:
         """See Store."""
         try:
             meta = await self._hash(self._key(place, "meta"))
@@ -129,17 +129,15 @@ class RedisStore:
                 raise StateTorn(place)
             surges = await self._hash(self._key(place, "surges"))
             outbox = await self._hash(self._key(place, "outbox"))
-            series = {}
-            for field, highest in sorted(meta.items()):
-                if field.startswith(b"groups:"):
-                    name = field.removeprefix(b"groups:").decode()
-                    series[name] = await self._read_series(place, name, int(highest) + 1)
+            told = {name.decode(): value for name, value in surges.items()}
+            series, left_out = await self._read_all(place, _groups_of(meta), told, limit)
         except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         state = StoredState(
             int(meta.get(b"watermark_ms", -1)),
             series,
-            {name.decode(): value for name, value in surges.items()},
+            told,
+            left_out,
         )
         offset = meta.get(b"offset")
         waiting = {name.decode(): value for name, value in sorted(outbox.items())}
@@ -147,6 +145,17 @@ class RedisStore:
         if meta.get(b"reread_offset"):
             reread = Reread(int(meta[b"reread_offset"]), int(meta[b"reread_watermark_ms"]))
         return Held(None if offset is None else int(offset), state, waiting, reread)
+
+    async def read_keys(
+        self, place: Place, wanted: Mapping[str, Sequence[tuple[int, bytes]]]
+    ) -> dict[str, StoredSeries]:
+        """See Store."""
+        try:
+            return {
+                name: await self._series(place, name).some(keys) for name, keys in wanted.items()
+            }
+        except CONNECTION_LOST as error:
+            raise self._unreachable(error) from error
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """See Store. Looks through all keys: half a write may have made some that no list names."""
@@ -173,8 +182,7 @@ class RedisStore:
             raise self._cannot_write(error, place, fence, write.from_offset) from error
         except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
-        if self._may_have_started:
-            await self._rewrite_after_start()
+        await self._file.rewrite_if_due()
         return sum(len(arg) for arg in args if isinstance(arg, bytes))
 
     async def places(self) -> AsyncIterator[Place]:
@@ -197,36 +205,25 @@ class RedisStore:
         held: dict[bytes, bytes] = await self._client.hgetall(key)  # type: ignore[assignment]
         return held  # bytes: the client does not decode
 
-    async def _read_series(self, place: Place, name: str, groups: int) -> StoredSeries:
-        keys: list[bytes] = []
-        numbers: list[int] = []
-        values: list[bytes] = []
-        for first in range(0, groups, _READ_GROUPS):
-            wanted = range(first, min(first + _READ_GROUPS, groups))
-            pipeline = self._client.pipeline(transaction=False)
-            for group in wanted:
-                pipeline.hgetall(self._key(place, f"s:{name}:{group}"))
-            for group, held in zip(wanted, await pipeline.execute(), strict=True):
-                keys += held.keys()
-                values += held.values()
-                numbers += [group] * len(held)
-        return StoredSeries(Texts.of_bytes(keys), numbers, values)
+    def _series(self, place: Place, name: str) -> SeriesKeys:
+        return SeriesKeys(self._client, lambda group: self._key(place, f"s:{name}:{group}"))
 
-    async def _rewrite_after_start(self) -> None:
-        """Have the file written anew, once, by a Redis that started a short time ago.
-
-        Only after a write: a Redis killed while it does this takes a file that ends inside a
-        transaction for damaged, and does not start, unless something whole stands behind it.
-        """
-        with suppress(*CONNECTION_LOST):  # forbidden, or under way already: reading goes on
-            nodes = await nodes_of(self._client)
-            servers = [await node.info("server") for node in nodes]
-            self._may_have_started = False
-            for node, server in zip(nodes, servers, strict=True):
-                is_new = server["run_id"] != self._server_runs.get(node.name)
-                self._server_runs[node.name] = server["run_id"]
-                if is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS:
-                    await node.rewrite_file()
+    async def _read_all(
+        self, place: Place, groups: Mapping[str, int], surges: Mapping[str, bytes], limit: KeyLimit
+    ) -> tuple[dict[str, StoredSeries], dict[str, LeftOut]]:
+        """What is read of each series: all of it, or what the limit on keys lets in."""
+        leave = [name for name in limit.may_be_left_out if name in groups]
+        if sum(groups[name] for name in leave) * GROUP_KEYS <= limit.keys_max:
+            leave = []
+        series, left_out = {}, {}
+        for name, count in groups.items():
+            keys = self._series(place, name)
+            if name not in leave:
+                series[name] = await keys.everything(count)
+                continue
+            left_out[name] = await keys.names(count)
+            series[name] = await keys.some(places_of(surge_keys_of(surges, name), left_out[name]))
+        return series, left_out
 
     def _key(self, place: Place, part: str) -> str:
         return f"{self._policy.prefix}:{{{place.topic}:{place.partition}}}:{part}"
@@ -242,17 +239,28 @@ class RedisStore:
         if code == "TORN":
             return StateTorn(place)
         if code == "LOST":
-            self._may_have_started = True
+            self._file.suspect_start()
             return StateLost(place, from_offset, int(found) if found.strip() else None)
         return self._refused(error)
 
     def _unreachable(self, error: Exception) -> SurgewatchError:
-        self._may_have_started = True
+        self._file.suspect_start()
         self._ages.forget()  # what was under way is not known to have been done
         return unreachable_of(self._policy.url_shown, error)
 
     def _refused(self, error: ResponseError) -> SurgewatchError:
+        if str(error).startswith("MISCONF"):
+            self._file.suspect_failure()
         return refused_of(self._policy.url_shown, error)
+
+
+def _groups_of(meta: Mapping[bytes, bytes]) -> dict[str, int]:
+    """How many groups each series has."""
+    return {
+        field.removeprefix(b"groups:").decode(): int(highest) + 1
+        for field, highest in sorted(meta.items())
+        if field.startswith(b"groups:")
+    }
 
 
 def _script(name: str) -> str:

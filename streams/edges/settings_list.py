@@ -164,6 +164,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     future_skew_ms: Annotated[
         int, _int(0, 86_400_000, "How far a record's time may be ahead of the clock")
     ] = 600_000
+    keys_in_memory_max: Annotated[
+        int,
+        _int(
+            1_000,
+            1_000_000_000,
+            "Creators, posts and so on that a worker holds; the others are read when they come",
+        ),
+    ] = 10_000_000
     repeats_horizon_ms: Annotated[
         int,
         _int(

@@ -9,15 +9,25 @@ back, nor does a partition go). One answer serves all writes that waited for it:
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from aiokafka.errors import KafkaError
 
+from streams.core.packing import StoredSeries
 from streams.edges.errors import DataError
 from streams.edges.kafka_identity import Source
 from streams.edges.redis_layout import topic_replaced
-from streams.edges.store import Fence, Held, Place, Store, StoreKind, Write
+from streams.edges.store import (
+    NO_LIMIT,
+    Fence,
+    Held,
+    KeyLimit,
+    Place,
+    Store,
+    StoreKind,
+    Write,
+)
 
 MISSING_SECONDS_MAX: Final = 10.0
 """So long a topic may be missing: a broker that has just started may not know it yet."""
@@ -167,9 +177,15 @@ class GuardedStore:
         await self._guard.confirm()
         return await self._store.claim(place, generation)
 
-    async def read(self, place: Place) -> Held:
+    async def read(self, place: Place, limit: KeyLimit = NO_LIMIT) -> Held:
         """See Store."""
-        return await self._store.read(place)
+        return await self._store.read(place, limit)
+
+    async def read_keys(
+        self, place: Place, wanted: Mapping[str, Sequence[tuple[int, bytes]]]
+    ) -> dict[str, StoredSeries]:
+        """See Store."""
+        return await self._store.read_keys(place, wanted)
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """See Store. Raises also what the guard raises."""

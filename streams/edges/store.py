@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
 
 from streams.core.packing import StoredSeries
-from streams.core.partition import StateChange, StoredState
+from streams.core.partition import LeftOut, StateChange, StoredState
 from streams.core.repeats import Reread
 from streams.core.texts import Texts
 from streams.edges.errors import DataError
@@ -85,6 +87,37 @@ class OtherWriter(DataError):
     """Somebody else writes a partition that is ours by the consumer group."""
 
 
+class KeyLimit(NamedTuple):
+    """How many keys are read at once; more of these series are left out, all but surges' keys."""
+
+    keys_max: int
+    may_be_left_out: tuple[str, ...]
+
+
+NO_LIMIT: Final = KeyLimit(1 << 62, ())
+
+
+class _SurgeKey(msgspec.Struct):
+    key: str
+
+
+def surge_keys_of(surges: Mapping[str, bytes], series: str) -> set[bytes]:
+    """Keys of a series that have a surge; surges as they are stored, by name."""
+    return {
+        msgspec.json.decode(content, type=_SurgeKey).key.encode()
+        for name, content in surges.items()
+        if name.partition("|")[0] == series
+    }
+
+
+def places_of(keys: set[bytes], held: LeftOut) -> list[tuple[int, bytes]]:
+    """Group and name of those of the keys that are held."""
+    if not keys:
+        return []
+    names = held.names.encoded()
+    return [(g, name) for g, name in zip(held.groups, names, strict=True) if name in keys]
+
+
 class FencedOff(Exception):
     """The partition was claimed by another worker since: nothing was written."""
 
@@ -134,8 +167,13 @@ class Store(Protocol):
         Raises FencedOff if the partition was claimed by a newer generation.
         """
 
-    async def read(self, place: Place) -> Held:
-        """Read all that is held of a partition. Raises StateTorn."""
+    async def read(self, place: Place, limit: KeyLimit = NO_LIMIT) -> Held:
+        """Read what is held of a partition. Raises StateTorn."""
+
+    async def read_keys(
+        self, place: Place, wanted: Mapping[str, Sequence[tuple[int, bytes]]]
+    ) -> dict[str, StoredSeries]:
+        """Read the keys (group, name) of each series that are held there; no others."""
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """Forget all that is held of a partition but its outbox and the claim, in one step.
@@ -183,18 +221,21 @@ class MemoryStore:
         drawer.fence = Fence(generation, f"memory:{self._claims}")
         return drawer.fence
 
-    async def read(self, place: Place) -> Held:
+    async def read(self, place: Place, limit: KeyLimit = NO_LIMIT) -> Held:
         """See Store."""
         drawer = self._drawers.get(place, _Drawer())
-        series = {}
+        series, left_out = {}, {}
+        leave = {name for name in limit.may_be_left_out if name in drawer.series}
+        many = sum(len(drawer.series[name]) for name in leave) > limit.keys_max
         for name, rows in sorted(drawer.series.items()):
             ordered = sorted(rows.items(), key=lambda row: row[1][0])
-            series[name] = StoredSeries(
-                names=Texts.of_bytes([key for key, _ in ordered]),
-                groups=[group for _, (group, _) in ordered],
-                values=[value for _, (_, value) in ordered],
-            )
-        state = StoredState(drawer.watermark_ms, series, dict(drawer.surges))
+            if many and name in leave:
+                names = Texts.of_bytes([key for key, _ in ordered])
+                left_out[name] = LeftOut(names, [group for _, (group, _) in ordered])
+                kept = surge_keys_of(drawer.surges, name)
+                ordered = [row for row in ordered if row[0] in kept]
+            series[name] = _stored_of(ordered)
+        state = StoredState(drawer.watermark_ms, series, dict(drawer.surges), left_out)
         outbox = dict(sorted(drawer.outbox.items()))
         return Held(drawer.next_offset, state, outbox, drawer.reread)
 
@@ -206,6 +247,19 @@ class MemoryStore:
         if drawer.fence != fence:
             raise FencedOff(place, fence.generation)
         self._drawers[place] = _Drawer(fence, outbox=drawer.outbox)
+
+    async def read_keys(
+        self, place: Place, wanted: Mapping[str, Sequence[tuple[int, bytes]]]
+    ) -> dict[str, StoredSeries]:
+        """See Store."""
+        drawer = self._drawers.get(place, _Drawer())
+        found = {}
+        for series, keys in wanted.items():
+            rows = drawer.series.get(series, {})
+            held = [(name, rows[name]) for group, name in keys if name in rows]
+            asked = set(keys)
+            found[series] = _stored_of([row for row in held if (row[1][0], row[0]) in asked])
+        return found
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store."""
@@ -245,3 +299,11 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _stored_of(rows: list[tuple[bytes, tuple[int, bytes]]]) -> StoredSeries:
+    return StoredSeries(
+        names=Texts.of_bytes([key for key, _ in rows]),
+        groups=[group for _, (group, _) in rows],
+        values=[value for _, (_, value) in rows],
+    )

@@ -120,10 +120,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             self._sought = True
 
     async def read_again(self) -> None:
-        """Take every partition over anew. Nothing while the group rebalances: a seek follows.
-
-        One before it would open the gate to partitions dealt later, which were never sought.
-        """
+        """Take every partition over anew; nothing while they are dealt: a seek follows."""
+        # before it the gate would open to partitions dealt later, which were never sought
         if self._moving:
             return
         self.stop_flow()
@@ -172,8 +170,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def wait_empty(self) -> None:
         """Give up every partition and commit. Faust calls it on revoke and on stop.
 
-        Agents' queues are empty by then. What is not given up within the limit is read again. A
-        crashed app may have half a chunk in its state: it commits what was acked before only.
+        Agents' queues are empty by then. What is not given up in time is read again. A crashed
+        app may have half a chunk in its state: it commits what was acked before only.
         """
         async with self._give_up_lock:
             if self._taking is not None and self._taking.cancel():

@@ -13,16 +13,27 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 
-from tests.bench import memory, report
+from tests.bench import floor, latency, memory, picture, report
 from tests.bench.engines import ENGINES, Engine
 from tests.bench.job import Job, Truth
 from tests.bench.stage import Stage, stage_of
 from tests.bench.turns import EngineSkipped, Run, WrongAnswer, run_engine
+from tests.bench.worker_process import WorkerFailed
 from tests.servers import KAFKA_VERSION, ServerMissing
+
+MANY: Final = "surgewatch-many"
+
+
+class Turn(NamedTuple):
+    """An engine's turn in each round: an engine on one job."""
+
+    name: str
+    engine: Engine
+    job: Job
 
 
 def engines_of(text: str) -> list[Engine]:
@@ -36,81 +47,108 @@ def engines_of(text: str) -> list[Engine]:
 
 
 def told_options(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. What ``make bench`` measures is the default, but for the peers."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--engines", type=engines_of, default=list(ENGINES), help="a,b,…")
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--redis", choices=("unix", "tcp"), default="unix")
+    parser.add_argument(
+        "--records-many", type=int, default=0, help="surgewatch on so many too; 0: not"
+    )
+    parser.add_argument(
+        "--latency-seconds", type=float, default=0.0, help="length of that part; 0: no such part"
+    )
     parser.add_argument("--memory-creators", type=int, default=1_000_000, help="0: no memory part")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
+    parser.add_argument("--picture", type=Path, help="PNG to draw")
     return parser.parse_args(argv)
 
 
-def job_of(engine: Engine, records: int) -> Job:
-    """The job of an engine: slow ones get a shorter one of the same kind."""
-    records = min(records, engine.records_max or records)
-    return Job(records, topic=f"follows-{records}")
+def turns_of(options: argparse.Namespace) -> list[Turn]:
+    """What runs in each round; slow engines get a shorter job of the same kind."""
+    turns = []
+    for engine in options.engines:
+        records = min(options.records, engine.records_max or options.records)
+        turns.append(Turn(engine.name, engine, Job(records, topic=f"follows-{records}")))
+        if engine.name == "surgewatch" and options.records_many:
+            many = Job(options.records_many, topic=f"follows-{options.records_many}")
+            turns.append(Turn(MANY, engine, many))
+    return turns
 
 
 def run_rounds(
     stage: Stage, options: argparse.Namespace, console: Console
 ) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    """All rounds: runs by engine, and the reasons of the skipped ones."""
-    engines: list[Engine] = options.engines
-    jobs = {engine.name: job_of(engine, options.records) for engine in engines}
+    """All rounds: runs by turn, and the reasons of the skipped ones."""
+    turns = turns_of(options)
     truths: dict[str, Truth] = {}
-    for job in jobs.values():
-        if job.topic not in truths:
-            console.print(f"filling {job.topic}: records of {job.record_bytes:.0f} bytes")
-            stage.fill(job.topic, job.batches())
-            truths[job.topic] = job.truth()
+    for turn in turns:
+        topic = turn.job.topic
+        if topic not in truths:
+            console.print(f"filling {topic}: records of {turn.job.record_bytes:.0f} bytes")
+            stage.fill(topic, turn.job.batches())
+            truths[topic] = turn.job.truth()
     runs: dict[str, list[Run]] = {}
     skipped: dict[str, str] = {}
     for round_no in range(options.rounds):
-        for engine in engines:
-            if engine.name in skipped:
-                continue
-            job = jobs[engine.name]
+        for turn in (one for one in turns if one.name not in skipped):
             try:
-                run = run_engine(stage, engine, job, truths[job.topic], round_no)
+                run = run_engine(stage, turn.engine, turn.job, truths[turn.job.topic], round_no)
             except EngineSkipped as reason:
-                skipped[engine.name] = str(reason)
-                console.print(f"round {round_no + 1}: {engine.name} skipped: {reason}")
+                skipped[turn.name] = str(reason)
+                console.print(f"round {round_no + 1}: {turn.name} skipped: {reason}")
                 continue
-            runs.setdefault(engine.name, []).append(run)
+            runs.setdefault(turn.name, []).append(run)
             console.print(
-                f"round {round_no + 1}: {engine.name}: {run.records / run.wall_seconds:,.0f} "
+                f"round {round_no + 1}: {turn.name}: {run.records / run.wall_seconds:,.0f} "
                 f"events/s, {run.cpu_seconds / run.records * 1e6:.2f} µs CPU a record, "
                 f"load before {run.load_1m:.1f}"
             )
     return {name: of for name, of in runs.items() if name not in skipped}, skipped
 
 
+def measure(stage: Stage, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Every part that the options ask for."""
+    found: dict[str, Any] = {"date": report.now(), "machine": report.machine()}
+    found["versions"] = report.versions(KAFKA_VERSION, stage.redis_version)
+    found |= {"redis_by": options.redis, "rounds": options.rounds}
+    runs, skipped = run_rounds(stage, options, console)
+    summaries = {name: report.summary_of(name, of) for name, of in runs.items()}
+    found["many"] = summaries.pop(MANY, None)
+    found["engines"], found["skipped"] = list(summaries.values()), skipped
+    found["ratios"] = report.ratios_of(found["engines"])
+    report.print_engines(console, found["engines"])
+    if options.latency_seconds and "surgewatch" in summaries:
+        half = summaries["surgewatch"]["events_per_second"] / 2
+        found["latency"] = latency.measure(stage, half, options.latency_seconds)
+        latency.print_latency(console, found["latency"])
+    rows = floor.speed_rows(found)
+    found["floor"] = floor.as_dicts(rows)
+    floor.print_floor(console, rows)
+    if options.memory_creators:
+        found["memory"] = memory.measure(stage, options.memory_creators)
+        memory.print_memory(console, found["memory"])
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, write."""
     options, console = told_options(argv), Console(soft_wrap=True, width=140)
-    found: dict[str, Any] = {"date": report.now(), "machine": report.machine()}
     try:
         with stage_of(options.redis) as stage:
-            found["versions"] = report.versions(KAFKA_VERSION, stage.redis_version)
-            found |= {"redis_by": options.redis, "rounds": options.rounds}
-            runs, skipped = run_rounds(stage, options, console)
-            found["engines"] = [report.summary_of(name, of) for name, of in runs.items()]
-            found["ratios"] = report.ratios_of(found["engines"])
-            found["skipped"] = skipped
-            report.print_engines(console, found["engines"])
-            if options.memory_creators:
-                found["memory"] = memory.measure(stage, options.memory_creators)
-                memory.print_memory(console, found["memory"])
-            if any(name.startswith("surgewatch") for name in skipped):
-                return 1  # peers may be absent, we may not
-    except (WrongAnswer, ServerMissing) as error:
+            found = measure(stage, options, console)
+    except (WrongAnswer, ServerMissing, WorkerFailed) as error:
         console.print(f"bench: {error}")
         return 1
+    if any(name.startswith("surgewatch") for name in found["skipped"]):
+        return 1  # peers may be absent, we may not
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n")
     console.print(f"written: {options.json}")
+    if options.picture:
+        picture.draw_bench(found, options.picture)
+        console.print(f"written: {options.picture}")
     return 0
 
 

@@ -36,7 +36,7 @@ class Job:
     topic: str = "follows"
     _drawn: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
 
-    def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Creator's number and time of each record; drawn once."""
         if not self._drawn:
             draw = np.random.default_rng(self.seed)
@@ -48,23 +48,33 @@ class Job:
 
     def batches(self) -> Iterator[Batch]:
         """Keys and values, some thousand at a time."""
-        return batches_of(*self._columns())
+        return batches_of(*self.columns())
 
     def truth(self) -> Truth:
         """The right answers."""
-        ids, at_ms = self._columns()
-        counts = np.bincount(ids)
-        crossed = {}
-        for creator in np.flatnonzero(counts >= self.threshold).tolist():
-            row = int(np.flatnonzero(ids == creator)[self.threshold - 1])
-            crossed[creator_of(creator)] = int(at_ms[row])
-        return Truth(self.records, int(counts.max()), crossed)
+        ids, at_ms = self.columns()
+        crossed = crossed_of(ids, at_ms, self.threshold)
+        return Truth(self.records, int(np.bincount(ids).max()), crossed)
 
     @property
     def record_bytes(self) -> float:
         """Mean length of a value."""
         values = next(self.batches())[1]
         return sum(map(len, values)) / len(values)
+
+
+def crossed_of(ids: NDArray[np.int64], at_ms: NDArray[np.int64], threshold: int) -> dict[str, int]:
+    """Creators with so many records, and the time of each one's threshold-th.
+
+    >>> crossed_of(np.array([7, 1, 7, 7]), np.array([10, 20, 30, 40]), 2)
+    {'c-0000007': 30}
+    """
+    order = np.argsort(ids, kind="stable")
+    creators, begins, counts = np.unique(ids[order], return_index=True, return_counts=True)
+    over = counts >= threshold
+    rows = order[begins[over] + threshold - 1]
+    names = map(creator_of, creators[over].tolist())
+    return dict(zip(names, at_ms[rows].tolist(), strict=True))
 
 
 def batches_of(ids: NDArray[np.int64], at_ms: NDArray[np.int64]) -> Iterator[Batch]:

@@ -41,7 +41,7 @@ def measure(stage: Stage, creators: int) -> dict[str, Any]:
     variables = stage.variables(_NAME, _TOPIC, 5_000) | name
     folder = stage.folder / "memory"
     folder.mkdir()
-    before = _redis_bytes(stage)
+    before = redis_bytes(stage)
     with WorkerProcess(folder, variables, time_chunks=True) as worker:
         last = worker.wait_stored(len(ids), LIMIT_SECONDS)
         found: dict[str, Any] = {
@@ -54,7 +54,7 @@ def measure(stage: Stage, creators: int) -> dict[str, Any]:
         first = worker.first
     cpu_seconds = last.cpu_seconds - first.cpu_seconds
     found["cpu_us_a_record"] = round(cpu_seconds / len(ids) * 1e6, 2)
-    found["redis_bytes_a_creator"] = round((_redis_bytes(stage) - before) / creators, 1)
+    found["redis_bytes_a_creator"] = round((redis_bytes(stage) - before) / creators, 1)
     found |= _chunk_times(worker.chunk_seconds)
     total = len(ids)
     for how in ("ended", "killed"):
@@ -103,7 +103,8 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _redis_bytes(stage: Stage) -> int:
+def redis_bytes(stage: Stage) -> int:
+    """Bytes that Redis has allocated."""
     with Redis.from_url(stage.redis.url) as client:
         time.sleep(1.0)  # freed pages are counted late
         return int(client.info("memory")["used_memory"])

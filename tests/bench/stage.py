@@ -38,7 +38,9 @@ class Stage:
         """Redis over its Unix socket or over TCP on the loopback."""
         return self.redis.url if self.redis_by == "tcp" else f"unix://{self.redis.socket}"
 
-    def variables(self, name: str, topic: str, threshold: int) -> dict[str, str]:
+    def variables(
+        self, name: str, topic: str, threshold: int = 5_000, partitions: int = PARTITIONS
+    ) -> dict[str, str]:
         """Environment of a worker of its own group, Redis prefix and output topics."""
         return {
             "SURGEWATCH_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap,
@@ -49,25 +51,21 @@ class Stage:
             "SURGEWATCH_TOPIC_COMMENTS": f"{topic}-comments",
             "SURGEWATCH_TOPIC_SURGES": f"{name}-surges",
             "SURGEWATCH_TOPIC_DEAD_LETTERS": f"{name}-dead",
-            "SURGEWATCH_TOPIC_PARTITIONS": str(PARTITIONS),
+            "SURGEWATCH_TOPIC_PARTITIONS": str(partitions),
             "SURGEWATCH_RULE_FOLLOWERS_24H": str(threshold),
             "SURGEWATCH_METRICS_PORT": "0",
             "SURGEWATCH_LOG_LEVEL": "warning",
         }
 
-    def settings(self, name: str, topic: str, threshold: int = 5_000) -> Settings:
-        """As ``variables``, read."""
-        return read_settings(self.variables(name, topic, threshold))
-
-    def fill(self, topic: str, batches: Iterable[Batch]) -> None:
+    def fill(self, topic: str, batches: Iterable[Batch], partitions: int = PARTITIONS) -> None:
         """Make a topic and send records to it, each to its creator's partition."""
-        settings = self.settings(f"fill-{topic}", topic)
+        settings = read_settings(self.variables(f"fill-{topic}", topic, partitions=partitions))
         create_topics(settings)
         asyncio.run(_fill(settings, topic, batches))
 
-    def make_topics(self, name: str, topic: str) -> None:
-        """Make the topics that a worker of this name writes to."""
-        create_topics(self.settings(name, topic))
+    def make_topics(self, name: str, topic: str, partitions: int = PARTITIONS) -> None:
+        """Make the topics that a worker of this name reads and writes."""
+        create_topics(read_settings(self.variables(name, topic, partitions=partitions)))
 
     @property
     def redis_version(self) -> str:

@@ -92,6 +92,14 @@ class WorkerProcess:
         """SIGTERM, and wait for its end."""
         self._child.end(_END_SECONDS_MAX)
 
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._child.pause()
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._child.resume()
+
     def kill(self) -> None:
         """SIGKILL."""
         self._child.kill()
@@ -109,3 +117,12 @@ def offsets_of(client: Redis, variables: Mapping[str, str]) -> dict[int, int]:
     for number in partitions:
         pipeline.hget(f"{prefix}:{{{topic}:{number}}}:meta", "offset")
     return {n: int(held or 0) for n, held in zip(partitions, pipeline.execute(), strict=True)}
+
+
+def claimed_of(client: Redis, variables: Mapping[str, str]) -> int:
+    """How many partitions of the follows topic have been claimed in Redis."""
+    prefix, topic = variables["SURGEWATCH_REDIS_PREFIX"], variables["SURGEWATCH_TOPIC_FOLLOWS"]
+    pipeline = client.pipeline(transaction=False)
+    for number in range(int(variables["SURGEWATCH_TOPIC_PARTITIONS"])):
+        pipeline.hexists(f"{prefix}:{{{topic}:{number}}}:meta", "owner")
+    return sum(pipeline.execute())

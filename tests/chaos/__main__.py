@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except RoundFailed as failed:
         say(f"FAILED: {failed}\nlogs are kept in {folder}")
+        report.write_json(failed.result, options.json)
         return 1
     report.write_json(result, options.json)
     console.print(report.table_of(result))

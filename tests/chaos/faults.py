@@ -1,8 +1,7 @@
 """The faults: each begins, is held for a while, and ends with every server healthy again."""
 
 import resource
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +12,9 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.stage import SESSION_SECONDS, Stage
 from tests.servers import Server
 
-_OVERLAP_SHARE = 0.4
-_FULL_SPEED_SHARE = 0.7
-
 
 class Fault(Protocol):
-    """One fault on a stage. Two with the same target do not overlap."""
+    """One fault on a stage. Two with the same target do not overlap, but for workers."""
 
     target: str
     held_seconds: float
@@ -136,6 +132,22 @@ class CutRedis:
         self._stage.redis.start()
 
 
+class CutRedisAndKill(CutRedis):
+    """The same, and killed again soon: a half of a write that was left is carried out then.
+
+    In between workers may not have the file written anew, by which the half would be gone.
+    """
+
+    def end(self) -> None:
+        """Start it, let workers write, kill it and start it again."""
+        super().end()
+        with Redis.from_url(self._stage.redis.url) as client:
+            client.execute_command("ACL", "SETUSER", "default", "-bgrewriteaof")
+        self._stage.wait(self._stage.chance.uniform(0.1, 3))
+        self._stage.redis.kill()
+        super().end()
+
+
 class EmptyRedis:
     """FLUSHALL: all counts must come from Kafka again."""
 
@@ -234,6 +246,7 @@ KINDS: Mapping[str, Callable[[Stage], Fault]] = {
     "Kafka killed": lambda stage: KillServer(stage, stage.kafka),
     "Redis killed": lambda stage: KillServer(stage, stage.redis),
     "Redis cut short": CutRedis,
+    "Redis cut short and killed": CutRedisAndKill,
     "Redis emptied": EmptyRedis,
     "Redis's disk full": FullDisk,
     "network to Redis slow": _slow("redis"),
@@ -243,36 +256,3 @@ KINDS: Mapping[str, Callable[[Stage], Fault]] = {
     "network to Kafka cut": _cut("kafka"),
     "network to Kafka black": _black("kafka"),
 }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is done in one round: one fault, or two that overlap."""
-
-    names: tuple[str, ...]
-    faults: tuple[Fault, ...]
-    full_speed: bool
-
-    def run(self, stage: Stage) -> None:
-        """Begin them one by one, hold them, and end them, the last one first."""
-        with ExitStack() as healed:
-            for number, fault in enumerate(self.faults):
-                if number:
-                    stage.wait(stage.chance.uniform(0, 2))
-                fault.begin()
-                healed.callback(fault.end)
-            stage.wait(max(fault.held_seconds for fault in self.faults))
-
-
-def plan_of(stage: Stage, to_come: list[str], kinds: Sequence[str]) -> Plan:
-    """The next round's plan; `to_come` are the kinds still due, refilled when they are out."""
-    chance = stage.chance
-    if not to_come:
-        to_come += chance.sample(kinds, len(kinds))
-    chosen = [to_come.pop()]
-    if chance.random() < _OVERLAP_SHARE:
-        chosen.append(chance.choice(kinds))
-    faults = [KINDS[name](stage) for name in chosen]
-    if len(faults) > 1 and faults[0].target == faults[1].target != "worker":
-        chosen, faults = chosen[:1], faults[:1]
-    return Plan(tuple(chosen), tuple(faults), chance.random() < _FULL_SPEED_SHARE)

@@ -11,6 +11,7 @@ from streams.edges.child import free_port
 from tests.workers import Site, WorkerProcess
 
 _RESTART_SECONDS = 1.0
+_OWNED = "surgewatch_partitions_owned "
 
 
 @dataclass
@@ -80,6 +81,10 @@ class Fleet:
         words |= {worker.name: "told to end, and still there" for worker in self.leaving}
         return [f"{name}: {why}" for name, why in words.items() if why is not None]
 
+    def owned(self) -> dict[str, int]:
+        """How many partitions each worker says that it reads; none when it does not answer."""
+        return {worker.name: _owned(worker.port) for worker in self.workers}
+
     def kill(self) -> None:
         """End all at once."""
         for worker in self.workers + self.leaving:
@@ -89,6 +94,16 @@ class Fleet:
     def _process(self, name: str, port: int) -> WorkerProcess:
         more = {**self._site.more, "SURGEWATCH_METRICS_PORT": str(port)}
         return WorkerProcess(replace(self._site, more=more), name)
+
+
+def _owned(port: int) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return 0
+    [line] = [line for line in text.splitlines() if line.startswith(_OWNED)]
+    return int(float(line.removeprefix(_OWNED)))
 
 
 def _unready(worker: Worker) -> str | None:

@@ -1,6 +1,7 @@
 """Seeded records of both topics, some of them unusable, nearly in event-time order."""
 
 import random
+from collections import deque
 
 import msgspec
 
@@ -10,6 +11,10 @@ BEGIN_MS = 1_736_899_200_000
 SPAN_MS = 80_000_000
 """All lies within 24 hours, so that every rolling sum of a day is a plain sum."""
 POISON_SHARE = 0.002
+WITH_ID_SHARE = 0.9
+REPEATED_SHARE = 0.03
+_REPEATED_WITHIN = 300
+"""Records: some minutes of event time at the most, so within the ten that are remembered."""
 _POISON = (
     (Reason.NOT_JSON, b"{broken %d"),
     (Reason.NOT_AN_OBJECT, b"[%d]"),
@@ -27,10 +32,19 @@ class Records:
     def __init__(self, seed: int, step_ms: float) -> None:
         self._chance = random.Random(seed)
         self._step_ms = step_ms
+        self._latest: deque[tuple[str, bytes, bytes]] = deque(maxlen=_REPEATED_WITHIN)
         self.made = 0
 
     def next(self) -> tuple[str, bytes, bytes]:
         """Topic (`follows` or `comments`), key and value. A poison record's key is its reason."""
+        if self._latest and self._chance.random() < REPEATED_SHARE:
+            return self._chance.choice(self._latest)
+        made = self._make()
+        if b'"event_id"' in made[2]:
+            self._latest.append(made)
+        return made
+
+    def _make(self) -> tuple[str, bytes, bytes]:
         chance, number = self._chance, self.made
         self.made += 1
         at_ms = BEGIN_MS + min(int(number * self._step_ms), SPAN_MS)
@@ -53,6 +67,8 @@ class Records:
             record = {"creator_id": creator, "follower_id": f"f-{number}", "at_ms": at_ms}
             if chance.random() < 0.05:
                 record["kind"] = "unfollow"
+        if chance.random() < WITH_ID_SHARE:
+            record["event_id"] = f"e-{number}"
         return topic, creator.encode(), msgspec.json.encode(record)
 
     def _creator(self, number: int) -> str:

@@ -33,6 +33,10 @@ def figures_of(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds),
         "surges": result.surges_told,
         "dead_letters": result.dead_letters,
+        "commits_looked_at": result.commits_looked_at,
+        "repeated_upstream": result.repeats,
+        "recounts": result.recounts,
+        "redis_files_repaired": result.repairs,
         "exits": {str(code): count for code, count in sorted(result.exits.items())},
     }
 

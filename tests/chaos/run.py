@@ -16,20 +16,13 @@ from tests.chaos.checks import (
     settle,
     wait_for,
 )
-from tests.chaos.faults import KINDS, Plan, plan_of
+from tests.chaos.faults import KINDS
+from tests.chaos.plan import Plan, plan_of
 from tests.chaos.stage import Stage
 
 _BURST = 25_000
-_FULL_PER_SECOND = 2_500
-
-
-class RoundFailed(Exception):
-    """A round whose checks failed; the message names seed, round, faults and difference."""
-
-    def __init__(self, seed: int, number: int, plan: Plan, cause: Exception) -> None:
-        self.seed, self.number = seed, number
-        faults = " with ".join(plan.names)
-        super().__init__(f"seed {seed}, round {number} ({faults}):\n{cause}")
+_RECOUNTED = "is dropped and counted anew"
+_FULL_PER_SECOND = 4_000
 
 
 @dataclass
@@ -45,6 +38,32 @@ class Result:
     exits: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
     seconds_to_recover: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    recounts: int = 0
+    repairs: int = 0
+    repeats: int = 0
+    commits_looked_at: int = 0
+
+    def take(self, stage: Stage) -> None:
+        """Take up the stage's figures after a round."""
+        self.records, self.exits = stage.truth.records, stage.fleet.exits
+        self.surges_told, self.dead_letters = len(stage.truth.told), len(stage.truth.dead)
+        self.repeats = stage.truth.repeats
+        self.repairs = stage.redis.repairs
+        self.commits_looked_at = stage.commits.looks
+        logs = stage.site.folder.glob("worker-*.log")
+        self.recounts = sum(log.read_text().count(_RECOUNTED) for log in logs)
+
+
+class RoundFailed(Exception):
+    """A round whose checks failed; the message names seed, round, faults and difference.
+
+    ``result`` has the figures up to it.
+    """
+
+    def __init__(self, result: Result, number: int, plan: Plan, cause: Exception) -> None:
+        self.result, self.number = result, number
+        faults = " with ".join(plan.names)
+        super().__init__(f"seed {result.seed}, round {number} ({faults}):\n{cause}")
 
 
 def run(folder: Path, seed: int, rounds: int, say: Callable[[str], None], only: str = "") -> Result:
@@ -61,12 +80,12 @@ def run(folder: Path, seed: int, rounds: int, say: Callable[[str], None], only: 
             try:
                 seconds = _round(stage, plan, result.account)
             except (ChaosFailed, AssertionError, ChildFailed) as cause:
-                raise RoundFailed(seed, number, plan, cause) from cause
+                raise RoundFailed(result, number, plan, cause) from cause
+            finally:
+                result.take(stage)
             result.rounds = number
             for name in set(plan.names):
                 result.seconds_to_recover[name].append(seconds)
-            result.records, result.exits = stage.truth.records, stage.fleet.exits
-            result.surges_told, result.dead_letters = len(stage.truth.told), len(stage.truth.dead)
             speed = "full speed" if plan.full_speed else "at rest"
             say(
                 f"round {number}: {' with '.join(plan.names)}, {speed}: reading after "
@@ -83,8 +102,12 @@ def _round(stage: Stage, plan: Plan, account: Account) -> float:
         stage.stream.per_second = _FULL_PER_SECOND
         stage.wait(stage.chance.uniform(0.5, 3))
         check_commits(stage)
+    stage.commits.on = not plan.takes_redis_back
+    repairs = stage.redis.repairs
     plan.run(stage)
+    stage.commits.on &= stage.redis.repairs == repairs
     seconds = reading_again(stage)
     settle(stage)
+    stage.commits.on = True
     check(stage, account)
     return seconds

@@ -8,12 +8,14 @@ from threading import Event
 from time import monotonic
 from typing import Self
 
+from tests.chaos.commits import CommitWatch
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Proxy
 from tests.chaos.records import SPAN_MS, Records
+from tests.chaos.repair import MendedRedis
 from tests.chaos.stream import Stream
 from tests.chaos.truth import Truth
-from tests.servers import KafkaServer, RedisServer
+from tests.servers import KafkaServer
 from tests.workers import Site
 
 SESSION_SECONDS = 6.0
@@ -31,13 +33,14 @@ class Stage:
 
     site: Site
     kafka: KafkaServer
-    redis: RedisServer
+    redis: MendedRedis
     kafka_net: Proxy
     redis_net: Proxy
     fleet: Fleet
     stream: Stream
     truth: Truth
     chance: random.Random
+    commits: CommitWatch
     kept: ExitStack
 
     @classmethod
@@ -50,7 +53,7 @@ class Stage:
                 stack.callback(net.stop)
             address = f"PLAINTEXT://127.0.0.1:{kafka_net.port}"
             kafka = KafkaServer(folder / "kafka", settings={"advertised.listeners": address})
-            redis = RedisServer(folder / "redis")
+            redis = MendedRedis(folder / "redis")
             for server, net in ((kafka, kafka_net), (redis, redis_net)):
                 server.start()
                 stack.callback(server.stop)
@@ -63,27 +66,24 @@ class Stage:
             site = Site(kafka.bootstrap, redis.url, "chaos", folder, more).make_topics()
             fleet = Fleet(site)
             stack.callback(fleet.kill)
-            for _ in range(2):
+            chance = random.Random(seed)
+            for _ in range(chance.choice((2, 3))):
                 fleet.add()
             settings = site.settings
             topics = {"follows": settings.topic_follows, "comments": settings.topic_comments}
             records = Records(seed, SPAN_MS / (rounds * _ROUND_RECORDS))
             stream = Stream(kafka.bootstrap, topics, settings.topic_partitions, records)
             stack.callback(stream.stop)
-            truth, chance = Truth(site), random.Random(seed)
+            commits = CommitWatch(site, lambda: stored_in(site))
+            stack.callback(commits.stop)
             return cls(
-                site, kafka, redis, kafka_net, redis_net, fleet, stream, truth, chance,
-                stack.pop_all(),
+                site, kafka, redis, kafka_net, redis_net, fleet, stream, Truth(site), chance,
+                commits, stack.pop_all(),
             )  # fmt: skip
 
     def stored(self) -> dict[tuple[str, int], int]:
         """Offsets in Redis by topic and partition."""
-        settings = self.site.settings
-        return {
-            (topic, number): offset
-            for topic in (settings.topic_follows, settings.topic_comments)
-            for number, offset in self.site.stored_offsets(topic).items()
-        }
+        return stored_in(self.site)
 
     def wait(self, seconds: float) -> None:
         """Let time pass; ended workers are started again."""
@@ -91,3 +91,13 @@ class Stage:
         while (left := ends - monotonic()) > 0:
             self.fleet.tend()
             never.wait(min(left, 0.1))
+
+
+def stored_in(site: Site) -> dict[tuple[str, int], int]:
+    """Offsets in Redis by topic and partition; none stored: 0."""
+    settings = site.settings
+    return {
+        (topic, number): offset
+        for topic in (settings.topic_follows, settings.topic_comments)
+        for number, offset in site.stored_offsets(topic).items()
+    }

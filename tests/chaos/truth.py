@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.core.surges import Surge
 from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
+from tests.chaos.expected import ExpectedSurges
 from tests.chaos.stream import Acknowledged
 from tests.workers import Ledger, Site
 
@@ -31,7 +32,10 @@ class Truth:
         self.openings: dict[tuple[str, str], int] = {}
         self.bad: dict[Place, tuple[str, bytes]] = {}
         self.dead: dict[Place, DeadLetter] = {}
-        self.dead_repeats = 0
+        self.dead_repeats = self.repeats = 0
+        self._ids: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+        self._horizon_ms = settings.repeats_horizon_ms
+        self.expected = ExpectedSurges(site)
         self.told: dict[tuple[str, int], Surge] = {}
         self.told_openings: dict[tuple[str, str], set[int]] = defaultdict(set)
         self.contradicting: set[tuple[str, int]] = set()
@@ -39,6 +43,7 @@ class Truth:
         self._site = site
         self._posts_max = settings.rule_comments_24h
         self._post_totals: dict[str, int] = defaultdict(int)
+        self._inputs = (settings.topic_follows, settings.topic_comments)
         self._positions: dict[TopicPartition, int] = {}
         self._takes: dict[str, Callable[[str, int, int, bytes, bytes], None]] = {
             settings.topic_follows: self._book,
@@ -55,6 +60,23 @@ class Truth:
     def read(self) -> None:
         """Read all four topics on to their ends."""
         asyncio.run(self._read())
+
+    def missing_surges(self) -> list[str]:
+        """Surges that the records imply and that nobody told."""
+        names = self.expected.surges.keys() - self.told.keys()
+        by_rule = [k for k, at in self.openings.items() if at not in self.told_openings[k]]
+        return [*sorted(map(str, names)), *map(str, by_rule)]
+
+    def strange_surges(self) -> list[str]:
+        """Surges told that no record implies, or with another content than it implies."""
+        expected = self.expected.surges
+        strange = [
+            f"{name}: told {surge}, implied {expected.get(name)}"
+            for name, surge in self.told.items()
+            if expected.get(name) != surge
+        ]
+        more = [k for k, at in self.told_openings.items() if at != {self.openings.get(k, -1)}]
+        return [*strange, *map(str, more)]
 
     def unsent(self, acknowledged: Iterable[Acknowledged]) -> list[str]:
         """Acknowledged batches that are not in the topic as they were sent."""
@@ -85,6 +107,9 @@ class Truth:
             while any(self._positions.get(tp, 0) < ends[tp] for tp in partitions):
                 for tp, records in (await consumer.getmany(timeout_ms=200)).items():
                     take = self._takes[tp.topic]
+                    if tp.topic in self._inputs:
+                        values = [record.value for record in records]
+                        self.expected.take(tp.topic, tp.partition, records[0].offset, values)
                     for record in records:
                         take(tp.topic, tp.partition, record.offset, record.key, record.value)
                     self._positions[tp] = records[-1].offset + 1
@@ -100,6 +125,9 @@ class Truth:
             return
         record = _DECODER.decode(value)
         creator_id, at_ms = str(record["creator_id"]), int(record["at_ms"])
+        if self._came_before(topic, partition, record.get("event_id"), at_ms):
+            self.repeats += 1
+            return
         if "post_id" not in record:
             unfollow = record.get("kind") == "unfollow"
             known = len(self.ledger.openings)
@@ -112,6 +140,19 @@ class Truth:
         self._post_totals[post_id] += 1
         if self._post_totals[post_id] == self._posts_max:
             self.openings["comments", post_id] = at_ms
+
+    def _came_before(
+        self, topic: str, partition: int, event_id: int | str | None, at_ms: int
+    ) -> bool:
+        """Whether the id came less than ten minutes of the partition's event time ago."""
+        ids = self._ids[topic, partition]
+        water_ms = ids[""] = max(ids.get("", 0), at_ms)
+        if event_id is None:
+            return False
+        ago_ms = water_ms - ids.get(str(event_id), -self._horizon_ms * 2)
+        ids[str(event_id)] = water_ms
+        assert abs(ago_ms - self._horizon_ms) > 60_000, "no repeat stands near the edge"
+        return ago_ms < self._horizon_ms
 
     def _take_surge(
         self, _topic: str, _partition: int, _offset: int, _key: bytes, v: bytes

@@ -1,15 +1,25 @@
-"""The benchmark works: small, once, and without a look at the clock."""
+"""The benchmarks work: small, once, and without a look at the clock."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.bench import scaling
 from tests.bench.__main__ import main
 from tests.bench.job import Job
+from tests.bench.scaling_parts import PARTS
+from tests.bench.scaling_run import Follows, check, check_surges, run_worker, times_of_day
+from tests.bench.stage import Stage
+from tests.bench.turns import WrongAnswer
+from tests.servers import KafkaServer, RedisServer
 
 RECORDS = 20_000
+MANY = 30_000
 ENGINES = ("surgewatch", "aiokafka")
+PNG = b"\x89PNG"
 
 
 @pytest.mark.slow
@@ -17,9 +27,10 @@ ENGINES = ("surgewatch", "aiokafka")
 def test_the_benchmark_checks_its_answers_and_writes_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written = tmp_path / "bench.json"
+    written, drawn = tmp_path / "bench.json", tmp_path / "bench.png"
     options = ["--records", str(RECORDS), "--rounds", "1", "--engines", ",".join(ENGINES)]
-    assert main([*options, "--memory-creators", "0", "--json", str(written)]) == 0
+    options += ["--records-many", str(MANY), "--latency-seconds", "2", "--memory-creators", "0"]
+    assert main([*options, "--json", str(written), "--picture", str(drawn)]) == 0
     found = json.loads(written.read_text())
     truth = Job(RECORDS).truth()
     assert [engine["name"] for engine in found["engines"]] == list(ENGINES)
@@ -32,7 +43,12 @@ def test_the_benchmark_checks_its_answers_and_writes_what_it_measured(
         assert len(engine["load_1m"]) == 1
     assert found["ratios"].keys() == {"aiokafka"}
     assert found["skipped"] == {}
+    assert found["many"]["total"] == MANY
+    assert found["latency"]["surges"] > 0
+    assert 0 < found["latency"]["p50_ms"] <= found["latency"]["max_ms"]
+    assert all({"what", "floor", "reached", "holds"} <= row.keys() for row in found["floor"])
     assert found.keys() >= {"date", "machine", "versions", "rounds", "redis_by"}
+    assert drawn.read_bytes().startswith(PNG)
     assert "CPU µs a record" in capsys.readouterr().out
 
 
@@ -40,3 +56,49 @@ def test_an_unknown_engine_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--engines", "aiokafka,abacus"])
     assert "no such engine: abacus" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kafka", "redis_server")  # skips, or fails in CI, without them
+@pytest.mark.parametrize("part", list(PARTS))
+def test_each_scaling_part_checks_its_answers_and_writes_what_it_measured(
+    part: str, tmp_path: Path
+) -> None:
+    written = tmp_path / "scaling.json"
+    options = ["--parts", part, "--scale", "0.002", "--points", "2", "--json", str(written)]
+    assert scaling.main([*options, "--pictures", str(tmp_path)]) == 0
+    found = json.loads(written.read_text())
+    rows = found["parts"].pop(part)
+    assert found["parts"] == {}
+    assert len(rows) == (1 if part == "redis" else 2)
+    assert all(row["records_per_second"] > 0 < row["cpu_us_a_record"] for row in rows)
+    assert {row["holds"] for row in found["floor"]} == {None}, "floors need the full size"
+    pictures = [path.read_bytes() for path in tmp_path.glob("*.png")]
+    assert len(pictures) == (0 if part == "redis" else 1)
+    assert all(picture.startswith(PNG) for picture in pictures)
+
+
+def test_an_unknown_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        scaling.main(["--parts", "creators,moon"])
+    assert "no such part: moon" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_scaling_run_sees_a_record_or_a_surge_that_is_missing(
+    kafka_factory: Callable[..., KafkaServer],
+    redis_factory: Callable[..., RedisServer],
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, kafka_factory(), redis_factory(), "tcp")
+    draw = np.random.default_rng(1)
+    ids = draw.integers(0, 50, 2_000)
+    follows = Follows("checked", ids, times_of_day(draw, len(ids), 0.0, 1.0), threshold=30)
+    follows.fill(stage)
+    assert run_worker(stage, "checked", follows)["records"] == len(ids)
+    variables = follows.variables(stage, "checked")
+    with pytest.raises(WrongAnswer, match="2,001 were sent"):
+        check("checked", variables, np.append(ids, 7))
+    stricter = Follows("checked", follows.ids, follows.at_ms, threshold=29)
+    with pytest.raises(WrongAnswer, match="surges by rule"):
+        check_surges("checked", variables, stricter)

@@ -1,13 +1,20 @@
 """The short form of `make chaos`: three rounds of faults, each record accounted for."""
 
+import asyncio
 import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from redis import Redis
 
-from tests.chaos import report
+from tests.chaos import checks, report
+from tests.chaos.__main__ import main
 from tests.chaos.checks import Account, ChaosFailed, check, settle
+from tests.chaos.commits import committed_of
 from tests.chaos.run import run
 from tests.chaos.stage import Stage
 
@@ -17,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kafka", "redis_server")
 
 def test_three_rounds_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
-    kinds = "worker paused,Redis cut short,Kafka killed"
+    kinds = "worker paused,Redis cut short and killed,Kafka killed"
     result = run(tmp_path, 7, 3, lines.append, kinds)
     report.write_json(result, tmp_path / "chaos.json")
     figures = json.loads((tmp_path / "chaos.json").read_text())
@@ -28,17 +35,78 @@ def test_three_rounds_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     assert set(figures["seconds_to_recover"]) == set(kinds.split(","))
 
 
-def test_a_count_that_is_not_the_ledgers_is_found_and_named(tmp_path: Path) -> None:
+def test_each_check_finds_and_names_what_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage = Stage.built(tmp_path, seed=1, rounds=1)
-    with stage.kept:
-        stage.stream.owe(3_000)
+    monkeypatch.setattr(checks, "TOLD_SECONDS_MAX", 0.0)
+    with stage.kept, Redis.from_url(stage.redis.url) as client:
+        stage.stream.owe(12_000)
         settle(stage)
         check(stage, Account())
-        with Redis.from_url(stage.redis.url) as client:
-            key = next(client.scan_iter(match="chaos:{chaos-follows:*}:s:follows:*"))
-            creator = min(client.hkeys(key))
-            client.hdel(key, creator)
-        account = Account()
-        with pytest.raises(ChaosFailed, match=f"follows '{creator.decode()}'"):
-            check(stage, account)
-        assert account.lost > 0
+        expect_wrong(stage, "lost", lambda: lose_a_creator(client))
+        check_surges(stage)
+        place = next(iter(stage.truth.dead))
+        letter = stage.truth.dead.pop(place)
+        expect_wrong(stage, None, lambda: f"bad record {place}")
+        stage.truth.dead[place] = letter
+        assert checks.wait_for(stage, lambda: committed_offset(stage) > 1, 30)
+        meta = "chaos:{chaos-follows:0}:meta"
+        client.hset(meta, "offset", 1)
+        with pytest.raises(ChaosFailed, match="committed past what is stored"):
+            checks.check_commits(stage)
+        monkeypatch.setattr(checks, "RECOVERY_SECONDS_MAX", 2.0)
+        stage.fleet.pause(stage.fleet.workers[0])
+        expect_wrong(stage, "zombies", lambda: "not ready: worker-1")
+        for worker in stage.fleet.workers:
+            stage.fleet.pause(worker)
+        with pytest.raises(ChaosFailed, match="not read within 2 s"):
+            checks.reading_again(stage)
+
+
+def committed_offset(stage: Stage) -> int:
+    return asyncio.run(committed_of(stage.site)).get(("chaos-follows", 0), 0)
+
+
+def check_surges(stage: Stage) -> None:
+    truth = stage.truth
+    name, surge = next(iter(truth.told.items()))
+    del truth.told[name]
+    expect_wrong(stage, "surges_missing", lambda: f"surge not announced: {name}")
+    truth.told[name] = msgspec.structs.replace(surge, observed=surge.observed + 1)
+    expect_wrong(stage, "surges_contradicting", lambda: f"no record implies: {name}")
+    truth.told[name] = surge
+
+
+def lose_a_creator(client: Redis) -> str:
+    key = next(client.scan_iter(match="chaos:{chaos-follows:*}:s:follows:*"))
+    creator = bytes(min(client.hkeys(key)))  # type: ignore[arg-type]  # bytes
+    client.hdel(key, creator)
+    return f"follows '{creator.decode()}'"
+
+
+def expect_wrong(stage: Stage, figure: str | None, harm: Callable[[], str]) -> None:
+    """What `harm` gives is named in the failure, and the figure is not 0."""
+    words, account = harm(), Account()
+    with pytest.raises(ChaosFailed, match=re.escape(words)):
+        check(stage, account)
+    assert figure is None or getattr(account, figure) > 0
+
+
+def test_a_failure_names_seed_and_round_and_writes_its_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        msg = "follows 'c-1': sent {1: 2}, stored {1: 1}"
+        raise ChaosFailed(msg)
+
+    monkeypatch.setattr("tests.chaos.run.settle", fail)
+    told = ["--rounds", "1", "--seed", "3", "--only", "worker ended", "--json"]
+    assert main([*told, str(tmp_path / "chaos.json")]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED: seed 3, round 1 (worker ended" in out
+    assert "follows 'c-1'" in out
+    [folder] = re.findall(r"logs are kept in (\S+)", out)
+    assert list(Path(folder).glob("worker-*.log"))
+    shutil.rmtree(folder)
+    assert json.loads((tmp_path / "chaos.json").read_text())["rounds"] == 0

@@ -202,6 +202,17 @@ def test_redis_without_counts_says_so(desk: Desk) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_a_partition_that_holds_half_of_a_write_is_not_counted_on(desk: Desk) -> None:
+    desk.follows = [("ann", BEGIN_MS, False)]
+    desk.fill()
+    with Redis.from_url(desk.server.url) as client:
+        client.hincrby(f"{desk.prefix}:{{follows:{number_of('ann')}}}:meta", "begun", 1)
+    result = desk.run("--all")
+    assert result.exit_code == 4
+    assert "holds half of a write in follows[" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_redis_of_another_layout_says_so(desk: Desk) -> None:
     with Redis.from_url(desk.server.url) as client:
         client.hset(f"{desk.prefix}:layout", mapping={"layout": 9, "partitions": 4})

@@ -124,6 +124,41 @@ def test_redis_taken_back_to_before_the_last_claims_is_claimed_again(
     assert (first.stop(), second.stop()) == (0, 0)
 
 
+def tear(server: RedisServer) -> None:
+    """Cut the append-only file in the middle of its last write, behind its first commands."""
+    [path] = (server.folder / "appendonlydir").glob("*.incr.aof")
+    content = path.read_bytes()
+    last_write = content.rindex(b"$7\r\nHINCRBY")
+    behind = content.index(b"$4\r\nHSET", last_write) + 20
+    path.write_bytes(content[:behind])
+
+
+@pytest.mark.slow
+def test_a_write_cut_in_half_is_found_by_the_worker_that_goes_on_and_counted_anew(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    start: Callable[[Site, str], WorkerProcess],
+) -> None:
+    # the worst case: Redis may not write its file anew, which would heal it after the first start
+    server = redis_factory(settings={"rename-command": 'BGREWRITEAOF ""'})
+    site = site_of(redis_url=server.url)
+    sender = Sender(site, 60_000)
+    asyncio.run(sender.send(0.4))
+    worker = start(site, "worker")
+    wait_until(sender.all_stored, 60, worker.text)
+    server.kill()
+    tear(server)
+    server.start()
+    asyncio.run(sender.send(0.3))
+    wait_until(sender.all_stored, 60, worker.text)
+    server.restart()  # it now carries the half out, before what was written since
+    asyncio.run(sender.send(0.3))
+    wait_until(sender.all_stored, 60, worker.text)
+    assert_exact(sender)
+    assert worker.text().count("is dropped and counted anew") == 1
+    assert worker.stop() == 0
+
+
 @pytest.mark.slow
 def test_a_worker_that_makes_no_progress_with_lag_dumps_its_stacks_and_exits_with_70(
     site_of: Callable[..., Site],

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.partition import FollowPartition
+from streams.core.partition import FollowPartition, StoredState
 from streams.core.surges import Surge
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import (
@@ -255,3 +255,14 @@ def test_growing_at_a_late_record_of_another_time_makes_no_late_record_of_it() -
     surging(partition)
     surges = model_surges(partition, anns(DAY_9 - 20, 70), moved_to(DAY_9 + 2))
     assert {(one.state, one.late_records) for one in surges} == {("grown", 0)}
+
+
+def test_a_stored_surge_whose_key_has_expired_in_the_store_is_forgotten_with_it() -> None:
+    partition = follow_partition(RULE)
+    by_rule(partition, anns(20, RULE), moved_to(22))
+    surges = {name: content for name, content in partition.drain().surges.items() if content}
+    assert list(surges) == ["follows|rule|ann"]
+    after = follow_partition(RULE)
+    after.restore(StoredState(at(22), {}, surges))
+    assert after.drain().surges == {"follows|rule|ann": None}
+    assert by_rule(after, moved_to(700)) == []

@@ -56,10 +56,10 @@ def test_a_hundred_thousand_keys_are_found_again_and_others_are_not() -> None:
 
 def test_restored_keys_keep_their_groups_and_new_ones_begin_a_group_of_their_own() -> None:
     keys = Keys()
-    keys.restore(Texts.of(["a", "b"]), np.array([3, 0], dtype=np.int32))
+    keys.admit(Texts.of(["a", "b"]), np.array([3, 0], dtype=np.int32))
     assert keys.groups_of(keys.slots_of(Texts.of(["b", "a", "c"]))).tolist() == [0, 3, 4]
     twice = Keys()
-    twice.restore(Texts.of(["a", "a"]), np.array([0, 1], dtype=np.int32))
+    twice.admit(Texts.of(["a", "a"]), np.array([0, 1], dtype=np.int32))
     assert len(twice) == 1
 
 

@@ -19,7 +19,16 @@ from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_out import decode_surge
 from streams.edges.errors import DataError
 from streams.edges.progress import Silence
-from streams.edges.store import Fence, Held, MemoryStore, Place, StateTorn, Write
+from streams.edges.store import (
+    NO_LIMIT,
+    Fence,
+    Held,
+    KeyLimit,
+    MemoryStore,
+    Place,
+    StateTorn,
+    Write,
+)
 from tests.jobs import follow_partition, watch
 from tests.unit.test_partition import BEGIN_MS
 
@@ -268,10 +277,10 @@ class TornStore(MemoryStore):
 
     torn = True
 
-    async def read(self, place: Place) -> Held:
+    async def read(self, place: Place, limit: KeyLimit = NO_LIMIT) -> Held:
         if self.torn:
             raise StateTorn(place)
-        return await super().read(place)
+        return await super().read(place, limit)
 
     async def drop(self, place: Place, fence: Fence) -> None:
         await super().drop(place, fence)

@@ -16,6 +16,14 @@ def stage_seconds(registry: CollectorRegistry, stage: str) -> float:
     return value
 
 
+def test_a_recount_is_told_to_the_metrics() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
+    assert registry.get_sample_value("surgewatch_recounts_total") == 0
+    WorkerProgress(metrics, Health(time.monotonic(), 60)).recounts()
+    assert registry.get_sample_value("surgewatch_recounts_total") == 1
+
+
 def test_every_stage_is_told_and_an_inner_stage_is_not_counted_twice() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)

@@ -9,11 +9,15 @@ from typing import Final, NamedTuple
 
 
 class Engine(NamedTuple):
-    """An engine: its name, its script, and the most records it is given (slow ones: fewer)."""
+    """An engine: its name, its script, and the most records it is given (slow ones: fewer).
+
+    ``peer`` names the environment of its own that its script runs in (``tests/bench/peers``).
+    """
 
     name: str
     module: str
     records_max: int | None = None
+    peer: str | None = None
 
 
 _SLOW_RECORDS: Final = 100_000
@@ -24,5 +28,9 @@ ENGINES: Final = (
     Engine("aiokafka", "aiokafka_loop"),
     Engine("faust-dict", "faust_dict", _SLOW_RECORDS),
     Engine("faust-table", "faust_table", _SLOW_RECORDS),
+    Engine("bytewax", "bytewax_batch", peer="bytewax"),
+    Engine("quixstreams", "quix_stateful", peer="quixstreams"),
+    Engine("pathway", "pathway_table", peer="pathway"),
+    Engine("kafka-streams", "kafka_streams"),
 )
-"""In the order of their turns. To come: bytewax, quixstreams, pathway, kafka-streams."""
+"""In the order of their turns."""

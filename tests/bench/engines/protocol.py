@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 SKIPPED_CODE: Final = 3
 
@@ -33,13 +33,15 @@ class Stamp(NamedTuple):
 class Answer(NamedTuple):
     """What an engine did. ``crossed``: creator to time of the crossing record; None: not done.
 
+    An engine that tells who crossed, and not when, gives None for every time.
+
     ``first`` is taken when the first records are in hand, before any is decoded; ``last`` when
     the last one is counted (and stored, if the engine stores). ``peak_rss_mb`` is in MiB.
     """
 
     total: int
     largest: int
-    crossed: dict[str, int] | None
+    crossed: dict[str, int] | dict[str, None] | None
     first: Stamp
     last: Stamp
     peak_rss_mb: float
@@ -72,7 +74,7 @@ def answer(**facts: Any) -> None:
     os.write(1, json.dumps(Answer(**facts)._asdict()).encode() + b"\n")
 
 
-def skip(reason: str) -> None:
+def skip(reason: str) -> NoReturn:
     """End: this engine cannot run here."""
     os.write(1, json.dumps({"skipped": reason}).encode() + b"\n")
     sys.exit(SKIPPED_CODE)

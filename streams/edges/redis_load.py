@@ -1,0 +1,68 @@
+"""Reads a partition's series from Redis: all of it, its keys alone, or some keys' values."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from streams.core.packing import StoredSeries
+from streams.core.partition import LeftOut
+from streams.core.texts import Texts
+
+_READ_GROUPS: Final = 64
+
+
+class SeriesKeys(NamedTuple):
+    """Where one series of a partition stands: the client, and the key of each of its groups."""
+
+    client: Any
+    key_of: Callable[[int], str]
+
+    async def everything(self, groups: int) -> StoredSeries:
+        """All keys of the first ``groups`` groups, with their values."""
+        keys: list[bytes] = []
+        numbers: list[int] = []
+        values: list[bytes] = []
+        for part in _parts_of(groups):
+            pipeline = self.client.pipeline(transaction=False)
+            for group in part:
+                pipeline.hgetall(self.key_of(group))
+            for group, held in zip(part, await pipeline.execute(), strict=True):
+                keys += held.keys()
+                values += held.values()
+                numbers += [group] * len(held)
+        return StoredSeries(Texts.of_bytes(keys), numbers, values)
+
+    async def names(self, groups: int) -> LeftOut:
+        """All keys of the first ``groups`` groups."""
+        keys: list[bytes] = []
+        numbers: list[int] = []
+        for part in _parts_of(groups):
+            pipeline = self.client.pipeline(transaction=False)
+            for group in part:
+                pipeline.hkeys(self.key_of(group))
+            for group, held in zip(part, await pipeline.execute(), strict=True):
+                keys += held
+                numbers += [group] * len(held)
+        return LeftOut(Texts.of_bytes(keys), numbers)
+
+    async def some(self, wanted: Sequence[tuple[int, bytes]]) -> StoredSeries:
+        """Those of the wanted keys (group, name) that are held there."""
+        pipeline = self.client.pipeline(transaction=False)
+        asked: list[tuple[int, bytes]] = []
+        for group, places in groupby(sorted(wanted), itemgetter(0)):
+            names = [name for _, name in places]
+            asked += [(group, name) for name in names]
+            pipeline.hmget(self.key_of(group), names)
+        values = [value for held in await pipeline.execute() for value in held]
+        found = [(*place, v) for place, v in zip(asked, values, strict=True) if v is not None]
+        return StoredSeries(
+            Texts.of_bytes([name for _, name, _ in found]),
+            [group for group, _, _ in found],
+            [value for _, _, value in found],
+        )
+
+
+def _parts_of(groups: int) -> Iterator[range]:
+    for first in range(0, groups, _READ_GROUPS):
+        yield range(first, min(first + _READ_GROUPS, groups))

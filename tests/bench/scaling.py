@@ -1,0 +1,143 @@
+"""Cost as the work grows, on real Kafka and Redis: ``python -m tests.bench.scaling``. Not a test.
+
+Each part has servers of its own. Every creator's stored total and every surge by rule is held
+against the records: a wrong answer ends the run. Some ten minutes; ``--parts`` runs some parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import floor, report
+from tests.bench.floor import FloorRow
+from tests.bench.scaling_parts import PARTS, Rows
+from tests.bench.scaling_picture import draw_parts
+from tests.bench.scaling_run import Size
+from tests.bench.stage import stage_of
+from tests.bench.turns import WrongAnswer
+from tests.bench.worker_process import WorkerFailed
+from tests.servers import KAFKA_VERSION, ServerMissing
+
+
+def parts_of(text: str) -> list[str]:
+    """Parts by their names. Raises ArgumentTypeError."""
+    unknown = [name for name in text.split(",") if name not in PARTS]
+    if unknown:
+        message = f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}"
+        raise argparse.ArgumentTypeError(message)
+    return [name for name in PARTS if name in text.split(",")]
+
+
+def told_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.scaling", description=__doc__)
+    parser.add_argument("--parts", type=parts_of, default=list(PARTS), help=",".join(PARTS))
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="times the records and creators; floors need 1"
+    )
+    parser.add_argument("--points", type=int, help="measure so many points of each part at most")
+    parser.add_argument("--redis", choices=("unix", "tcp"), default="unix")
+    parser.add_argument("--json", type=Path, default=Path("build/scaling.json"))
+    parser.add_argument("--pictures", type=Path, default=Path("build"), help="folder")
+    return parser.parse_args(argv)
+
+
+def floor_rows(parts: Mapping[str, Rows]) -> list[FloorRow]:
+    """Rows of the table for cost as the work grows, from full-size parts."""
+    met = {row["creators"]: row for row in parts.get("creators", [])}
+    million, ten = met.get(1_000_000, {}), met.get(10_000_000, {})
+    speed = {size: row["records_per_second"] for size, row in met.items()}
+    redis = parts.get("redis", [{}])[0]
+    hot = [row["records_per_second"] for row in parts.get("hottest", [])]
+    even, surging = [row["records_per_second"] for row in parts.get("surging", [])] or (None, None)
+    slower = "times slower than"
+    return [
+        FloorRow(
+            *("Redis, a creator all told, median", "bytes", "at most", 160, 100),
+            redis.get("bytes_a_creator_median"),
+        ),
+        FloorRow(
+            *("worker, resident, a million creators met", "MB", "at most", 500, 300),
+            _most(million, "rss_mb", "meeting_rss_mb"),
+        ),
+        FloorRow(
+            *("worker, resident, ten million creators met", "MB", "at most", 4_000, 2_500),
+            _most(ten, "rss_mb", "meeting_rss_mb"),
+        ),
+        FloorRow(
+            what="records a second at ten million creators against 100 thousand",
+            unit="times",
+            bound="at least",
+            floor=0.6,
+            aim=0.8,
+            reached=floor.ratio(speed.get(10_000_000), speed.get(100_000)),
+        ),
+        FloorRow(
+            *("restart to first record counted, a million creators", "s", "at most", 10, 5),
+            million.get("restart_seconds"),
+        ),
+        FloorRow(
+            *(f"90 % of records for one creator: {slower} 0.01 %", "times", "at most", 2, 2),
+            floor.ratio(hot[0], hot[-1]) if hot else None,
+        ),
+        FloorRow(
+            *(f"100,000 surges in one minute: {slower} none", "times", "at most", 2, 2),
+            floor.ratio(even, surging),
+        ),
+    ]
+
+
+def _most(row: Mapping[str, Any], *names: str) -> float | None:
+    """The largest of some figures of a row that may not be there."""
+    return max((row[name] for name in names), default=None) if row else None
+
+
+def print_rows(console: Console, name: str, rows: Rows) -> None:
+    """Print a part as a table."""
+    console.print(f"{name}:")
+    table = Table(box=box.MARKDOWN)
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
+    console.print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print, write."""
+    options, console = told_options(argv), Console(soft_wrap=True, width=200)
+    found: dict[str, Any] = {"date": report.now(), "machine": report.machine()}
+    size = Size(options.scale, options.points)
+    found |= {"scale": options.scale, "load_1m": {}, "parts": {}}
+    try:
+        for name in options.parts:
+            with stage_of(options.redis) as stage:
+                found["versions"] = report.versions(KAFKA_VERSION, stage.redis_version)
+                found["load_1m"][name] = round(os.getloadavg()[0], 2)
+                found["parts"][name] = PARTS[name](stage, size)
+            print_rows(console, name, found["parts"][name])
+    except (WrongAnswer, ServerMissing, WorkerFailed) as error:
+        console.print(f"bench-scaling: {error}")
+        return 1
+    rows = floor_rows(found["parts"] if options.scale == 1.0 else {})
+    found["floor"] = floor.as_dicts(rows)
+    floor.print_floor(console, rows)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(found, indent=2) + "\n")
+    written = [options.json, *draw_parts(found, options.pictures)]
+    console.print(f"written: {', '.join(map(str, written))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

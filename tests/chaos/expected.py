@@ -1,0 +1,33 @@
+"""The surges that the records imply: the same job, with no server, no restart and one worker."""
+
+from collections.abc import Sequence
+
+from streams.app.worker import trades_of
+from streams.core.events import RawChunk
+from streams.core.surges import Surge
+from streams.edges.codec_out import decode_surge, encode_surge
+from streams.edges.progress import Silence
+from tests.workers import Site
+
+SurgeName = tuple[str, int]
+
+
+class ExpectedSurges:
+    """Every surge of both topics by id and revision; records are given in the topics' order."""
+
+    def __init__(self, site: Site) -> None:
+        self.surges: dict[SurgeName, Surge] = {}
+        self._trades = trades_of(site.settings, Silence())
+        self._jobs = {
+            (topic, number): trade.build()
+            for topic, trade in self._trades.items()
+            for number in range(site.settings.topic_partitions)
+        }
+
+    def take(self, topic: str, partition: int, first_offset: int, values: Sequence[bytes]) -> None:
+        """Count records that follow each other."""
+        end = first_offset + len(values)
+        chunk = RawChunk(topic, partition, list(values), range(first_offset, end), end, 0, end)
+        decoded = self._trades[topic].decode(chunk)
+        for surge in self._jobs[topic, partition].take(decoded.chunk).surges:  # type: ignore[arg-type]
+            self.surges[surge.surge_id, surge.revision] = decode_surge(encode_surge(surge))

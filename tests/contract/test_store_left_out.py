@@ -1,0 +1,67 @@
+"""What every store promises about keys that are left out of memory and read when they are met."""
+
+from collections.abc import Awaitable, Callable
+
+from streams.core.repeats import Reread
+from streams.edges.store import KeyLimit, Store, Write
+from tests.contract.test_store import (
+    BEGIN_MS,
+    PLACE,
+    follow_many,
+    run,
+    store_of,
+    valkey_server,
+)
+from tests.jobs import contents_of, follow_partition, follows, stored_of
+
+__all__ = ["store_of", "valkey_server"]  # fixtures
+
+Body = Callable[[Store], Awaitable[None]]
+
+
+def test_with_more_keys_than_the_limit_only_names_and_keys_with_a_surge_are_read(
+    store_of: Callable[[], Store],
+) -> None:
+    async def body(store: Store) -> None:
+        partition = follow_partition(20)
+        fence = await store.claim(PLACE, 1)
+        surging = [("c-7", BEGIN_MS + 10_000 + i, False) for i in range(20)]
+        partition.take(follows([*follow_many(500), *surging]))
+        change = partition.drain()
+        await store.write(PLACE, fence, Write(change, None, 520))
+        every = contents_of(change)["follows"]
+        some = await store.read(PLACE, KeyLimit(499, ("follows", "comments")))
+        assert stored_of(some.state) == {"follows": {"c-7": every["c-7"]}}
+        names, groups = some.state.left_out["follows"]
+        assert set(names) == every.keys()
+        assert some.state.surges == {k: v for k, v in change.surges.items() if v is not None}
+        assert stored_of((await store.read(PLACE, KeyLimit(512, ("follows",)))).state) == {
+            "follows": every
+        }
+        assert not (await store.read(PLACE, KeyLimit(1, ("comments",)))).state.left_out
+        place = dict(zip(names.encoded(), groups, strict=True))
+        wanted = [(place[b"c-499"], b"c-499"), (place[b"c-3"], b"c-3"), (9_999, b"c-4")]
+        found = await store.read_keys(PLACE, {"follows": wanted, "unfollows": [(0, b"c-1")]})
+        series = found["follows"]
+        values = dict(zip(series.names, series.values, strict=True))
+        assert values == {name: every[name] for name in ("c-3", "c-499")}
+        assert dict(zip(series.names.encoded(), series.groups, strict=True)) == {
+            name: place[name] for name in (b"c-3", b"c-499")
+        }
+        assert len(found["unfollows"].names) == 0
+
+    run(body, store_of)
+
+
+def test_where_reading_begins_again_is_kept_with_the_state(store_of: Callable[[], Store]) -> None:
+    async def body(store: Store) -> None:
+        partition = follow_partition()
+        fence = await store.claim(PLACE, 1)
+        assert (await store.read(PLACE)).reread is None
+        reread = Reread(7, BEGIN_MS)
+        await store.write(PLACE, fence, Write(partition.drain(), None, 10, reread=reread))
+        assert (await store.read(PLACE)).reread == reread
+        await store.write(PLACE, fence, Write(partition.drain(), 10, 20))
+        assert (await store.read(PLACE)).reread is None
+
+    run(body, store_of)
