@@ -60,11 +60,12 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # untyped
 def trades_of(
     settings: Settings,
     progress: Progress,
-    clock: SteadyClock,
-    append_time_topics: Collection[str],
+    clock: SteadyClock | None = None,
+    append_time_topics: Collection[str] = (),
 ) -> dict[str, Trade]:
-    """What is done with the chunks of each topic."""
+    """What is done with the chunks of each topic; without a clock given, by this machine's."""
     limits = limits_of(settings)
+    clock = clock or SteadyClock(Clocks(), lambda *_: None)
 
     def now_ms(chunk: RawChunk) -> int:
         is_broker_time = chunk.topic in append_time_topics and chunk.appended_ms > 0

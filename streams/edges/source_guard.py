@@ -18,7 +18,16 @@ from streams.core.packing import StoredSeries
 from streams.edges.errors import DataError
 from streams.edges.kafka_identity import Source
 from streams.edges.redis_layout import topic_replaced
-from streams.edges.store import NO_LIMIT, Fence, Held, KeyLimit, Place, Store, StoreKind, Write
+from streams.edges.store import (
+    NO_LIMIT,
+    Fence,
+    Held,
+    KeyLimit,
+    Place,
+    Store,
+    StoreKind,
+    Write,
+)
 
 MISSING_SECONDS_MAX: Final = 10.0
 """So long a topic may be missing: a broker that has just started may not know it yet."""
