@@ -14,6 +14,7 @@ import numpy as np
 
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
 from streams.core.texts import Ints, Texts, joined_texts
+from streams.core.values import Values
 from streams.edges.codec_faults import (
     AT_MS_END,
     AT_MS_MIN,
@@ -26,8 +27,9 @@ from streams.edges.codec_faults import (
     text_check,
     time_fault,
 )
+from streams.edges.codec_learning import TextField, TimeField
 from streams.edges.codec_lots import Form, rows_of
-from streams.edges.codec_shapes import ROWS_MIN, Lot, Reader, TextField, TimeField
+from streams.edges.codec_shapes import ROWS_MIN, Lot, Reader
 
 LANG_UNKNOWN: Final = "und"
 """BCP 47's word for a language that is not told."""
@@ -232,7 +234,7 @@ def _columns_of(
     values: Sequence[bytes | None], way: _Way, record_bytes_max: int
 ) -> tuple[_Columns, dict[int, Reason]]:
     """Columns of the values that can be used, in order, and the others' places with the reason."""
-    if len(values) < ROWS_MIN or None in values:
+    if len(values) < ROWS_MIN or (not isinstance(values, Values) and None in values):
         return _one_by_one(values, way, record_bytes_max)
     present = cast("Sequence[bytes]", values)
     lot = Lot(present, LANG_UNKNOWN.encode())
@@ -248,7 +250,7 @@ def _columns_of(
     if found.known.all():
         return shaped, {}
     others = (~found.known).nonzero()[0]
-    odd, faults = _one_by_one([present[place] for place in others.tolist()], way, record_bytes_max)
+    odd, faults = _one_by_one(_taken(present, others), way, record_bytes_max)
     usable = np.delete(others, sorted(faults))
     places = others.tolist()
     known = found.known.nonzero()[0]
@@ -260,9 +262,17 @@ def _columns_of(
     return both.of(order), {places[place]: reason for place, reason in faults.items()}
 
 
+def _taken(values: Sequence[bytes], rows: Ints) -> Sequence[bytes]:
+    if isinstance(values, Values):
+        return values.take(rows)
+    return [values[row] for row in rows.tolist()]
+
+
 def _one_by_one(
     values: Sequence[bytes | None], way: _Way, record_bytes_max: int
 ) -> tuple[_Columns, dict[int, Reason]]:
+    if isinstance(values, Values):
+        values = list(values)  # each is looked at more than once
     found = rows_of(values, way.form, record_bytes_max)
     rows = found.rows
     texts = {}

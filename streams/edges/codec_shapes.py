@@ -9,8 +9,8 @@ A shape is learnt from one record that the decoder accepts: the bytes that all h
 dashed out above) and the variable parts between them. A record has the shape when every segment
 stands where the part before it ends. That makes it valid, with the same fields, because
 
-- a variable text holds no quotation mark, backslash, control or non-ASCII byte, so it ends at its
-  closing mark and reads as it stands;
+- a variable text ends at the first quotation mark, backslash, control or non-ASCII byte, and the
+  segment that follows begins with a mark: so that mark closes it, and it reads as it stands;
 - a variable number is thirteen digits, the first not 0;
 - everything else is, byte for byte, what the decoder accepted.
 
@@ -20,63 +20,45 @@ A record that does not have a known shape is decoded one by one, and has the sam
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.texts import PAD, Bytes, Ints, Words
+from streams.core.texts import Bytes, Ints, Words
+from streams.core.values import Values
+from streams.edges.codec_learning import (
+    PLAIN_FROM,
+    WINDOWS,
+    Field,
+    Shape,
+    TextField,
+    TimeField,
+    is_plain,
+    shape_of,
+)
 
 SHAPES_MAX: Final = 6
 """Shapes looked for in a chunk; what is left is decoded one by one."""
-ROWS_MIN: Final = 128
-"""Fewer records are quicker one by one."""
+ROWS_MIN: Final = 512
+"""Fewer records are quicker one by one (0.6 us each; by shape 0.14, and 270 us a chunk)."""
+SHAPE_ROWS_MIN: Final = 128
+"""Fewer records that are left are quicker one by one than by one more shape."""
+_SAMPLES_MAX: Final = 64
+"""Odd records passed over, when a shape is looked for, before it is given up."""
 _QUOTE: Final = ord('"')
+_BACKSLASH: Final = ord("\\")
+_ODD: Final = re.compile(rb'["\\\x00-\x1f\x80-\xff]')
+_FEW_ROWS: Final = 32
 _DIGITS: Final = 13
 _TIME: Final = "at_ms"
-_TOKEN: Final = re.compile(
-    rb'"([^"]*)" *: *(?:"([^"]*)"|([^" ,:{}\[\]]+)) *([,}]) *'  # name, text, bare value, end
-)
 _MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=np.uint64)
+_GATHERED_BYTES: Final = 64
+_TAIL: Final = bytes(_GATHERED_BYTES)
+"""What follows the last value, so that so many bytes can be read from any place in it."""
 
 Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class TextField:
-    """What a text field may be: its length in characters, or one of few words."""
-
-    characters_min: int
-    characters_max: int
-    words: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TimeField:
-    """What a time field may be: whole milliseconds in [start_ms, end_ms)."""
-
-    start_ms: int
-    end_ms: int
-
-
-Field = TextField | TimeField
-
-
-class _Part(NamedTuple):
-    """A variable part: a field's value; for a text, which quotation mark of the record ends it."""
-
-    name: str
-    is_text: bool
-    mark: int
-
-
-class Shape(NamedTuple):
-    """Segments and the parts between them: one segment more than parts; ``marks`` in all."""
-
-    segments: tuple[bytes, ...]
-    parts: tuple[_Part, ...]
-    marks: int
 
 
 @dataclass(slots=True)
@@ -92,39 +74,6 @@ class Found:
     at_ms: Ints
 
 
-def shape_of(value: bytes, fields: Mapping[str, Field]) -> Shape | None:
-    """Shape of a record that the decoder accepts; None: its like is decoded one by one.
-
-    >>> shape_of(b'{"id":"a","n":1}', {"id": TextField(1, 9)})
-    Shape(segments=(b'{"id":"', b'","n":1}'), parts=(_Part(name='id', is_text=True, mark=3),), marks=6)
-    """  # noqa: E501 one value, as it is printed
-    at = len(value) - len(value[1:].lstrip(b" "))
-    if value[:1] != b"{" or b"\\" in value:
-        return None
-    segments, parts, names = [], list[_Part](), set[bytes]()
-    begin = marks = 0
-    while token := _TOKEN.match(value, at):
-        name, text, bare, end = token.groups()
-        names.add(name)
-        marks += 2
-        field = fields.get(name.decode("ascii", "replace"))
-        if text is not None:
-            marks += 2
-        if text is not None or (isinstance(field, TimeField) and re.fullmatch(rb"\d{13}", bare)):
-            start, stop = token.span(2 if text is not None else 3)
-            segments.append(value[begin:start])
-            parts.append(_Part(name.decode("ascii", "replace"), text is not None, marks - 1))
-            begin = stop
-        at = token.end()
-        if end == b"}":
-            break
-    else:
-        return None
-    if at != len(value) or len(names) != marks // 2 - sum(part.is_text for part in parts):
-        return None  # something follows, or a name stands twice
-    return Shape((*segments, value[begin:]), tuple(parts), marks)
-
-
 class Lot:
     """Values in one buffer, with what is looked up once for all shapes.
 
@@ -133,91 +82,104 @@ class Lot:
     """
 
     def __init__(self, values: Sequence[bytes], more: bytes = b"") -> None:
-        self.lengths = np.fromiter(map(len, values), np.int64, len(values))
-        self.ends = np.cumsum(self.lengths)
-        self.starts = self.ends - self.lengths
-        self.raw = b"".join((*values, more, PAD))
-        self.more_at = len(self.raw) - len(more) - len(PAD)
+        self.raw, self.starts, self.lengths = _laid_out(values, more)
+        self.ends = self.starts + self.lengths
+        self.more_at = len(self.raw) - len(more) - len(_TAIL)
         self.data: Bytes = np.frombuffer(self.raw, np.uint8)
-        view: Any = np.ndarray((len(self.raw) - 7,), "<u8", self.raw, strides=(1,))
-        self._words: Words = view
-        self._last = len(self.raw) - 8
-        self._quotes = (self.data == _QUOTE).nonzero()[0]
-        self._first_mark = self._marks_before()
-
-    def _marks_before(self) -> Ints:
-        """How many quotation marks stand before each record, and in all."""
-        rows, quotes = len(self.starts), self._quotes
-        if rows and len(quotes) % rows == 0:
-            each = len(quotes) // rows
-            table = quotes.reshape(rows, each)
-            if each and (table[:, 0] >= self.starts).all() and (table[:, -1] < self.ends).all():
-                return np.arange(rows + 1) * each
-        return np.searchsorted(quotes, np.append(self.starts, len(self.raw)))
-
-    def plain(self, record_bytes_max: int) -> Flags:
-        """Rows of allowed length that hold neither escapes nor control nor non-ASCII bytes."""
-        plain: Flags = self.lengths <= record_bytes_max
-        plain &= self.lengths > 0
-        values = self.data[: self.more_at]
-        odd = [np.zeros(0, np.int64)]
-        if b"\\" in self.raw:
-            odd.append((values == ord("\\")).nonzero()[0])
-        if not self.raw.isascii():
-            odd.append((values >= 0x80).nonzero()[0])
-        if len(values) and values.min() < 0x20:
-            odd.append((values < 0x20).nonzero()[0])
-        places = np.concatenate(odd)
-        if len(places):
-            plain[np.searchsorted(self.ends, places, side="right")] = False
-        return plain
 
     def of_shape(self, shape: Shape, rows: Ints) -> tuple[Flags, list[tuple[Ints, Ints]]]:
         """Which of these rows have the shape; where each part starts and how long it is."""
-        first = self._first_mark[rows]
-        has = self._first_mark[rows + 1] - first == shape.marks
-        if not has.all():
-            first = np.where(has, first, 0)  # another row's marks: of no matter, never read
-        at, spans = self.starts[rows], []
+        has = np.ones(len(rows), np.bool_)
+        at, ends, spans = self.starts[rows], self.ends[rows], []
         for segment, part in zip(shape.segments, (*shape.parts, None), strict=True):
             self._check(has, at, segment)
             at = at + len(segment)
             if part is None:
                 break
-            if part.is_text:
-                end = self._quotes.take(first + part.mark, mode="clip")
+            if part.window:
+                length = self._plain_lengths(has, at, ends, part.window)
             else:
-                end = at + _DIGITS
-            spans.append((at, end - at))
-            at = end
-        has &= at == self.ends[rows]
+                length = np.full(len(at), _DIGITS)
+            spans.append((at, length))
+            at = at + length
+        has &= at == ends
         return has, spans
+
+    def _plain_lengths(self, has: Flags, at: Ints, ends: Ints, window: int) -> Ints:
+        """How many bytes from each place on are plain and no quotation mark.
+
+        Looked for up to the row's end, and only where ``has``; elsewhere it may be any number.
+        """
+        lengths = self._plain_in_window(at, window)
+        whole = (has & (lengths == window)).nonzero()[0]
+        while len(whole) > _FEW_ROWS:
+            begin = at[whole] + lengths[whole]
+            inside = begin < ends[whole]
+            whole, begin = whole[inside], begin[inside]
+            found = self._plain_in_window(begin, _GATHERED_BYTES)
+            lengths[whole] += found
+            whole = whole[found == _GATHERED_BYTES]
+        for row in whole.tolist():  # a long text among short ones
+            odd = _ODD.search(self.raw, int(at[row] + lengths[row]), int(ends[row]))
+            lengths[row] = (int(ends[row]) if odd is None else odd.start()) - int(at[row])
+        return lengths
+
+    def _plain_in_window(self, at: Ints, window: int) -> Ints:
+        """Plain bytes from each place on, up to the first odd one: at most ``window``."""
+        octets = self.words(at, window // 8).reshape(-1).view(np.uint8)
+        odd = octets - np.uint8(PLAIN_FROM) >= 0x80 - PLAIN_FROM
+        odd |= octets == _QUOTE
+        odd |= octets == _BACKSLASH
+        bits = np.packbits(odd, bitorder="little").view(WINDOWS[window])
+        below: Ints = np.bitwise_count(~bits & (bits - 1)).astype(np.int64)  # the lowest set bit
+        return below
 
     def _check(self, has: Flags, at: Ints, segment: bytes) -> None:
         """Clear the flags of rows in which the segment does not stand at ``at``."""
-        for begin in range(0, len(segment), 8):
-            piece = segment[begin : begin + 8]
-            found = self.word(at + begin)
-            if len(piece) < 8:
-                found &= _MASKS[len(piece)]
-            has &= found == np.uint64(int.from_bytes(piece, "little"))
+        for begin in range(0, len(segment), _GATHERED_BYTES):
+            piece = segment[begin : begin + _GATHERED_BYTES]
+            words = self.words(at + begin if begin else at, -(-len(piece) // 8))
+            for place, word in enumerate(words.T):
+                part = piece[8 * place : 8 * place + 8]
+                found = word if len(part) == 8 else word & _MASKS[len(part)]
+                has &= found == np.uint64(int.from_bytes(part, "little"))
 
-    def word(self, at: Ints) -> Words:
-        """Eight bytes from each place on, as a little-endian number."""
-        if len(at) and (int(at.max()) > self._last or int(at.min()) < 0):
-            at = np.clip(at, 0, self._last)
-        found: Words = self._words[at]
+    def words(self, at: Ints, count: int) -> Words:
+        """``count`` words of eight bytes from each place on, as little-endian numbers, by row.
+
+        They are those at the place only where all of them lie in the buffer.
+        """
+        # One gather of many bytes costs what one of eight does: 4 ns a row.
+        size, last = 8 * count, len(self.raw) - 8 * count
+        if last < 0:
+            return np.zeros((len(at), count), np.uint64)
+        view: Any = np.ndarray((last + 1,), f"V{size}", self.raw, strides=(1,))
+        if len(at) and (int(at.max()) > last or int(at.min()) < 0):
+            at = np.clip(at, 0, last)
+        found: Words = view[at].view("<u8").reshape(-1, count)
         return found
 
     def time(self, at: Ints) -> tuple[Flags, Ints]:
         """Thirteen digits from each place on: whether they are that, and their number."""
-        upper, lower = self.word(at), self.word(at + _DIGITS - 8)
+        words = self.words(at, 2)
+        upper, lower = words[:, 0], words[:, 1]
+        lower = upper >> np.uint64(8 * (_DIGITS - 8)) | lower << np.uint64(8 * (16 - _DIGITS))
         number = (_number_of(upper) * np.uint64(100_000)).view(np.int64)
         number += (_number_of(lower) % np.uint64(100_000)).view(np.int64)
         are = _are_digits(upper)
         are &= _are_digits(lower)
         are &= number >= 10 ** (_DIGITS - 1)
         return are, number
+
+
+def _laid_out(values: Sequence[bytes], more: bytes) -> tuple[bytes, Ints, Ints]:
+    """Values in one buffer, and their starts and lengths in it; framing may stand between."""
+    if isinstance(values, Values) and len(values):
+        begin, end = int(values.starts[0]), int(values.starts[-1] + values.lengths[-1])
+        whole = memoryview(values.data)[begin:end]
+        return b"".join((whole, more, _TAIL)), values.starts - begin, values.lengths
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    return b"".join((*values, more, _TAIL)), np.cumsum(lengths) - lengths, lengths
 
 
 def _are_digits(word: Words) -> Flags:
@@ -233,6 +195,14 @@ def _number_of(word: Words) -> Words:
     word = (word & np.uint64(0x0F0F0F0F0F0F0F0F)) * np.uint64(2561) >> np.uint64(8)
     word = (word & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(6553601) >> np.uint64(16)
     return (word & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(42949672960001) >> np.uint64(32)
+
+
+def _from_plain(values: Sequence[bytes], rows: Ints) -> Ints:
+    """Rows from the first plain one on; none if it is not among the first ones."""
+    for place, row in enumerate(rows[:_SAMPLES_MAX].tolist()):
+        if is_plain(values[row]):
+            return rows[place:]
+    return rows[:0]
 
 
 class Reader:
@@ -257,9 +227,10 @@ class Reader:
             {name: (np.zeros(rows, np.int64), np.full(rows, -1)) for name in self._wanted},
             np.zeros(rows, np.int64),
         )
-        pending = lot.plain(record_bytes_max).nonzero()[0]
+        pending = ((lot.lengths > 0) & (lot.lengths <= record_bytes_max)).nonzero()[0]
         for _ in range(SHAPES_MAX):
-            if len(pending) < ROWS_MIN:
+            pending = _from_plain(values, pending)
+            if len(pending) < SHAPE_ROWS_MIN:
                 break
             sample = values[int(pending[0])]
             shape = self._learnt(sample)
@@ -314,7 +285,7 @@ class Reader:
             allowed: Flags = length >= field.characters_min
             allowed &= length <= field.characters_max
             return allowed
-        first, allowed = lot.word(start), np.zeros(len(start), np.bool_)
+        first, allowed = lot.words(start, 1)[:, 0], np.zeros(len(start), np.bool_)
         for word in field.words:
             number = np.uint64(int.from_bytes(word, "little"))
             allowed |= (length == len(word)) & (first & _MASKS[len(word)] == number)

@@ -2,10 +2,12 @@
 
 import asyncio
 import struct
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
@@ -14,11 +16,23 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from hypothesis import strategies as st
 
+from streams.edges import fetch_batches
 from streams.edges.fetch import Fetched, fetch_chunks
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
 TRANSACTIONAL, CONTROL = 0x10, 0x20
 COMMITTED, UNCOMMITTED = 1, 0
+
+
+def value_of(offset: int) -> bytes:
+    """What a record of ``batch_of`` holds."""
+    return b'{"v":%d}' % offset
+
+
+def with_crc(batch: bytearray) -> bytes:
+    """The batch with the checksum of what it holds."""
+    struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[21:])))
+    return bytes(batch)
 
 
 def batch_of(
@@ -34,7 +48,7 @@ def batch_of(
     """A record batch of format v2 whose records lie at ``base + delta``."""
     builder = DefaultRecordBatchBuilder(2, codec, 0, producer, 0, 0, 1 << 20)
     for i, delta in enumerate(deltas):
-        value = b"v%d" % (base + delta) if values is None else values[i]
+        value = value_of(base + delta) if values is None else values[i]
         key = struct.pack(">hh", 0, 0 if value == b"abort" else 1)
         builder.append(delta, 1000 + base + delta, key, value, [])
     raw = bytearray(builder.build())
@@ -44,8 +58,7 @@ def batch_of(
     struct.pack_into(
         ">i", raw, 23, (deltas[-1] if deltas else 0) if last_delta is None else last_delta
     )
-    struct.pack_into(">I", raw, 17, calc_crc32c(bytes(raw[21:])))
-    return bytes(raw)
+    return with_crc(raw)
 
 
 def marker_of(base: int, producer: int, kind: bytes) -> bytes:
@@ -64,7 +77,12 @@ class Subscriptions(SubscriptionState):  # type: ignore[misc]  # aiokafka is unt
 
 
 class Desk:
-    """A real Fetcher over a client that reaches nobody; tests put responses into it."""
+    """A real Fetcher over a client that reaches nobody; tests put responses into it.
+
+    ``holder`` is the class that holds a response's batches, as aiokafka makes it.
+    """
+
+    holder: type[MemoryRecords] = MemoryRecords
 
     def __init__(self, isolation: str = "read_uncommitted") -> None:
         loop = asyncio.get_running_loop()
@@ -92,7 +110,7 @@ class Desk:
         state.seek(position)
         state.highwater = 99
         records = PartitionRecords(
-            tp, MemoryRecords(data), list(aborted), position, None, None, True, self.isolation
+            tp, self.holder(data), list(aborted), position, None, None, True, self.isolation
         )
         self.fetcher._records[tp] = FetchResult(
             tp, assignment=assignment, partition_records=records, backoff=0
@@ -125,6 +143,15 @@ def on_desk(
             await desk.fetcher.close()
 
     asyncio.run(run())
+
+
+@contextmanager
+def reading_together() -> Iterator[None]:
+    """Have batches read together, however few records they have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Desk, "holder", fetch_batches.KeptRecords)
+        patch.setattr(fetch_batches, "TOGETHER_RECORDS_MIN", 1)
+        yield
 
 
 @st.composite

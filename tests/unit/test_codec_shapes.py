@@ -9,17 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.events import RawChunk
-from streams.edges.codec import Decoded, Limits, decode_comments, decode_follows
+from streams.core.values import Values
+from streams.edges.codec import _FOLLOW_WAYS, Decoded, Limits, decode_comments, decode_follows
 from streams.edges.codec_faults import AT_MS_END
-from streams.edges.codec_shapes import (
-    ROWS_MIN,
-    SHAPES_MAX,
-    Field,
-    Lot,
-    TextField,
-    TimeField,
-    shape_of,
-)
+from streams.edges.codec_learning import Field, TextField, TimeField, shape_of
+from streams.edges.codec_shapes import ROWS_MIN, SHAPES_MAX, Lot
 
 LIMITS = Limits(record_bytes_max=400, with_event_ids=True)
 FIELDS: dict[str, Field] = {"creator_id": TextField(1, 256), "at_ms": TimeField(0, AT_MS_END)}
@@ -127,6 +121,28 @@ def test_more_shapes_than_are_looked_for_are_decoded_one_by_one() -> None:
     assert_as_alone(values)
 
 
+@pytest.mark.parametrize("others", [40, 80])
+def test_long_texts_are_read_with_the_short_ones_few_or_many(others: int) -> None:
+    values = [follow(number) for number in range(ROWS_MIN * 2)]
+    for number in range(others):
+        length = (10, 11, 12, 26, 27, 59, 60, 64, 100, 255, 256, 257, 300)[number % 13]
+        values[number * 9] = follow(number).replace(b"e-", b"e" * length + b"-")
+    assert_as_alone(values)
+    values = [
+        value.replace(b'"f"', b'"f","bio":"%b"' % (b"b" * (n % 200)))
+        for n, value in enumerate(values)
+    ]
+    assert_as_alone(values)
+    assert known_of(values) == 1.0
+
+
+def test_odd_records_before_the_first_plain_one_hide_no_shape() -> None:
+    odd = [follow(number).replace(b"f", "ü".encode()) for number in range(60)]
+    reader = _FOLLOW_WAYS[True].reader
+    values = [*odd, *map(follow, range(ROWS_MIN))]
+    assert reader.read(Lot(values), values, 400).known.sum() == ROWS_MIN
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -150,6 +166,21 @@ PIECES = [
     b'"creator_id":"z"',
     b'"at_ms":1736899200000', b"1736899200000", b"\\u0000", b'"x":{"creator_id":"q"}',
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("framing", [b"", b'"', b'\x00{"\\\xff', b"\x1f" * 90, b'","at_ms":12}'])
+def test_bytes_between_values_of_columns_are_of_no_matter(framing: bytes) -> None:
+    values = [(follow, other_follow)[number % 2](number) for number in range(ROWS_MIN)]
+    values[5], values[90] = b"{}", follow(90)[:-2]
+    values.append(follow(1)[:-3])
+    lengths = np.array([len(value) for value in values])
+    starts = np.cumsum(lengths + len(framing)) - lengths
+    data = framing + framing.join(values) + b'"}'
+    columns = Values(data, starts, lengths)
+    for part in (slice(None), slice(3, 600), slice(100, None), slice(0, 20)):
+        assert rows_of(decode_follows(raw(columns[part]), AT_MS_END, LIMITS)) == rows_of(
+            decode_follows(raw(values[part]), AT_MS_END, LIMITS)
+        )
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,6 +5,8 @@ import asyncio
 import inspect
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +18,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.edges import fetch
+from streams.edges import fetch, fetch_batches, fetch_parts
 from streams.edges.fetch import check_aiokafka, fetch_public
 from tests.unit.fetch_desk import (
     ONE,
@@ -26,8 +28,17 @@ from tests.unit.fetch_desk import (
     batch_of,
     marker_of,
     on_desk,
+    reading_together,
     responses,
+    value_of,
 )
+
+
+@pytest.fixture(autouse=True, scope="module", params=["walked", "together"])
+def _way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every claim of this file holds for both ways in which batches are read."""
+    with reading_together() if request.param == "together" else nullcontext():
+        yield
 
 
 def test_installed_aiokafka_has_every_name_that_is_relied_on() -> None:
@@ -51,7 +62,7 @@ def test_contiguous_batches_make_one_range() -> None:
         desk.put(batch_of(0, [0, 1, 2]) + batch_of(3, [0, 1]))
         start, chunk = (await desk.take())[ONE]
         assert (start, chunk.offsets, chunk.next_offset) == (0, range(5), 5)
-        assert chunk.values == [b"v0", b"v1", b"v2", b"v3", b"v4"]
+        assert chunk.values == [value_of(offset) for offset in range(5)]
         assert (chunk.topic, chunk.partition) == ("t", 0)
         assert (chunk.appended_ms, chunk.end_offset) == (1004, 99)
         assert desk.position() == 5
@@ -89,7 +100,7 @@ def test_records_below_the_position_are_left_out() -> None:
         desk.put(batch_of(0, range(10), codec=1), position=7)
         start, chunk = (await desk.take())[ONE]
         assert (start, list(chunk.offsets)) == (7, [7, 8, 9])
-        assert chunk.values == [b"v7", b"v8", b"v9"]
+        assert chunk.values == [value_of(7), value_of(8), value_of(9)]
 
     on_desk(take)
 
@@ -222,7 +233,7 @@ def test_the_public_path_gives_the_same_records_with_no_start() -> None:
         desk.put(batch_of(0, [0, 2]) + marker_of(3, 7, b"commit"))
         start, chunk = (await fetch_public(consumer, {ONE}, 0.0, 9))[ONE]
         assert start is None
-        assert (chunk.values, list(chunk.offsets)) == ([b"v0", b"v2"], [0, 2])
+        assert (chunk.values, list(chunk.offsets)) == ([value_of(0), value_of(2)], [0, 2])
         assert (chunk.next_offset, chunk.appended_ms, chunk.end_offset) == (4, 1002, 99)
         assert await fetch_public(consumer, {ONE}, 0.0, 9) == {}
 
@@ -256,8 +267,11 @@ def test_chunks_hold_what_aiokafka_would_give_whatever_the_chunk_size(
     on_desk(compare, isolation)
 
 
-def test_every_private_name_that_the_file_uses_is_checked_at_the_start() -> None:
-    tree = ast.parse(inspect.getsource(fetch))
-    used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr[0] == "_"}
+def test_every_private_name_that_is_used_is_checked_at_the_start() -> None:
     checked = set(re.findall(r"\b_[a-z_]+", inspect.getsource(check_aiokafka)))
-    assert used - {"__name__", "_replace"} <= checked
+    for module in (fetch, fetch_batches, fetch_parts):
+        tree = ast.parse(inspect.getsource(module))
+        named = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        theirs = [node for node in named if getattr(node.value, "id", "") != "self"]
+        used = {node.attr for node in theirs if node.attr[0] == "_"}
+        assert used - {"__name__", "__init__", "_replace"} <= checked
