@@ -224,14 +224,14 @@ class Pipeline:
 
     def _let_go(self, lane: Lane) -> None:
         """Let go of keys that have not been met for long, if there are too many in memory."""
-        limit = self._keys_max()
-        if limit is not None and not lane.reads_back and not lane.lost:
-            self._progress.let_go(lane.tp.topic, lane.job.let_go(limit))
+        most, mine = self._policy.keys_in_memory_max, lane.job.keys_known
+        if most is None or lane.reads_back or lane.lost or self._keys_known() <= most:
+            return
+        self._progress.let_go(lane.tp.topic, lane.job.let_go(most * mine // self._keys_known()))
 
-    def _keys_max(self) -> int | None:
-        """How many keys each lane may have in memory."""
-        most = self._policy.keys_in_memory_max
-        return None if most is None else max(1, most // max(1, self._lanes_shared))
+    def _keys_known(self) -> int:
+        """Keys in memory, of all lanes."""
+        return sum(lane.job.keys_known for lane in self._lanes.values())
 
     async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
         place = Place(tp.topic, tp.partition)
@@ -266,8 +266,10 @@ class Pipeline:
 
     async def _restored(self, place: Place) -> tuple[Any, Held]:
         job = self._trades[place.topic].build()
-        most = self._keys_max()
-        limit = NO_LIMIT if most is None else KeyLimit(most, job.watched)
+        most, limit = self._policy.keys_in_memory_max, NO_LIMIT
+        if most is not None:  # a lane loaded late may find little room, but never less than a share
+            room = max(most - self._keys_known(), most // max(1, self._lanes_shared))
+            limit = KeyLimit(room, job.watched)
         held = await self._patiently(lambda: self._store.read(place, limit), "read")
         job.restore(held.state)
         return job, held

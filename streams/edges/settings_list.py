@@ -171,7 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             1_000_000_000,
             "Creators, posts and so on that a worker holds; the others are read when they come",
         ),
-    ] = 10_000_000
+    ] = 20_000_000
     repeats_horizon_ms: Annotated[
         int,
         _int(
