@@ -43,9 +43,7 @@ def test_a_second_loss_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None
 
 def test_a_kafka_that_goes_while_the_app_starts_cannot_be_reached_and_is_no_bug() -> None:
     with (
-        pytest.raises(
-            KafkaUnreachable, match="cannot reach Kafka at kafka:9092 .*bootstrap"
-        ) as told,
+        pytest.raises(KafkaUnreachable, match=r"cannot reach .*:9092 .*bootstrap") as told,
         lost_while_starting("kafka:9092"),
     ):
         raise KafkaConnectionError("Unable to bootstrap from kafka:9092")  # noqa: EM101 - aiokafka's
