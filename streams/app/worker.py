@@ -44,7 +44,7 @@ from streams.edges.settings_specs import url_without_password
 from streams.edges.source_guard import GuardedStore
 from streams.edges.transport import TransportOptions, faust_settings
 from streams.edges.transport_contract import RecordsGone, stop_at_gone
-from streams.edges.transport_watch import KafkaWatch
+from streams.edges.transport_watch import KafkaWatch, lost_while_starting
 from streams.edges.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,8 @@ class Worker:
         pipeline.on_failure = fail
         pipeline.on_state_lost = app.consumer.read_again
         try:
-            await self._run_app(app, pipeline, stop, (failed, *checks.watches(guard)))
+            with lost_while_starting(self._settings.kafka_bootstrap_servers):
+                await self._run_app(app, pipeline, stop, (failed, *checks.watches(guard)))
         except SurgewatchError as error:
             raise await second_opinion(error, guard) from error
 

@@ -13,7 +13,7 @@ from streams.edges.redis_client import AsyncClient, RedisNode, nodes_of
 from streams.edges.redis_errors import CONNECTION_LOST
 
 _FRESH_START_SECONDS: Final = 600
-_AGAIN_SECONDS: Final = 60.0
+_AGAIN_SECONDS: Final = 15.0
 
 
 class AppendOnlyFile:
@@ -39,7 +39,7 @@ class AppendOnlyFile:
         """Ask Redis to write it anew; to be called after a write of ours.
 
         Not before one: a Redis killed while it does this does not start on a file that ends
-        inside a transaction. After a full disk once a minute at most: it has room for few.
+        inside a transaction. After a full disk four times a minute at most: it has room for few.
         """
         now = self._clock()
         failed = self._failed and now - self._asked_seconds >= _AGAIN_SECONDS

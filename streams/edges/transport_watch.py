@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError
+
+from streams.edges.errors import KafkaUnreachable
 
 TOLD_AFTER_SECONDS: Final = 5.0
 """A broker answers twice a second when there is nothing to read, and is asked after 3 s."""
@@ -16,6 +18,15 @@ _AGAIN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def lost_while_starting(bootstrap_servers: str) -> Iterator[None]:
+    """Kafka may go while the app starts. Raises KafkaUnreachable for what Faust lets through."""
+    try:
+        yield
+    except KafkaConnectionError as error:
+        raise KafkaUnreachable(bootstrap_servers, str(error)) from error
 
 
 class KafkaWatch:

@@ -1,8 +1,10 @@
 """A lost Kafka is told in one plain line, now and then, and its return too."""
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
-from streams.edges.transport_watch import KafkaWatch
+from streams.edges.errors import KafkaUnreachable
+from streams.edges.transport_watch import KafkaWatch, lost_while_starting
 
 NOON = 1_736_942_400.0
 
@@ -37,3 +39,12 @@ def test_a_loss_is_told_with_its_beginning_each_half_minute_and_when_it_ends(
 def test_a_second_loss_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
     lines, _ = heard(caplog, (6.0, 6), (0.0, 7), (5.5, 20))
     assert ["answers again" in line for line in lines] == [False, True, False]
+
+
+def test_a_kafka_that_goes_while_the_app_starts_cannot_be_reached_and_is_no_bug() -> None:
+    with (
+        pytest.raises(KafkaUnreachable, match=r"cannot reach .*:9092 .*bootstrap") as told,
+        lost_while_starting("kafka:9092"),
+    ):
+        raise KafkaConnectionError("Unable to bootstrap from kafka:9092")  # noqa: EM101 - aiokafka's
+    assert told.value.exit_code == 3
