@@ -40,9 +40,9 @@ class Reason(StrEnum):
 class RawChunk:
     """Undecoded records of one partition in one fetch.
 
-    ``values[i]`` is the value of the record at ``offsets[i]`` (None: a tombstone): a list, or
-    columns (``core/values.py``), so ask for many at once. Offsets rise
-    and may have holes (compaction, transactions). ``next_offset`` is where reading goes on
+    ``values[i]`` is the value of the record at ``offsets[i]`` (None: a tombstone); a list, or
+    columns (``core/values.py``) that make a value whenever it is asked for. Offsets rise and may
+    have holes (compaction, transactions). ``next_offset`` is where reading goes on
     (always past the last record; also past control batches). ``appended_ms`` is the timestamp
     that the broker gave or kept for the newest record, -1 if there is none.
     ``end_offset`` is the partition's high watermark when the chunk was fetched.

@@ -1,8 +1,8 @@
 """Below the record object: what aiokafka 0.14 has fetched, taken out as raw chunks.
 
-A twin of ``Fetcher.fetched_records`` that makes no object a record: 0.15 us of CPU a record
-instead of 1.5. It leans on private names, listed in ``check_aiokafka``; where one is missing,
-``fetch_public`` does the same work through the public interface, record by record.
+A twin of ``Fetcher.fetched_records`` that makes no object a record: 0.17 us of CPU a record,
+checksum included, instead of 1.5. It leans on private names, listed in ``check_aiokafka``; where
+one is missing, ``fetch_public`` does the same work through the public interface, record by record.
 """
 
 import asyncio
@@ -206,7 +206,7 @@ def _take(result: FetchResult, records_max: int) -> tuple[Fetched | None, Except
         setattr(records, _UNREAD, unread)
     start_offset = records.next_fetch_offset
     parts: list[Part] = []
-    rows, newest_ms, error = 0, -1, None
+    rows, error = 0, None
     while rows < records_max:
         try:
             part = unread.next_part(records_max - rows)
@@ -216,7 +216,6 @@ def _take(result: FetchResult, records_max: int) -> tuple[Fetched | None, Except
             break
         parts.append(part)
         rows += len(part.values)
-        newest_ms = max(newest_ms, *(mark.newest_ms for mark in part.marks))
         records.next_fetch_offset = part.marks[-1].next_offset
     next_offset = records.next_fetch_offset
     result._update_position()
@@ -232,7 +231,7 @@ def _take(result: FetchResult, records_max: int) -> tuple[Fetched | None, Except
         values=joined_values([part.values for part in parts if part.values]),
         offsets=joined_offsets([part.offsets for part in parts]),
         next_offset=next_offset,
-        appended_ms=newest_ms,
+        appended_ms=max((mark.newest_ms for part in parts for mark in part.marks), default=-1),
         end_offset=next_offset if end_offset is None else end_offset,
     )
     return Fetched(start_offset, chunk), error
