@@ -18,7 +18,7 @@ from tests.servers import KafkaServer, RedisServer
 
 RECORDS = 20_000
 MANY = 30_000
-ENGINES = ("surgewatch", "aiokafka")
+ENGINES = ("surgewatch", "surgewatch-count", "aiokafka")
 PNG = b"\x89PNG"
 
 
@@ -41,7 +41,7 @@ def test_the_benchmark_checks_its_answers_and_writes_what_it_measured(
         assert engine["cpu_seconds_per_million"] > 0
         assert engine["peak_rss_mb"] > 0
         assert len(engine["load_1m"]) == 1
-    assert found["ratios"].keys() == {"aiokafka"}
+    assert found["ratios"].keys() == {"surgewatch-count", "aiokafka"}
     assert found["skipped"] == {}
     assert found["many"]["total"] == MANY
     assert found["latency"]["surges"] > 0
