@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streams.core.block_maths import ScoreColumns
 from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.rules import NEVER, grown_mark_of
 from streams.core.runs import Stretch
@@ -15,11 +16,18 @@ from streams.core.surges import OpenSurge, State, Surge, Trigger, surge_id_of
 from streams.core.texts import Ints
 
 
+class Scored(NamedTuple):
+    """The detector's columns for many counts; those of a run's records begin at ``first``."""
+
+    columns: ScoreColumns
+    first: int
+
+
 class Run(NamedTuple):
     """Records ``rows`` of a stretch, of one slot and bucket; all are counted.
 
     ``before`` is the slot's rolling total without them, ``score`` that of its newest bucket with
-    them.
+    them. ``scored``: what the detector says at each of the records, if that is known already.
     """
 
     slot: int
@@ -27,6 +35,7 @@ class Run(NamedTuple):
     rows: Ints
     before: int
     score: float
+    scored: Scored | None = None
 
 
 class Look:
@@ -34,7 +43,7 @@ class Look:
 
     def __init__(self, life: SurgeLife, watched: Watched, stretch: Stretch, run: Run) -> None:
         self._life, self._watched, self._stretch = life, watched, stretch
-        self._slot, self._bucket, self._rows, self._before, self._score = run
+        self._slot, self._bucket, self._rows, self._before, self._score, self._scored = run
         counts = watched.counts
         ends = int(counts.newest_counts(np.array([run.slot]))[0])
         self._on_time = run.bucket == int(counts.newest[run.slot])
@@ -68,6 +77,9 @@ class Look:
         quiet = int(self._watched.marks.quiet_until[self._slot]) > self._stretch.water
         if not self._on_time or quiet or self._score < 1:
             return None
+        if self._scored is not None:
+            columns, first = self._scored
+            return int(np.argmax(columns.score[first : first + len(self._rows)] >= 1.0)) + 1
         low = self._count_before
         high = low + len(self._rows)
         detector = self._watched.detector
@@ -89,13 +101,19 @@ class Look:
         if trigger == "model":
             surge.quiet_until = int(self._watched.marks.quiet_until[self._slot])
         book.touch(surge)
+        columns, entry = self._columns_at(nth)
+        measured = measured_of(columns, entry, self._observed(surge, nth), surge.window_buckets)
+        moment = Moment(int(self._stretch.at_ms[row]), int(self._stretch.seen_ms[row]))
+        return row, record_of(self._watched.policy, surge, state, moment, measured)
+
+    def _columns_at(self, nth: int) -> tuple[ScoreColumns, int]:
+        """What the detector says with the run's nth record, and in which entry."""
+        if self._scored is not None:
+            return self._scored.columns, self._scored.first + nth - 1
         at = np.array([self._slot])
         count = self._count_before + (nth if self._on_time else 0)
         opened = self._watched.counts.newest[at].astype(np.int64)
-        columns = self._watched.detector.score(at, np.array([count]), opened=opened)
-        measured = measured_of(columns, 0, self._observed(surge, nth), surge.window_buckets)
-        moment = Moment(int(self._stretch.at_ms[row]), int(self._stretch.seen_ms[row]))
-        return row, record_of(self._watched.policy, surge, state, moment, measured)
+        return self._watched.detector.score(at, np.array([count]), opened=opened), 0
 
     def _observed(self, surge: OpenSurge, nth: int) -> int:
         """Events of the surge's window up to the run's nth record."""

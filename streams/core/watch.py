@@ -5,16 +5,17 @@ bucket. All it decides is a function of the records and their order, never of th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.block_maths import ScoreColumns
 from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import oldest_bucket_of
 from streams.core.counts import NO_BUCKET, Ints
 from streams.core.key_detector import KeyDetector
-from streams.core.look import Look, Run
+from streams.core.look import Look, Run, Scored
 from streams.core.marks import Marks
 from streams.core.packing import PackedSeries, StoredSeries, pack_bytes
 from streams.core.rules import NEVER
@@ -23,6 +24,9 @@ from streams.core.surge_life import SurgeLife, Watched
 from streams.core.surges import OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.watch_policy import WatchPolicy
+
+_EACH_MAX: Final = 64
+"""A run of no more records is scored at each of them."""
 
 
 class Happening(NamedTuple):
@@ -103,8 +107,9 @@ class Watch(Table):
         for whole in runs_of(stretch):
             if whole.in_open:
                 scored = self._add_open(whole, stretch.water)
-                for row in self._candidates(whole, scored, stretch.water):
-                    happenings += self._look(whole, row, float(scored[row]), stretch)
+                rows = self._candidates(whole, scored, stretch.water)
+                if rows:
+                    happenings += self._look_at_all(whole, rows, scored, stretch)
                 continue
             for runs in self._pieces_of(whole):
                 scored = self._add(runs)
@@ -214,6 +219,43 @@ class Watch(Table):
             marked |= alarmed & ~quiet
         return np.flatnonzero(marked).tolist()
 
+    def _look_at_all(
+        self, runs: Runs, rows: list[int], scores: NDArray[np.float64], stretch: Stretch
+    ) -> list[Happening]:
+        """`_look` at rows of the open bucket, with what all of them need asked for once."""
+        order = np.argsort(stretch.slots, kind="stable")
+        begins = np.searchsorted(stretch.slots[order], runs.slots[rows]).tolist()
+        scored, firsts = self._scored_at_each(runs, np.array(rows))
+        oldest, happenings = oldest_bucket_of(stretch.water), list[Happening]()
+        for row, begin, first in zip(rows, begins, firsts, strict=True):
+            slot, added = int(runs.slots[row]), int(runs.counts[row])
+            run = Run(
+                slot=slot,
+                bucket=stretch.water,
+                rows=order[begin : begin + added],
+                before=self.counts.total_since(slot, oldest) - added,
+                score=float(scores[row]),
+                scored=None if first is None else Scored(scored, first),
+            )
+            happenings += self._told(run, stretch)
+        return happenings
+
+    def _scored_at_each(self, runs: Runs, rows: Ints) -> tuple[ScoreColumns, list[int | None]]:
+        """Scores at each record of the shorter runs, and where each run's begin; None: not there.
+
+        Where few records come in a run the answer for all is cheaper than a search in each.
+        """
+        counts = runs.counts[rows]
+        short = counts <= _EACH_MAX
+        added, slots = counts[short], runs.slots[rows[short]]
+        ends = np.cumsum(added)
+        before = self.counts.newest_counts(slots) - added
+        asked = np.repeat(before - (ends - added), added) + np.arange(1, int(added.sum()) + 1)
+        opened = np.repeat(runs.buckets[rows[short]], added)
+        columns = self.detector.score(np.repeat(slots, added), asked, opened=opened)
+        begins = iter((ends - added).tolist())
+        return columns, [next(begins) if one else None for one in short.tolist()]
+
     def _look(self, runs: Runs, row: int, score: float, stretch: Stretch) -> list[Happening]:
         """Find the records of one run at which surges open or grow, and tell them."""
         slot, bucket = int(runs.slots[row]), int(runs.buckets[row])
@@ -221,7 +263,9 @@ class Watch(Table):
         rows = rows_of_run(stretch, slot, runs.round_no)[runs.first :][:added]
         assert len(rows) == added, "a run is found again"
         total = self.counts.total_since(slot, oldest_bucket_of(stretch.water))
-        run = Run(slot, bucket, rows, total - added, score)
+        return self._told(Run(slot, bucket, rows, total - added, score), stretch)
+
+    def _told(self, run: Run, stretch: Stretch) -> list[Happening]:
         look = Look(self._life, self._watched, stretch, run)
         told = [*look.by_rule(), *look.by_model()]
         return [Happening(int(stretch.indexes[at]), surge) for at, surge in told]

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.app.jobs import follow_partition_of
+from streams.core import watch
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.packing import StateDamaged, StoredSeries
 from streams.core.partition import CommentPartition, FollowPartition, StoredState
@@ -261,3 +262,33 @@ def test_a_stored_key_that_stands_in_two_groups_is_damage_that_is_named() -> Non
     twice = StoredSeries(Texts.of(["ann", "ann"]), [0, 1], series.values() * 2)
     with pytest.raises(StateDamaged, match="stands twice"):
         follow_partition().restore(StoredState(BEGIN_MS, {"follows": twice}))
+
+
+@pytest.mark.parametrize("size", [1, 97, 5_000])
+def test_hundreds_that_begin_to_surge_at_once_are_told_as_if_they_came_one_by_one(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual: list[FollowKind] = [
+        (f"c-{number}", BEGIN_MS + hour * 12 * BUCKET_MS + number, False)
+        for hour in range(0, 60, 20)
+        for number in range(300)
+    ]
+    begin_ms = BEGIN_MS + 60 * 12 * BUCKET_MS
+    burst: list[FollowKind] = [
+        (f"c-{number}", begin_ms + 300 * again + number, False)
+        for again in range(12)
+        for number in range(300)
+    ]
+    together, apart = follow_partition(7), follow_partition(7)
+    for partition in (together, apart):
+        partition.take(follows(usual))
+    told = [
+        surge
+        for begin in range(0, len(burst), size)
+        for surge in together.take(follows(burst[begin : begin + size])).surges
+    ]
+    monkeypatch.setattr(watch, "_EACH_MAX", 0)  # each run's alarm is searched for by itself
+    assert apart.take(follows(burst)).surges == told
+    assert len({surge.creator_id for surge in rule_surges(told)}) == 300
+    assert len({surge.creator_id for surge in told if surge.trigger == "model"}) == 300
+    assert together.drain().surges == apart.drain().surges
