@@ -277,13 +277,15 @@ def _cause_of(error: BaseException) -> str:
 
 @contextmanager
 def aiokafka_quiet(causes: list[str]) -> Iterator[None]:
-    """Keep the errors that aiokafka logs in ``causes``, instead of printing them."""
+    """Keep the errors that aiokafka logs in ``causes``, instead of printing them.
+
+    Several threads may be in it at once: the last to leave lets it print again.
+    """
     log, kept = logging.getLogger("aiokafka"), _Kept(causes)
-    propagated = log.propagate
     log.addHandler(kept)
     log.propagate = False
     try:
         yield
     finally:
         log.removeHandler(kept)
-        log.propagate = propagated
+        log.propagate = not any(isinstance(one, _Kept) for one in log.handlers)

@@ -152,7 +152,10 @@ def test_records_deleted_under_a_running_worker_are_never_passed_over_in_silence
     assert worker.counters()["bad_input:records_gone"] == 1
     assert missed == int(told_missed) > 300
     stored = desk.site.stored_offsets(desk.topic)[PLACE]
-    assert (stored, counted) == ((510, 510 - missed) if way == "skip" else (490 - missed,) * 2)
+    if way == "skip":
+        assert (stored, counted) == (510, 510 - missed)
+    else:  # what was read and not stored when it stopped is read again
+        assert 100 <= stored == counted <= 490 - missed
 
 
 def test_a_group_of_the_same_name_on_another_kafka_is_refused(

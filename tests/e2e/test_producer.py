@@ -1,13 +1,14 @@
 """The producer of simulate and replay against a real Kafka that refuses, or dies."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
 import pytest
 
 from streams.edges.errors import KafkaUnreachable
-from streams.edges.producer import RecordProducer, RecordTooLarge, TopicMissing
+from streams.edges.producer import RecordProducer, RecordTooLarge, TopicMissing, aiokafka_quiet
 from streams.edges.settings import Settings
 from tests.e2e.kafka_topics import create_topics
 from tests.servers import KafkaServer
@@ -81,3 +82,14 @@ def test_wrong_password_is_told_in_plain_words(
         asyncio.run(open_missing("right"))
     with pytest.raises(KafkaUnreachable, match="wrong user name or password"):
         asyncio.run(open_missing("wrong"))
+
+
+def test_quiet_of_two_threads_that_overlap_ends_with_the_last() -> None:
+    log = logging.getLogger("aiokafka")
+    first, second = aiokafka_quiet([]), aiokafka_quiet([])
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not log.propagate
+    second.__exit__(None, None, None)
+    assert log.propagate
