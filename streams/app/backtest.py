@@ -63,6 +63,7 @@ class BacktestSummary(msgspec.Struct, frozen=True, kw_only=True):
     records: dict[str, int]
     counted: int
     late: int
+    repeated: int
     dead: dict[str, int]
     surges: list[SurgeCount]
     seconds: float
@@ -128,6 +129,7 @@ def _summary(
         records=result.records,
         counted=result.counted,
         late=result.late,
+        repeated=result.repeated,
         dead={str(reason): count for reason, count in sorted(result.dead.items())},
         surges=[SurgeCount(*kind, count) for kind, count in sorted(kinds.items())],
         seconds=round(seconds, 3),
@@ -170,7 +172,7 @@ def lines_of(summary: BacktestSummary) -> list[str]:
     lines = [
         f"{total:,} records in {summary.seconds:.1f} s ({summary.records_per_second:,.0f} a "
         f"second): {parts}",
-        f"{summary.counted:,} counted, {summary.late:,} late, "
+        f"{summary.counted:,} counted, {summary.late:,} late, {summary.repeated:,} repeated, "
         f"{sum(summary.dead.values()):,} that cannot be used",
     ]
     lines += [f"cannot be used: {count:,} {reason}" for reason, count in summary.dead.items()]

@@ -35,6 +35,7 @@ class BacktestResult:
     records: dict[str, int] = field(default_factory=dict)
     counted: int = 0
     late: int = 0
+    repeated: int = 0
     dead: Counter[Reason] = field(default_factory=Counter)
     _told: list[tuple[int, int, int, Surge]] = field(default_factory=list)
 
@@ -98,6 +99,7 @@ class Backtest:
                 outcome = jobs[partition].take(part)
                 result.counted += outcome.counted
                 result.late += outcome.late
+                result.repeated += outcome.repeated
                 result.add_told((number, partition), outcome.surges)
             result.records[file.topic] += len(raw.values)
             told()

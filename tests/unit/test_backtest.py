@@ -169,7 +169,7 @@ def test_bad_lines_are_counted_and_kept_and_harm_nothing(
     result = run("--follows", spoilt, "--surges", tmp_path / "b", "--dead", dead)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert "3,000 counted, 0 late, 4 that cannot be used" in result.stdout
+    assert "3,000 counted, 0 late, 0 repeated, 4 that cannot be used" in result.stdout
     letters = [decode_dead_letter(line) for line in dead.read_bytes().splitlines()]
     assert [letter.raw_base64 for letter in letters] == bad[::-1]
     assert [letter.offset for letter in letters] == [1_000, 1_001, 1_002, 1_003]
@@ -246,3 +246,11 @@ def test_dealer_keeps_order_and_loses_nothing() -> None:
     for number, part in parts.items():
         rows = zip(part.creator_ids, part.at_ms.tolist(), part.unfollows.tolist(), strict=True)
         assert list(rows) == [r for r in records if int(r[0][2:]) % 7 == number]
+
+
+def test_a_record_that_is_given_twice_is_told_as_repeated(tmp_path: Path) -> None:
+    line = b'{"event_id":"e","creator_id":"c","follower_id":"f","at_ms":1736899200000}\n'
+    path = tmp_path / "follows.ndjson"
+    path.write_bytes(line * 3)
+    told = json.loads(run("--follows", path, "--surges", tmp_path / "s", "--json").stdout)
+    assert (told["counted"], told["repeated"]) == (1, 2)
