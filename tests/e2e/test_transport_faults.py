@@ -236,6 +236,8 @@ def test_reading_that_goes_on_elsewhere_stops_the_app(
             await until(lambda: store.count == 10)
             consumer = app.consumer
             consumer.pause_partitions({TP(topic, 0)})
+            # a fetch that waits since before the pause would still take what is sent
+            await until(lambda: not consumer._thread._consumer._fetcher._fetch_waiters)
             await desk.produce(topic, 10, 1)
 
             async def seek_behind_its_back() -> None:
