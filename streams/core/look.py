@@ -79,7 +79,9 @@ class Look:
             return None
         if self._scored is not None:
             columns, first = self._scored
-            return int(np.argmax(columns.score[first : first + len(self._rows)] >= 1.0)) + 1
+            alarms = columns.score[first : first + len(self._rows)] >= 1.0
+            assert alarms.any(), "the run's score, which alarms, is that of its last record"
+            return int(np.argmax(alarms)) + 1
         low = self._count_before
         high = low + len(self._rows)
         detector = self._watched.detector
