@@ -219,7 +219,10 @@ class Pipeline:
             held = await self._patiently(lambda: self._store.read_keys(lane.place, wanted), "read")
         finally:
             lane.reads_back = False
-        lane.job.admit(held)
+        try:
+            lane.job.admit(held)
+        except _UNREADABLE as error:
+            raise _cannot_be_read(lane.place, error) from error
         self._progress.read_back(lane.tp.topic, sum(len(series.names) for series in held.values()))
 
     def _let_go(self, lane: Lane) -> None:
@@ -242,12 +245,7 @@ class Pipeline:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)
         except _UNREADABLE as error:
-            msg = (
-                f"{tp.topic}[{tp.partition}]: the state in the store cannot be read: {error}. "
-                "Remove this prefix's keys, or set another SURGEWATCH_REDIS_PREFIX: the worker "
-                "then counts what Kafka still has"
-            )
-            raise DataError(msg) from error
+            raise _cannot_be_read(place, error) from error
         lane = Lane(
             tp=tp,
             fence=fence,
@@ -390,3 +388,11 @@ class Pipeline:
                 log.warning("waiting for the partition: %s", error)
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
+
+
+def _cannot_be_read(place: Place, error: Exception) -> DataError:
+    return DataError(
+        f"{place.topic}[{place.partition}]: the state in the store cannot be read: {error}. "
+        "Remove this prefix's keys, or set another SURGEWATCH_REDIS_PREFIX: the worker then "
+        "counts what Kafka still has"
+    )

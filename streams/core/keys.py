@@ -5,7 +5,7 @@ The keys stand as UTF-8 in one arena, found by a hash table in numpy: a key cost
 a key gets depends on the order of first meetings only, never on hashes.
 """
 
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ UNMET: Final = -1
 """Slot of a key that was never met."""
 
 _LOAD_MAX: Final = 0.6
+_ROOMS: Final = (2048, 2048, 1024)
+"""Room at the beginning: entries of the hash table, words of the arena, keys."""
+_Kind = TypeVar("_Kind", bound=np.generic)
 _HALF: Final = np.uint64(32)
 _SLOT: Final = np.uint64(0xFFFFFFFF)
 
@@ -34,8 +37,11 @@ class Keys:
                  "_size", "_table")  # fmt: skip
 
     def __init__(self, like: "Keys | None" = None) -> None:
+        self._empty(_ROOMS if like is None else like._rooms)
+
+    def _empty(self, rooms: tuple[int, int, int]) -> None:
+        tabled, worded, roomy = rooms
         self._size = 0
-        tabled, worded, roomy = (2048, 2048, 1024) if like is None else like._rooms
         self._table: Words = np.zeros(tabled, dtype=np.uint64)  # 0: free; else tag, slot + 1
         self._arena: Words = np.zeros(worded, dtype=np.uint64)
         self._end = 0
@@ -113,7 +119,7 @@ class Keys:
         """Forget all keys but these, in rising slots; slot i is then what ``slots[i]`` was."""
         names, groups, given = self.names_of(slots), self._groups[slots], self._next_group
         fill, place = self._fill, len(slots)
-        self.__init__()  # type: ignore[misc]  # begins anew, in place: others hold this object
+        self._empty(_ROOMS)  # in place: others hold this object
         if place:
             self._append(names)
             self._insert(names.hashes(), np.arange(place))
@@ -236,7 +242,7 @@ class Keys:
             entries, places = entries[left], (places[left] + 1) & np.int64(mask)
 
 
-def _with_room(column: NDArray, size: int) -> NDArray:  # type: ignore[type-arg]  # any type
+def _with_room(column: NDArray[_Kind], size: int) -> NDArray[_Kind]:
     """The column, made longer by half or more if it is shorter than ``size``."""
     have = len(column)
     if size <= have:
