@@ -108,3 +108,30 @@ def learnt(
             long * spent_three + exposure,
         ),
     )
+
+
+def faded(state: RateState, buckets: int, policy: DetectorPolicy) -> RateState:
+    """State after buckets of which nothing is known: buckets of no exposure, in closed form."""
+    kept = policy.rate_factor**buckets
+    short, middle, long = (factor**buckets for factor in policy.window_factors)
+    one, two, three = state.window_counts
+    spent_one, spent_two, spent_three = state.window_exposures
+    return RateState(
+        kept * state.count + (1.0 - kept) * policy.rate_prior_count,
+        kept * state.buckets + (1.0 - kept) * policy.rate_prior_buckets,
+        (short * one, middle * two, long * three),
+        (short * spent_one, middle * spent_two, long * spent_three),
+    )
+
+
+def settled(usual: float, buckets: int, policy: DetectorPolicy) -> RateState:
+    """State of a key that has had ``usual`` events in each of its first buckets."""
+    short, middle, long = (
+        (1.0 - factor**buckets) / (1.0 - factor) for factor in policy.window_factors
+    )
+    return RateState(
+        policy.rate_prior_count + buckets * usual,
+        policy.rate_prior_buckets + buckets,
+        (short * usual, middle * usual, long * usual),
+        (short, middle, long),
+    )

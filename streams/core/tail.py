@@ -89,3 +89,11 @@ def learnt(state: TailState, top: float, policy: DetectorPolicy) -> TailState:
         share=factor * state.share + (held > tail.level),
         excess=factor * state.excess + max(held - tail.level, 0.0),
     )
+
+
+def faded(state: TailState, days: int, policy: DetectorPolicy) -> TailState:
+    """State after days that taught nothing."""
+    factor = policy.day_factor**days
+    return TailState(
+        factor * state.days, factor * state.level, factor * state.share, factor * state.excess
+    )

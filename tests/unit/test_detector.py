@@ -208,7 +208,7 @@ def test_bar_is_the_evidence_that_scores_one() -> None:
         ("tail_prior_share", 1.5),
         ("dispersion", float("inf")),
         ("window_buckets", (12, 3, 72)),
-        ("rate_memory_days", 1000.0),
+        ("rate_memory_days", 10_000.0),
     ],
 )
 def test_policy_out_of_range_is_named(field: str, value: Any) -> None:
