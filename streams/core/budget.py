@@ -6,26 +6,11 @@ from typing import Final
 
 _DAYS: Final = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "fortnight": 14.0, "month": 30.0}
 _DAYS_ALSO: Final = _DAYS | {"year": 365.0}
-_NUMBERS: Final = {
-    word: number
-    for number, word in enumerate(
-        [
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-        ],
-        start=1,
-    )
-}
+_WORDS: Final = (
+    *("one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+_NUMBERS: Final = {word: number for number, word in enumerate(_WORDS, start=1)}
 _ONCE: Final = {"once": 1, "twice": 2, "thrice": 3}
 _DAILY: Final = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
 _RATE: Final = re.compile(
@@ -64,8 +49,9 @@ fortnight, month or year; say for example "1 in 6 days", "1 in 30 days", "2 a we
         words = f"1 a {_DAILY[words]}"
     found = _RATE.fullmatch(words)
     if found is None:
-        units = ", ".join(_DAYS)
-        why = f"names no time: {units} or year" if not _names_time(words) else "is not understood"
+        why = "is not understood"
+        if not any(unit in words for unit in _DAYS_ALSO):
+            why = f"names no time: {', '.join(_DAYS)} or year"
         raise BudgetError(text, why)
     unit = found["unit"].removesuffix("s")
     if unit not in _DAYS_ALSO:
@@ -78,10 +64,6 @@ fortnight, month or year; say for example "1 in 6 days", "1 in 30 days", "2 a we
         )
         raise BudgetError(text, why)
     return rate
-
-
-def _names_time(words: str) -> bool:
-    return any(unit in words for unit in _DAYS_ALSO)
 
 
 def _number_of(text: str, word: str) -> float:

@@ -168,7 +168,8 @@ class SeriesWatch:
             before.skip()
             self._without_held, self._held_row = before, self._row
         self._count_before = count
-        alert = score >= 1.0 and not held and self._is_loud(row.at_ms)
+        # The last hours' evidence may alarm when quiet ends in the middle of a surge's fall.
+        alert = score >= 1.0 and count > expected and not held and self._is_loud(row.at_ms)
         if alert:
             self._quiet_until_ms = row.at_ms + QUIET_MS
         return RowVerdict(expected, score, alert, held, jump)
