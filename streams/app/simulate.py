@@ -16,7 +16,8 @@ from rich.console import Console
 
 from streams.app.pace import Bar, Pace, progress_bar
 from streams.core.events import RawChunk
-from streams.core.simulation import Simulation, WorldStep
+from streams.core.simulated_delivery import WorldStep
+from streams.core.simulation import Simulation
 from streams.core.truth import Truth, TruthLedger
 from streams.core.world import PolicyOutOfRange, World, WorldPolicy, world_of
 from streams.edges.errors import Interrupted

@@ -51,10 +51,8 @@ class Lifts:
 
     def shape_of(self, bucket: int) -> Floats:
         """How much of each row is in force in a bucket within its time, 0..1."""
-        ramp = np.maximum(self.ramp, 1)
-        return np.minimum((bucket - self.start + 0.5) / ramp, 1.0) * (self.ramp > 0) + (
-            self.ramp == 0
-        )
+        part: Floats = (bucket - self.start + 0.5) / np.maximum(self.ramp, 0.5)
+        return np.minimum(part, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

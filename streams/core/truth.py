@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.core.simulated_delivery import WorldStep
 from streams.core.simulated_rows import NO_POST, EventRows
-from streams.core.simulation import AWAY, WorldStep
+from streams.core.simulation import AWAY
 from streams.core.world import (
     HOUR_MS,
     LANGS,

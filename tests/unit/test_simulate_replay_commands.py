@@ -13,7 +13,7 @@ from rich.console import Console
 from streams.app.pace import Pace, progress_bar
 from streams.app.replay import replay
 from streams.app.simulate import SimulateTask, run_simulate, simulate, write_world
-from streams.core.simulation import WorldStep
+from streams.core.simulated_delivery import WorldStep
 from streams.core.world import WorldPolicy, world_of
 from streams.edges.errors import Interrupted, KafkaUnreachable, SettingsError
 from streams.edges.files import FileMissing, FileUnwritable
