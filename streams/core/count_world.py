@@ -23,6 +23,7 @@ from streams.core.count_columns import (
     CreatorColumns,
     Floats,
     Ints,
+    Jumps,
     Lifts,
     bursts_of,
     cohort_of,
@@ -71,6 +72,8 @@ class CountWorld:
     after: int
     columns: CreatorColumns
     bursts: Lifts
+    stream: int = 0
+    """Which of the independent draws of the same world: 0 follows, 1 comments."""
 
     @property
     def rate(self) -> Floats:
@@ -122,7 +125,17 @@ class CountWorld:
 
     def buckets(self) -> Iterator[CountStep]:
         """Walk the buckets from the first; each walk gives the same counts."""
-        return _Walk(self).steps()
+        creators = self.plan.creators
+        for drawn, jumps in self.parts():
+            yield _jumped(drawn, jumps, creators) if len(jumps.creator) else drawn
+
+    def parts(self) -> Iterator[tuple[CountStep, Jumps]]:
+        """Walk the buckets as what chance gives and the exact amounts on top of it."""
+        jumps = self.columns.jumps
+        for step in _Walk(self).steps():
+            first, after = np.searchsorted(jumps.bucket, [step.bucket, step.bucket + 1])
+            part = slice(int(first), int(after))
+            yield step, Jumps(jumps.creator[part], jumps.bucket[part], jumps.amount[part])
 
     def without_surge(self) -> NDArray[np.bool_]:
         """Whether a creator has no surge of her own: waves, outages and bursts are none."""
@@ -183,7 +196,7 @@ class _Walk:
 
     def __init__(self, world: CountWorld) -> None:
         self._world = world
-        self._rng = np.random.default_rng([world.seed, 12])
+        self._rng = np.random.default_rng([world.seed, 12, world.stream])
         noise, count = world.plan.noise, world.plan.creators
         self._thin = int(np.searchsorted(world.rate, _THIN_RATE))
         self._cohort = cohort_of(world.lang, world.region)
@@ -207,7 +220,7 @@ class _Walk:
             if self._shape is not None:
                 self._move(self._shape)
             creators, counts = self._drawn(self._rates_of(bucket))
-            yield self._jumped(CountStep(bucket, creators, counts))
+            yield CountStep(bucket, creators, counts)
 
     def _move(self, shape: Floats) -> None:
         """Draw the noise of a run of neighbours anew: each has her turn once in an hour or so."""
@@ -275,12 +288,9 @@ class _Walk:
         begins = np.flatnonzero(np.diff(place, prepend=-1))
         return place[begins], np.diff(begins, append=total)
 
-    def _jumped(self, step: CountStep) -> CountStep:
-        jumps = self._world.columns.jumps
-        first, after = np.searchsorted(jumps.bucket, [step.bucket, step.bucket + 1])
-        if first == after:
-            return step
-        row = step.dense(self._world.plan.creators)
-        np.add.at(row, jumps.creator[first:after], jumps.amount[first:after])
-        creators = np.flatnonzero(row)
-        return CountStep(step.bucket, creators, row[creators])
+
+def _jumped(step: CountStep, jumps: Jumps, creator_count: int) -> CountStep:
+    row = step.dense(creator_count)
+    np.add.at(row, jumps.creator, jumps.amount)
+    creators = np.flatnonzero(row)
+    return CountStep(step.bucket, creators, row[creators])

@@ -38,6 +38,10 @@ class Delivery:
         unfollow, post = np.ones(len(gone), np.bool_), np.full(len(gone), NO_POST)
         self._follows.add(self._late(replace(gone, unfollow=unfollow, post=post)))
 
+    def add_exact(self, follows: EventRows) -> None:
+        """Send follows on their way that nobody takes back."""
+        self._follows.add(self._late(follows))
+
     def add_comments(self, comments: EventRows) -> None:
         """Send comments on their way."""
         self._comments.add(self._late(comments))
