@@ -153,9 +153,10 @@ _PLANS: Final = (
     WorldPlan(
         name="surges",
         about="bursty, with own surges of x3 to x300 in creators of each size",
+        creators=100_000,
         noise=BURSTY_NOISE,
         surges=tuple(
-            SurgePlan(share=0.005, rate_min=low, rate_max=high, multiple=m, spread_hours=6)
+            SurgePlan(share=0.0015, rate_min=low, rate_max=high, multiple=m, spread_hours=6)
             for low, high, m in _CELLS
         ),
         tail_hours=30,
