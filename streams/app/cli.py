@@ -85,7 +85,7 @@ COMMANDS: Final = {
         LazyCommand(
             "streams.app.simulate",
             "simulate",
-            "Simulate a platform on which a newcomer, a post and a wave surge.",
+            "Simulate a platform on which a newcomer, a post and a wave surge, or another world.",
         ),
         LazyCommand(
             "streams.app.replay",

@@ -164,7 +164,7 @@ def lines_of(summary: ScoreSummary) -> list[str]:
     lines = [
         f"{summary.rows:,} rows in {summary.days:,.4g} days, one every {summary.step_seconds:g} s; "
         f"windows of {short}, {middle} and {long} rows",
-        f"{len(alerts):,} alerts ({asked}{seen})",
+        f"{len(alerts):,} {'alert' if len(alerts) == 1 else 'alerts'} ({asked}{seen})",
     ]
     lines += [f"surge: {_words_of(one)}" for one in alerts]
     lines += [
