@@ -207,7 +207,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--running-total", is_flag=True, help="Counts are totals: score their increase.")
 @click.option("--json", "as_json", is_flag=True, help="Summary as one JSON object.")
 def score(*, as_json: bool, **options: Any) -> None:
-    """Score a series of counts: how much rarer than asked for is each row, and where is an alert.
+    """Score a series of counts in a CSV file: its surges.
 
     SERIES.csv has the columns timestamp,value and one constant step of a second to a day; OUT has
     timestamp,value,expected,score,alert. A score of 1 or more is rarer than the budget; alert is 1
