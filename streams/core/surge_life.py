@@ -166,12 +166,8 @@ class SurgeLife:
         slots = np.array([slot for slot, _ in entries])
         opened = counts.newest[slots].astype(np.int64)
         columns = detector.score(slots, counts.newest_counts(slots), opened=opened)
-        measured = []
-        for row, (slot, surge) in enumerate(entries):
-            window = surge.window_buckets
-            observed = counts.total_since(slot, water - window + 1)
-            measured.append(measured_of(columns, row, observed, window))
-        return measured
+        windows = np.array([surge.window_buckets for _, surge in entries])
+        return measured_of(columns, counts.totals_since(slots, water - windows + 1), windows)
 
 
 def _forgotten_at(closing: Closing) -> int:

@@ -1,11 +1,14 @@
 """Writes the record of a surge from what is remembered, counted and scored."""
 
-import math
 from typing import NamedTuple
+
+import numpy as np
 
 from streams.core.block_maths import ScoreColumns
 from streams.core.buckets import BUCKET_MS, start_ms_of
+from streams.core.rounding import all_rounded, rounded
 from streams.core.surges import Measured, OpenSurge, State, Surge
+from streams.core.texts import Ints
 from streams.core.watch_policy import WatchPolicy
 
 
@@ -16,18 +19,21 @@ class Moment(NamedTuple):
     seen_ms: int
 
 
-def measured_of(columns: ScoreColumns, row: int, observed: int, window_buckets: int) -> Measured:
-    """What entry ``row`` of the detector's answer and the events of a window amount to."""
-    usual = float(columns.expected[row])
-    # what a key is expected to bring in a window is not known before it has lived one: its
-    # whole history would be the surge itself
-    known = columns.history_buckets[row] >= window_buckets and not math.isnan(usual)
-    return Measured(
-        observed=observed,
-        expected_own=_rounded(usual * window_buckets) if known else None,
-        score=_rounded(float(columns.score[row])),
-        prior_weight=_rounded(float(columns.prior_weight[row])),
-    )
+def measured_of(columns: ScoreColumns, observed: Ints, windows: Ints | int) -> list[Measured]:
+    """What the detector's answer and the events of windows of so many buckets amount to.
+
+    What a key is expected to bring in a window is not known before it has lived one: its whole
+    history would be the surge itself.
+    """
+    known = columns.history_buckets >= windows
+    known &= ~np.isnan(columns.expected)
+    usual: list[float | None] = [*all_rounded(columns.expected * windows)]
+    if not known.all():
+        usual = [
+            one if is_known else None for one, is_known in zip(usual, known.tolist(), strict=True)
+        ]
+    scores, weights = all_rounded(columns.score), all_rounded(columns.prior_weight)
+    return [*map(Measured, observed.tolist(), usual, scores, weights)]
 
 
 def record_of(
@@ -35,34 +41,32 @@ def record_of(
 ) -> Surge:
     """Tell a surge: its next revision, with the late records that are told by then."""
     surge.revision += state != "opened"
-    expected = measured.expected_own
+    by_rule, expected = surge.trigger == "rule", measured.expected_own
+    # by position: names cost as much again as all the rest of an announcement
     return Surge(
-        surge_id=surge.surge_id,
-        revision=surge.revision,
-        kind=policy.kind,
-        trigger=surge.trigger,
-        state=state,
-        severity=surge.severity,
-        creator_id=surge.creator_id,
-        post_id=surge.post_id,
-        opened_ms=surge.opened_ms,
-        at_ms=moment.at_ms,
-        seen_ms=moment.seen_ms,
-        window_ms=surge.window_buckets * BUCKET_MS,
-        observed=measured.observed,
-        threshold=policy.rule.threshold if surge.trigger == "rule" else None,
-        expected_own=expected,
-        expected_in_wave=None,
-        ratio=_rounded(measured.observed / expected) if expected else None,
-        score=measured.score,
-        detector=policy.detector,
-        false_alarm_rate=policy.false_alarm_rate,
-        prior_weight=measured.prior_weight,
-        late_records=surge.late_told,
-        closed_ms=None if surge.closing is None else start_ms_of(surge.closing.bucket),
+        surge.surge_id,
+        surge.revision,
+        policy.kind,
+        surge.trigger,
+        state,
+        surge.severity,
+        surge.creator_id,
+        surge.post_id,
+        surge.opened_ms,
+        moment.seen_ms,
+        moment.at_ms,
+        surge.window_buckets * BUCKET_MS,
+        measured.observed,
+        policy.rule.threshold if by_rule else None,
+        expected,
+        None,  # expected_in_wave
+        rounded(measured.observed / expected) if expected else None,
+        measured.score,
+        policy.detector,
+        policy.false_alarm_rate,
+        measured.prior_weight,
+        None,  # langs and
+        None,  # usual_lang: of posts, added by those who know them
+        surge.late_told,
+        None if surge.closing is None else start_ms_of(surge.closing.bucket),
     )
-
-
-def _rounded(value: float) -> float:
-    """Six significant digits: what is told does not hang on the last bits of an exponential."""
-    return float(f"{value:.6g}")
