@@ -4,31 +4,36 @@ When a hundred thousand creators begin to surge in one minute, a look at each co
 their records. Here the marks are crossed by arithmetic, and the detector is asked once a pass.
 """
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.block_tables import Floats
 from streams.core.buckets import WINDOW_BUCKETS, oldest_bucket_of
 from streams.core.rules import NEVER, grown_mark_of
 from streams.core.runs import Runs, Stretch
-from streams.core.surge_book import Entry
 from streams.core.surge_life import SurgeLife, Watched
-from streams.core.surge_record import Moment, measured_of, record_of
+from streams.core.surge_record import (
+    MeasuredColumns,
+    Moment,
+    Openings,
+    measured_columns_of,
+    record_of,
+    records_of_opened,
+)
 from streams.core.surges import (
     MODEL_WINDOW_BUCKETS,
+    Happening,
+    Measured,
     OpenSurge,
-    State,
-    Surge,
     Trigger,
     new_surge_id,
     severity_of,
 )
 from streams.core.texts import Ints, Texts
-
-_OPENED: Final[State] = "opened"
-_GROWN: Final[State] = "grown"
 
 
 class Tells(NamedTuple):
@@ -42,6 +47,11 @@ class Tells(NamedTuple):
     nth: Ints
     observed: Ints
     mark: Ints
+
+    def take(self, rows: NDArray[np.bool_]) -> "Tells":
+        """Only these."""
+        trigger, *columns = self
+        return Tells(trigger, *(column[rows] for column in columns))
 
 
 class LookBlock:
@@ -60,9 +70,9 @@ class LookBlock:
         self._before = self._ends - runs.counts
         self._counts_before = counts.newest_counts(runs.slots) - runs.counts
 
-    def told(self) -> list[tuple[int, Surge]]:
-        """Tell what opens or grows, with the row of its record; a surge's own in their order."""
-        told: list[tuple[int, Surge]] = []
+    def told(self) -> list[Happening]:
+        """Tell what opens or grows, with its record's row in the chunk; a surge's own in order."""
+        told: list[Happening] = []
         for tells in (*self._by_rule(), *self._by_model()):
             told += self._tell(tells)
         return told
@@ -131,53 +141,87 @@ class LookBlock:
         observed = self._watched.counts.totals_since(self._runs.slots[at], oldest) - unseen
         return Tells("model", at, nth, observed, grown_mark_of(mark))
 
-    def _tell(self, tells: Tells) -> Iterator[tuple[int, Surge]]:
-        """Tell each run's surge of this trigger."""
-        stretch, runs, policy = self._stretch, self._runs, self._watched.policy
-        slots, buckets = runs.slots[tells.at], runs.buckets[tells.at]
+    def _tell(self, tells: Tells) -> Iterator[Happening]:
+        """Tell each run's surge of this trigger: it opens, or has grown."""
+        found = self._life.book.open_of_all(self._runs.slots[tells.at].tolist(), tells.trigger)
+        if not any(found):
+            return self._open(tells)
+        grown = np.array([surge is not None for surge in found])
+        surges = [surge for surge in found if surge is not None]
+        return chain(self._open(tells.take(~grown)), self._grow(tells.take(grown), surges))
+
+    def _open(self, tells: Tells) -> Iterator[Happening]:
+        """Open a surge of each run."""
+        if not len(tells.at):
+            return iter(())
+        keys, opened = self._openings_of(tells)
+        slots, trigger = self._runs.slots[tells.at], tells.trigger
+        quiet = self._watched.marks.quiet_until[slots]
+        # the run is taken as late afterwards; it is not late for what it opened itself
+        late = np.where(self._buckets_of(tells) < self._stretch.water, -tells.nth, 0)
+        surges = map(
+            OpenSurge,
+            opened.surge_ids,
+            repeat(trigger),
+            keys,
+            opened.creator_ids,
+            opened.post_ids,
+            opened.at_ms,
+            repeat(severity_of(trigger)),
+            tells.mark.tolist(),
+            repeat(0),  # revision
+            quiet.tolist() if trigger == "model" else repeat(0),
+            late.tolist(),
+        )
+        self._life.open_all(trigger, slots.tolist(), [*surges])
+        records = records_of_opened(self._watched.policy, opened, self._measured(tells))
+        rows = self._stretch.indexes[self._rows_of(tells)]
+        return zip(rows.tolist(), records, strict=True)
+
+    def _openings_of(self, tells: Tells) -> tuple[list[str], Openings]:
+        """What opens, and its keys."""
+        stretch, kind, trigger = self._stretch, self._watched.policy.kind, tells.trigger
+        slots, rows = self._runs.slots[tells.at], self._rows_of(tells)
+        keys, at_ms = texts_of(self._watched.keys.names_of(slots)), stretch.at_ms[rows].tolist()
+        creators, posts = keys, list[str | None]([None]) * len(keys)
+        if self._watched.policy.name == "posts":
+            creators = texts_of(stretch.creator_ids.take(stretch.indexes[rows]))
+            posts = [*keys]
+        known = map(self._life.book.of, slots.tolist())
+        ids = [
+            new_surge_id(kind, trigger, key, at, mine)
+            for key, at, mine in zip(keys, at_ms, known, strict=True)
+        ]
+        seen_ms = stretch.seen_ms[rows].tolist()
+        return keys, Openings(trigger, ids, creators, posts, at_ms, seen_ms)
+
+    def _grow(self, tells: Tells, surges: Sequence[OpenSurge]) -> Iterator[Happening]:
+        """Tell that surges have grown."""
+        stretch, rows, buckets = self._stretch, self._rows_of(tells), self._buckets_of(tells)
+        late = np.where(buckets < stretch.water, tells.nth, 0)
+        quiet = self._watched.marks.quiet_until[self._runs.slots[tells.at]].tolist()
+        moments = map(Moment, stretch.at_ms[rows].tolist(), stretch.seen_ms[rows].tolist())
+        measured = map(Measured, *self._measured(tells)[:4])
+        columns = (stretch.indexes[rows].tolist(), buckets.tolist(), late.tolist(), quiet)
+        for surge, row, bucket, unsaid, quiet_until, moment, told in zip(
+            surges, *columns, moments, measured, strict=True
+        ):
+            surge.late_told = surge.late_records + (unsaid if surge.speaks_of(bucket) else 0)
+            surge.mark = grown_mark_of(surge.mark)
+            if tells.trigger == "model":
+                surge.quiet_until = quiet_until
+            self._life.book.touch(surge)
+            yield row, record_of(self._watched.policy, surge, "grown", moment, told)
+
+    def _measured(self, tells: Tells) -> MeasuredColumns:
+        slots, buckets = self._runs.slots[tells.at], self._buckets_of(tells)
         counts = self._counts_before[tells.at] + tells.nth
         columns = self._watched.detector.score(slots, counts, opened=buckets)
         window = WINDOW_BUCKETS if tells.trigger == "rule" else MODEL_WINDOW_BUCKETS
-        rows = self._rows_of(tells)
-        for row, (state, surge), at_ms, seen_ms, measured in zip(
-            rows.tolist(),
-            self._surges_of(tells, slots, buckets, rows),
-            stretch.at_ms[rows].tolist(),
-            stretch.seen_ms[rows].tolist(),
-            measured_of(columns, tells.observed, window),
-            strict=True,
-        ):
-            yield row, record_of(policy, surge, state, Moment(at_ms, seen_ms), measured)
+        return measured_columns_of(columns, tells.observed, window)
 
-    def _surges_of(
-        self, tells: Tells, slots: Ints, buckets: Ints, rows: Ints
-    ) -> Iterator[tuple[State, OpenSurge]]:
-        """Each run's surge of this trigger: it opens, or has grown."""
-        trigger, policy, marks = tells.trigger, self._watched.policy, self._watched.marks
-        life, book, severity = self._life, self._life.book, severity_of(tells.trigger)
-        late = np.where(buckets < self._stretch.water, tells.nth, 0)
-        quiet = marks.quiet_until[slots] if trigger == "model" else np.zeros_like(slots)
-        keys = texts_of(self._watched.keys.names_of(slots))
-        creators = self._creators_of(rows, keys)
-        columns = (slots, buckets, late, tells.mark, quiet, self._stretch.at_ms[rows])
-        every = zip(keys, creators, *(column.tolist() for column in columns), strict=True)
-        for key, creator, slot, bucket, unsaid, mark, quiet_until, at_ms in every:
-            surge, state = book.open_of(slot, trigger), _GROWN
-            if surge is None:
-                state = _OPENED
-                new_id = new_surge_id(policy.kind, trigger, key, at_ms, book.of(slot))
-                post = key if policy.name == "posts" else None
-                surge = OpenSurge(new_id, trigger, key, creator, post, at_ms, severity, mark)
-                life.open(Entry(slot, surge))
-                # the run is taken as late afterwards; it is not late for what it opened itself
-                surge.late_records = -unsaid
-            else:
-                surge.mark = grown_mark_of(surge.mark)
-            said = unsaid if unsaid and surge.speaks_of(bucket) else 0
-            surge.late_told = surge.late_records + said
-            surge.quiet_until = quiet_until
-            book.touch(surge)
-            yield state, surge
+    def _buckets_of(self, tells: Tells) -> Ints:
+        return self._runs.buckets[tells.at]
 
     def _rows_of(self, tells: Tells) -> Ints:
         order, begins = self._runs.order, self._runs.begins
@@ -185,11 +229,6 @@ class LookBlock:
         assert begins is not None, "placed"
         rows: Ints = order[begins[tells.at] + tells.nth - 1]
         return rows
-
-    def _creators_of(self, rows: Ints, keys: list[str]) -> list[str]:
-        if self._watched.policy.name != "posts":
-            return keys
-        return texts_of(self._stretch.creator_ids.take(self._stretch.indexes[rows]))
 
 
 def texts_of(texts: Texts) -> list[str]:

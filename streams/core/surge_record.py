@@ -1,13 +1,24 @@
 """Writes the record of a surge from what is remembered, counted and scored."""
 
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.block_maths import ScoreColumns
-from streams.core.buckets import BUCKET_MS, start_ms_of
+from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, start_ms_of
 from streams.core.rounding import all_rounded, rounded
-from streams.core.surges import Measured, OpenSurge, State, Surge
+from streams.core.surges import (
+    MODEL_WINDOW_BUCKETS,
+    Measured,
+    OpenSurge,
+    State,
+    Surge,
+    Trigger,
+    severity_of,
+)
 from streams.core.texts import Ints
 from streams.core.watch_policy import WatchPolicy
 
@@ -19,21 +30,94 @@ class Moment(NamedTuple):
     seen_ms: int
 
 
+class MeasuredColumns(NamedTuple):
+    """What is told of many surges' windows: `Measured`'s fields in their order, and the ratio."""
+
+    observed: list[int]
+    expected_own: list[float | None]
+    score: list[float]
+    prior_weight: list[float]
+    ratio: list[float | None]
+
+
+class Openings(NamedTuple):
+    """What opens at once, by the same trigger; entry by entry."""
+
+    trigger: Trigger
+    surge_ids: list[str]
+    creator_ids: list[str]
+    post_ids: Sequence[str | None]
+    at_ms: list[int]
+    seen_ms: list[int]
+
+
 def measured_of(columns: ScoreColumns, observed: Ints, windows: Ints | int) -> list[Measured]:
-    """What the detector's answer and the events of windows of so many buckets amount to.
+    """What the detector's answer and the events of windows of so many buckets amount to."""
+    return [*map(Measured, *measured_columns_of(columns, observed, windows)[:4])]
+
+
+def measured_columns_of(
+    columns: ScoreColumns, observed: Ints, windows: Ints | int
+) -> MeasuredColumns:
+    """As `measured_of`.
 
     What a key is expected to bring in a window is not known before it has lived one: its whole
     history would be the surge itself.
     """
     known = columns.history_buckets >= windows
     known &= ~np.isnan(columns.expected)
-    usual: list[float | None] = [*all_rounded(columns.expected * windows)]
-    if not known.all():
-        usual = [
-            one if is_known else None for one, is_known in zip(usual, known.tolist(), strict=True)
-        ]
-    scores, weights = all_rounded(columns.score), all_rounded(columns.prior_weight)
-    return [*map(Measured, observed.tolist(), usual, scores, weights)]
+    usual = np.array(all_rounded(columns.expected * windows))
+    above = known & (usual != 0.0)
+    ratio = all_rounded(observed[above] / usual[above])
+    return MeasuredColumns(
+        observed.tolist(),
+        _spread(usual[known].tolist(), known),
+        all_rounded(columns.score),
+        all_rounded(columns.prior_weight),
+        _spread(ratio, above),
+    )
+
+
+def _spread(values: list[float], known: NDArray[np.bool_]) -> list[float | None]:
+    """The values where they are known, None elsewhere."""
+    if len(values) == len(known):
+        return [*values]
+    if not values:
+        return [None] * len(known)
+    left = iter(values)
+    return [next(left) if is_known else None for is_known in known.tolist()]
+
+
+def records_of_opened(
+    policy: WatchPolicy, opened: Openings, measured: MeasuredColumns
+) -> Iterator[Surge]:
+    """Tell surges that open now, as `record_of` would: in columns at a fifth of its cost."""
+    by_rule = opened.trigger == "rule"
+    window = WINDOW_BUCKETS if by_rule else MODEL_WINDOW_BUCKETS
+    return map(
+        Surge,
+        opened.surge_ids,
+        repeat(0),
+        repeat(policy.kind),
+        repeat(opened.trigger),
+        repeat("opened"),
+        repeat(severity_of(opened.trigger)),
+        opened.creator_ids,
+        opened.post_ids,
+        opened.at_ms,
+        opened.seen_ms,
+        opened.at_ms,
+        repeat(window * BUCKET_MS),
+        measured.observed,
+        repeat(policy.rule.threshold if by_rule else None),
+        measured.expected_own,
+        repeat(None),  # expected_in_wave
+        measured.ratio,
+        measured.score,
+        repeat(policy.detector),
+        repeat(policy.false_alarm_rate),
+        measured.prior_weight,
+    )
 
 
 def record_of(

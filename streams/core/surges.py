@@ -64,6 +64,10 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     closed_ms: int | None = None
 
 
+Happening = tuple[int, Surge]
+"""A surge told because of a record of a chunk: its row, and the surge."""
+
+
 def surge_id_of(kind: Kind, trigger: Trigger, key: str, opened_ms: int, again: int = 0) -> str:
     """Name of a surge: 16 hexadecimal digits that depend on nothing but the input.
 
@@ -90,7 +94,7 @@ def new_surge_id(
     As long as a record of the same millisecond can be counted, the first surge is among them.
     """
     made, again = surge_id_of(kind, trigger, key, opened_ms), 0
-    while any(one.surge_id == made for one in known):
+    while known and any(one.surge_id == made for one in known):
         again += 1
         made = surge_id_of(kind, trigger, key, opened_ms, again)
     return made

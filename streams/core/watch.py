@@ -5,7 +5,8 @@ bucket. All it decides is a function of the records and their order, never of th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from streams.core.packing import PackedSeries, StoredSeries, pack_bytes
 from streams.core.rules import NEVER
 from streams.core.runs import Runs, Stretch, runs_of
 from streams.core.surge_life import SurgeLife, Watched
-from streams.core.surges import OpenSurge, Surge
+from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.watch_policy import WatchPolicy
 
@@ -29,11 +30,14 @@ _TOGETHER_MIN: Final = 4
 """From so many runs on, one look at all of them costs less than a look at each."""
 
 
-class Happening(NamedTuple):
-    """A surge told because of record ``row`` of the chunk."""
-
-    row: int
-    surge: Surge
+def in_order(happenings: list[Happening]) -> list[Surge]:
+    """Surges by record; those of one record by id and revision."""
+    rows = [row for row, _ in happenings]
+    if len(set(rows)) == len(rows):
+        happenings.sort(key=itemgetter(0))
+    else:
+        happenings.sort(key=lambda one: (one[0], one[1].surge_id, one[1].revision))
+    return [surge for _, surge in happenings]
 
 
 class Watch(Table):
@@ -99,7 +103,7 @@ class Watch(Table):
 
     def advance(self, water: int, row: int) -> list[Happening]:
         """Tell what is over or was amended as record ``row`` moves the watermark into ``water``."""
-        return [Happening(row, surge) for surge in self._life.advance(water)]
+        return [(row, surge) for surge in self._life.advance(water)]
 
     def count(self, stretch: Stretch) -> list[Happening]:
         """Count a stretch and tell the surges that open or grow in it, in no set order."""
@@ -109,8 +113,7 @@ class Watch(Table):
                 scored = self._add_open(runs, stretch.water) if runs.in_open else self._add(runs)
                 rows = self._candidates(runs, scored, stretch.water)
                 if len(rows):
-                    told = self._look(runs.placed(stretch).take(rows), scored[rows], stretch)
-                    happenings += [Happening(int(stretch.indexes[at]), one) for at, one in told]
+                    happenings += self._look(runs.placed(stretch).take(rows), scored[rows], stretch)
                 if not runs.in_open:
                     self._life.take_late(runs, stretch.water)
         return happenings
@@ -219,20 +222,19 @@ class Watch(Table):
 
     def _look(
         self, runs: Runs, scores: NDArray[np.float64], stretch: Stretch
-    ) -> Iterator[tuple[int, Surge]]:
+    ) -> Iterator[Happening]:
         """Find the records of these runs at which surges open or grow, and tell them."""
         together = runs.buckets == self.counts.newest[runs.slots]
         if np.count_nonzero(together) < _TOGETHER_MIN:
             together[:] = False
         if together.any():
             some = runs.take(together)
-            yield from LookBlock(self._life, self._watched, stretch, some, scores[together]).told()
+            block = LookBlock(self._life, self._watched, stretch, some, scores[together])
+            yield from block.told()
         for row in np.flatnonzero(~together).tolist():
             yield from self._look_at(runs, row, float(scores[row]), stretch)
 
-    def _look_at(
-        self, runs: Runs, row: int, score: float, stretch: Stretch
-    ) -> Iterator[tuple[int, Surge]]:
+    def _look_at(self, runs: Runs, row: int, score: float, stretch: Stretch) -> Iterator[Happening]:
         """`_look` at one run."""
         assert runs.order is not None, "placed"
         assert runs.begins is not None, "placed"
@@ -241,5 +243,5 @@ class Watch(Table):
         rows = runs.order[begin : begin + added]
         run = Run(slot, int(runs.buckets[row]), rows, total - added, score)
         look = Look(self._life, self._watched, stretch, run)
-        yield from look.by_rule()
-        yield from look.by_model()
+        for at, surge in (*look.by_rule(), *look.by_model()):
+            yield int(stretch.indexes[at]), surge

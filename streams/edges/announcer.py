@@ -11,8 +11,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -34,11 +35,8 @@ _RETRY_SECONDS_MAX: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-class _Letter(NamedTuple):
-    key: bytes | None
-    value: bytes
-
-
+_Letter = tuple[bytes | None, bytes]
+"""A record's key and value."""
 _Letters = Mapping[int, Sequence[_Letter]]
 """Letters for the partitions of one topic, each partition's in their order."""
 
@@ -82,12 +80,14 @@ class KafkaAnnouncer:
 
     async def announce(self, lots: Sequence[SurgeLot]) -> None:
         """Send surge records; returns when Kafka has them all."""
-        count, letters = self._settings.topic_partitions, defaultdict[int, list[_Letter]](list)
+        letters: dict[int, list[_Letter]] = defaultdict(list)
         for lot in lots:
-            partitions = partitions_of(Texts.of(lot.creator_ids), count)
-            keys = "\n".join(lot.surge_ids).encode().split(b"\n")
-            for partition, *letter in zip(partitions, keys, lot.values(), strict=True):
-                letters[partition].append(_Letter(*letter))
+            texts = Texts.of(lot.creator_ids)
+            chosen = np.array(partitions_of(texts, self._settings.topic_partitions))
+            pairs = list(zip(map(str.encode, lot.surge_ids), lot.values(), strict=True))
+            for partition in np.unique(chosen).tolist():
+                rows = np.flatnonzero(chosen == partition).tolist()
+                letters[partition] += [pairs[row] for row in rows]
         await self._send(self._settings.topic_surges, letters)
 
     async def bury(self, dead: Sequence[DeadRecord]) -> None:
@@ -100,9 +100,10 @@ class KafkaAnnouncer:
             await self._send(topic, self._dead_letters(dead, _PLAIN_TOPIC_BYTES_MAX))
 
     def _dead_letters(self, dead: Sequence[DeadRecord], bytes_max: int) -> _Letters:
-        count, letters = self._settings.topic_partitions, defaultdict[int, list[_Letter]](list)
+        letters: dict[int, list[_Letter]] = defaultdict(list)
         for one in dead:
-            letters[one.partition % count].append(_Letter(None, encode_dead_letter(one, bytes_max)))
+            partition = one.partition % self._settings.topic_partitions
+            letters[partition].append((None, encode_dead_letter(one, bytes_max)))
         return letters
 
     async def _send(self, topic: str, letters: _Letters) -> None:
@@ -156,9 +157,9 @@ class KafkaAnnouncer:
         """A closed batch of letters from ``begin`` on, and of how many."""
         assert self._producer is not None, "started"
         builder, now_ms = self._producer.create_batch(), time.time_ns() // 1_000_000
-        number = 0
+        number, append = 0, builder.append
         for number, (key, value) in enumerate(islice(letters, begin, end)):
-            if builder.append(timestamp=now_ms, key=key, value=value) is None:
+            if append(timestamp=now_ms, key=key, value=value) is None:
                 return builder, number
         builder.close()
         return builder, number + 1

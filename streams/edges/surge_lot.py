@@ -1,7 +1,7 @@
 """Announcements that wait together: a lot of surge records is one value in the outbox.
 
-A lot is the records' JSON, one a line, so a lot of one is that record alone. A hundred thousand
-surges stored and removed one by one would cost Redis and the worker as many fields, twice.
+A lot is the records' JSON, one a line; a record alone with no line's end is a lot too. A hundred
+thousand surges stored and removed one by one would cost Redis and us as many fields, twice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,10 @@ class SurgeLot(NamedTuple):
 
     def values(self) -> list[bytes]:
         """Each record."""
-        return self.lines.split(b"\n")
+        values = self.lines.split(b"\n")
+        if not values[-1]:
+            values.pop()
+        return values
 
 
 def lots_of(surges: Sequence[Surge]) -> Iterator[SurgeLot]:
@@ -41,7 +44,7 @@ def lots_of(surges: Sequence[Surge]) -> Iterator[SurgeLot]:
     for first in range(0, len(surges), LOT_MAX):
         some = surges[first : first + LOT_MAX]
         yield SurgeLot(
-            _ENCODER.encode_lines(some)[:-1],
+            _ENCODER.encode_lines(some),
             [surge.surge_id for surge in some],
             [surge.creator_id for surge in some],
         )

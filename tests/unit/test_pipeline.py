@@ -143,7 +143,7 @@ def test_surges_stored_but_not_announced_are_announced_by_the_next_owner_byte_fo
         second = pipeline_on(store, free)
         assert await second.take_over({FOLLOWS}, 2) == {FOLLOWS: 25}
         await second.give_up({FOLLOWS})
-        assert free.announced == b"\n".join(outbox.values()).split(b"\n")
+        assert free.announced == b"".join(outbox.values()).splitlines()
         told = [decode_surge(value) for value in free.announced]
         by_rule = sorted(s.observed for s in told if s.trigger == "rule")
         assert by_rule == [10, 20]
