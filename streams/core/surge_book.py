@@ -123,7 +123,7 @@ class SurgeBook:
     def tellers(self, water: int) -> list[int]:
         """Slots with a surge by the model, an unsaid one, or one to be looked at by then."""
         due = [entry.slot for at, entries in self._due.items() if at <= water for entry in entries]
-        return [*self._models, *due, *(entry.slot for entry in self._unsaid.values())]
+        return [*self._open["model"], *due, *(entry.slot for entry in self._unsaid.values())]
 
     def close(self, entry: Entry, closing: Closing) -> None:
         """Take note that a surge closed, which gives it another name."""
