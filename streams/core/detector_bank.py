@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.block_ahead import Course
 from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Floats, Ints
 from streams.core.buckets import WINDOW_BUCKETS
@@ -148,6 +149,9 @@ class RiverBank:
         history = np.array(learnt, dtype=np.int64)
         statistic = np.maximum(score, 0.0)
         return ScoreColumns(score, expected, np.zeros(slots.size), statistic, history)
+
+    def run_ahead(self, course: Course) -> None:
+        """See KeyDetector. Who has a model hangs on all keys of a bucket: one bucket at a time."""
 
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """Smallest count in (low, high] that alarms; of a wide range, one where alarms begin.

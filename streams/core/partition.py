@@ -93,7 +93,7 @@ class _Rows(NamedTuple):
 
 
 _Count = Callable[[_Rows], list[Happening]]
-_Prepare = Callable[[Ints], _Count]
+_Prepare = Callable[[_Rows], _Count]
 """Takes the rows of a chunk that are not late, once, and gives what counts a stretch of them."""
 
 
@@ -223,7 +223,7 @@ class Partition:
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
         rows = _Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
-        count = prepare(rows.indexes[~left_out] if some_left_out else rows.indexes)
+        count = prepare(rows.of(~left_out) if some_left_out else rows)
         begins = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist()]
         happenings: list[Happening] = []
         for begin, end in zip(begins, [*begins[1:], len(at_ms)], strict=True):
@@ -256,17 +256,19 @@ class FollowPartition(Partition):
         ids, gone = chunk.creator_ids, chunk.unfollows
         tables = (self._followers, self._unfollows)
 
-        def prepare(kept: Ints) -> _Count:
+        def prepare(rows: _Rows) -> _Count:
+            kept = rows.indexes
             if not gone.any():
                 slots = _slots_of(self._followers, ids, kept)
-                return lambda rows: self._followers.count(rows.stretch(slots, ids))
+                return _count_of(self._followers, slots, ids, rows)
             parts = (kept[~gone[kept]], kept[gone[kept]])
             columns = [_slots_of(of, ids, part) for of, part in zip(tables, parts, strict=True)]
+            follow = _count_of(self._followers, columns[0], ids, rows.of(~gone[kept]))
 
             def count(rows: _Rows) -> list[Happening]:
                 left = gone[rows.indexes]
                 self._unfollows.count(rows.of(left).stretch(columns[1], ids))
-                return self._followers.count(rows.of(~left).stretch(columns[0], ids))
+                return follow(rows.of(~left))
 
             return count
 
@@ -294,7 +296,8 @@ class CommentPartition(Partition):
         """Count a chunk and tell the surges that came of it."""
         ids = chunk.creator_ids
 
-        def prepare(kept: Ints) -> _Count:
+        def prepare(rows: _Rows) -> _Count:
+            kept = rows.indexes
             creators = _slots_of(self._creators, ids, kept)
             posts = _slots_of(self._posts, chunk.post_ids, kept)
             columns = [
@@ -305,9 +308,12 @@ class CommentPartition(Partition):
                 )
             ]
 
+            count_creators = _count_of(self._creators, creators, ids, rows)
+            count_posts = _count_of(self._posts, posts, ids, rows)
+
             def count(rows: _Rows) -> list[Happening]:
-                told = self._creators.count(rows.stretch(creators, ids))
-                for one in self._posts.count(rows.stretch(posts, ids)):
+                told = count_creators(rows)
+                for one in count_posts(rows):
                     told.append(self._described(one, chunk, (creators, posts), rows.indexes))
                 for tally, slots in columns:
                     tally.count(rows.stretch(slots, ids))
@@ -338,6 +344,21 @@ class CommentPartition(Partition):
         here = posts[mine] == posts[row]
         on_post, on_others = (list(chunk.langs.take(mine[chosen])) for chosen in (here, ~here))
         return row, self._languages.describe(surge, on_post, on_others)
+
+
+def _count_of(watch: Watch, slots: Ints, ids: Texts, rows: _Rows) -> _Count:
+    """Count what a watch can count ahead of these rows, once, and give what counts the others."""
+    counted = watch.count_ahead(slots[rows.indexes], rows.buckets, rows.seen_ms // BUCKET_MS)
+    if counted is None:
+        return lambda some: watch.count(some.stretch(slots, ids))
+    left = np.zeros(len(slots), dtype=np.bool_)
+    left[rows.indexes] = ~counted
+
+    def count(some: _Rows) -> list[Happening]:
+        here = left[some.indexes]
+        return watch.count(some.of(here).stretch(slots, ids)) if here.any() else []
+
+    return count
 
 
 def _slots_of(table: Table, keys: Texts, rows: Ints) -> Ints:

@@ -120,6 +120,11 @@ class SurgeBook:
         due = [bucket for bucket in self._due if bucket <= water]
         return [entry for bucket in due for entry in self._due.pop(bucket)]
 
+    def tellers(self, water: int) -> list[int]:
+        """Slots with a surge by the model, an unsaid one, or one to be looked at by then."""
+        due = [entry.slot for at, entries in self._due.items() if at <= water for entry in entries]
+        return [*self._open["model"], *due, *(entry.slot for entry in self._unsaid.values())]
+
     def close(self, entry: Entry, closing: Closing) -> None:
         """Take note that a surge closed, which gives it another name."""
         slot, surge = entry

@@ -87,6 +87,10 @@ class SurgeLife:
             for slot, bucket, count in zip(*(each.tolist() for each in columns), strict=True):
                 self.book.take_late(slot, bucket, count)
 
+    def tellers(self, water: int) -> list[int]:
+        """Slots whose surges may be told of until the watermark has entered ``water``."""
+        return self.book.tellers(water) if len(self.book) else []
+
     def advance(self, water: int) -> list[Surge]:
         """Tell what is over or was amended as the watermark enters ``water``."""
         if not len(self.book):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.ahead import AheadCounter
 from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import oldest_bucket_of
 from streams.core.counts import NO_BUCKET, Ints
@@ -50,6 +51,7 @@ class Watch(Table):
         self._marks = Marks(policy.rule.first_mark)
         self._watched = Watched(policy, self.keys, self.counts, detector, self._marks)
         self._life = SurgeLife(self._watched)
+        self._ahead = AheadCounter(self._watched, self._life)
 
     def grow_columns(self, size: int) -> None:
         """Make room in the detector and the marks."""
@@ -104,6 +106,19 @@ class Watch(Table):
     def advance(self, water: int, row: int) -> list[Happening]:
         """Tell what is over or was amended as record ``row`` moves the watermark into ``water``."""
         return [(row, surge) for surge in self._life.advance(water)]
+
+    def count_ahead(self, slots: Ints, buckets: Ints, water: Ints) -> NDArray[np.bool_] | None:
+        """Count records of keys that tell nothing, before the watermark moves over the chunk.
+
+        ``water`` is the watermark's bucket at each record. Which were counted; None: none.
+        """
+        taken = self._ahead.take(slots, buckets, water)
+        if taken is None:
+            return None
+        counted, changed = taken
+        for some in changed:
+            self.mark_changed(some)
+        return counted
 
     def count(self, stretch: Stretch) -> list[Happening]:
         """Count a stretch and tell the surges that open or grow in it, in no set order."""
