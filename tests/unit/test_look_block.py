@@ -41,13 +41,14 @@ bursts = st.lists(
                 st.integers(1, 12),
             ),
             min_size=1,
-            max_size=8,
+            max_size=6,
         ),
         st.booleans(),
     ),
-    max_size=14,
+    max_size=10,
 )
 cuts = st.lists(st.integers(0, 400), max_size=5)
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 Drawn = list[tuple[int, list[tuple[str, int, int]], bool]]
 
 
@@ -93,7 +94,7 @@ def told(partition: FollowPartition, records: list[FollowKind], bounds: list[int
     return [surge for chunk in chunks for surge in partition.take(chunk).surges]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=200, deadline=None)
+@settings(suppress_health_check=SLOW, max_examples=200)
 @given(bursts, st.sampled_from([1, 1, 9]), cuts)
 @pytest.mark.parametrize("detector", [_block, _bank], ids=["block", "river"])
 def test_runs_looked_at_together_tell_what_each_by_itself_tells(
@@ -110,7 +111,7 @@ def test_runs_looked_at_together_tell_what_each_by_itself_tells(
     assert contents_of(first) == contents_of(second)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=SLOW)
 @given(bursts, cuts)
 def test_runs_looked_at_together_tell_what_records_one_by_one_tell(
     drawn: Drawn, bounds: list[int]
