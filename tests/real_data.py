@@ -8,8 +8,20 @@ import pytest
 _CHECKOUT = Path(__file__).resolve().parents[1]
 
 
+class RealDataAbsent(Exception):
+    """There is no such file: where it was looked for."""
+
+
 def real_data(name: str) -> Path:
-    """Path of a real data file or folder; skips the test, with the reason, where it is absent.
+    """Path of a real data file or folder; skips the test, with the reason, where it is absent."""
+    try:
+        return path_of(name)
+    except RealDataAbsent as absent:
+        pytest.skip(str(absent))
+
+
+def path_of(name: str) -> Path:
+    """Path of a real data file or folder. Raises `RealDataAbsent`.
 
     The folder is ``$SURGEWATCH_DATA`` or, beside the checkout, ``shared/data``.
     """
@@ -17,5 +29,6 @@ def real_data(name: str) -> Path:
     folder = Path(told) if told else _CHECKOUT.parent / "shared" / "data"
     path = folder / name
     if not path.exists():
-        pytest.skip(f"no real data: {path} is absent; set SURGEWATCH_DATA to its folder")
+        message = f"no real data: {path} is absent; set SURGEWATCH_DATA to its folder"
+        raise RealDataAbsent(message)
     return path

@@ -24,7 +24,7 @@ _PEERS = ("GaussianScorer", "StandardAbsoluteDeviation", "HalfSpaceTrees")
 _SIZES = (1, 500, 2_000, 3_500, 10_000)
 
 
-def _best_us(run: Callable[[], None], calls: int) -> float:
+def best_us(run: Callable[[], None], calls: int) -> float:
     """Microseconds of CPU a call: the best of three runs of ``calls`` calls."""
     best = math.inf
     for _ in range(3):
@@ -51,9 +51,9 @@ def _block_rows(block: DetectorBlock, keys: int) -> list[tuple[str, float]]:
         for slots in batches:
             block.score(slots, counts, opened=1_030)
 
-    began = _best_us(begin, 1)
-    advanced = (_best_us(advance, 1) - began) / (_ROUNDS * keys)
-    scored = _best_us(score, _ROUNDS * keys)
+    began = best_us(begin, 1)
+    advanced = (best_us(advance, 1) - began) / (_ROUNDS * keys)
+    scored = best_us(score, _ROUNDS * keys)
     return [(f"block advance, {keys:,} keys", advanced), (f"block score, {keys:,} keys", scored)]
 
 
@@ -70,9 +70,9 @@ def _scalar_rows() -> list[tuple[str, float]]:
             detector.score_one(x)
 
     return [
-        ("scalar learn_one", _best_us(learn, len(counts))),
-        ("scalar score_one", _best_us(score, len(counts))),
-        ("scalar alarm_count", _best_us(lambda: _ask(detector), 500)),
+        ("scalar learn_one", best_us(learn, len(counts))),
+        ("scalar score_one", best_us(score, len(counts))),
+        ("scalar alarm_count", best_us(lambda: _ask(detector), 500)),
     ]
 
 
@@ -88,7 +88,7 @@ def _late_row(block: DetectorBlock) -> tuple[str, float]:
     def amend() -> None:
         block.amend(slots, 1_028 * ones, 1_030 * ones, ones)
 
-    return ("block amend, 5,000 late records of 2,000 keys", _best_us(amend, 5_000))
+    return ("block amend, 5,000 late records of 2,000 keys", best_us(amend, 5_000))
 
 
 def _river_row(name: str) -> tuple[str, float]:
@@ -100,7 +100,7 @@ def _river_row(name: str) -> tuple[str, float]:
             model.score(count)
             model.learn(count)
 
-    return (f"River {name}, score and learn", _best_us(visit, len(counts)))
+    return (f"River {name}, score and learn", best_us(visit, len(counts)))
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from tests.bench import floor, report
 from tests.bench.floor import FloorRow
+from tests.bench.part_names import names_among
 from tests.bench.scaling_parts import PARTS, Rows
 from tests.bench.scaling_picture import draw_parts
 from tests.bench.scaling_run import Size
@@ -29,19 +30,12 @@ from tests.bench.worker_process import WorkerFailed
 from tests.servers import KAFKA_VERSION, ServerMissing
 
 
-def parts_of(text: str) -> list[str]:
-    """Parts by their names. Raises ArgumentTypeError."""
-    unknown = [name for name in text.split(",") if name not in PARTS]
-    if unknown:
-        message = f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}"
-        raise argparse.ArgumentTypeError(message)
-    return [name for name in PARTS if name in text.split(",")]
-
-
 def told_options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scaling", description=__doc__)
-    parser.add_argument("--parts", type=parts_of, default=list(PARTS), help=",".join(PARTS))
+    parser.add_argument(
+        "--parts", type=names_among(PARTS), default=list(PARTS), help=",".join(PARTS)
+    )
     parser.add_argument(
         "--scale", type=float, default=1.0, help="times the records and creators; floors need 1"
     )

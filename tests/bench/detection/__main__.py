@@ -17,15 +17,7 @@ from tests.bench import report
 from tests.bench.detection import rows
 from tests.bench.detection.part import PartSkipped
 from tests.bench.detection.parts import PARTS
-
-
-def parts_of(text: str) -> list[str]:
-    """Parts by their names. Raises ArgumentTypeError."""
-    unknown = [name for name in text.split(",") if name not in PARTS]
-    if unknown:
-        message = f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}"
-        raise argparse.ArgumentTypeError(message)
-    return [name for name in PARTS if name in text.split(",")]
+from tests.bench.part_names import names_among
 
 
 def print_details(console: Console, name: str, details: Sequence[dict[str, Any]]) -> None:
@@ -43,7 +35,9 @@ def print_details(console: Console, name: str, details: Sequence[dict[str, Any]]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, write; 1 when a floor that was measured is not reached."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.detection", description=__doc__)
-    parser.add_argument("--parts", type=parts_of, default=list(PARTS), help=",".join(PARTS))
+    parser.add_argument(
+        "--parts", type=names_among(PARTS), default=list(PARTS), help=",".join(PARTS)
+    )
     parser.add_argument("--json", type=Path, default=Path("build/detection.json"))
     parser.add_argument("--pictures", type=Path, default=Path("build"), help="folder")
     options, console = parser.parse_args(argv), Console(soft_wrap=True, width=180)

@@ -61,7 +61,12 @@ def score_of(series: Sequence[Labelled], alerts: Mapping[str, Sequence[int]]) ->
     """NAB score: 0 says nothing, 100 is perfect."""
     total = sum(one.raw(alerts[one.name])[0] for one in series)
     windows = sum(len(one.windows) for one in series)
-    return 100 * (total + windows) / (2 * windows)
+    return _score(total, windows)
+
+
+def _score(raw: float, windows: int) -> float:
+    """0 where nothing is said (each window then costs 1), 100 where each is hit at once."""
+    return 100 * (raw + windows) / (2 * windows)
 
 
 def gated(times_ms: Sequence[int], scores: Sequence[float], threshold: float) -> list[int]:
@@ -95,7 +100,7 @@ def peer_scores(
 
     honest = sum(best_without(n)[n] for n in range(len(series)))
     optimum = sum(best_without(-1))
-    return tuple(100 * (total + windows) / (2 * windows) for total in (optimum, honest))  # type: ignore[return-value]  # two of two
+    return _score(optimum, windows), _score(honest, windows)
 
 
 def _seconds(text: str) -> float:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.real_data import real_data
+from tests.real_data import RealDataAbsent, path_of
 
 
 class PartSkipped(Exception):
@@ -29,6 +27,6 @@ class Part:
 def data(name: str) -> Path:
     """Path of real data. Raises `PartSkipped` where there is none."""
     try:
-        return real_data(name)
-    except pytest.skip.Exception as skipped:
-        raise PartSkipped(str(skipped)) from None
+        return path_of(name)
+    except RealDataAbsent as absent:
+        raise PartSkipped(str(absent)) from None

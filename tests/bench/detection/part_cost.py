@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
-
 import numpy as np
 
 from streams.core.detector import SurgeDetector
 from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
+from tests.bench.bench_detector import best_us
 from tests.bench.detection.part import Part
 
 _KEYS = 10_000
@@ -40,17 +37,8 @@ def run() -> Part:
             opened[:] += 1
 
     reached = {
-        "scalar_us": round(_best_us(alone, len(counts)), 2),
-        "block_us": round(_best_us(together, _ROUNDS * _KEYS), 3),
+        "scalar_us": round(best_us(alone, len(counts)), 2),
+        "block_us": round(best_us(together, _ROUNDS * _KEYS), 3),
         "block_bytes": block.nbytes / _KEYS,
     }
     return Part(reached, [{"cost": name, "measured": value} for name, value in reached.items()])
-
-
-def _best_us(work: Callable[[], None], calls: int) -> float:
-    best = math.inf
-    for _ in range(3):
-        begin = time.process_time()
-        work()
-        best = min(best, time.process_time() - begin)
-    return best / calls * 1e6

@@ -58,7 +58,7 @@ class NoDetector(DetectorBlock):
         zeros = np.zeros(len(slots))
         return ScoreColumns(zeros, zeros, zeros, zeros, np.zeros(len(slots), dtype=np.int64))
 
-    def run_ahead(self, course: Course) -> NothingAhead:  # type: ignore[override]
+    def run_ahead(self, course: Course) -> NothingAhead:  # type: ignore[override]  # NoDetector keeps no block
         """Score 0."""
         return NothingAhead(np.zeros(len(course.buckets)))
 
