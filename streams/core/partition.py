@@ -108,6 +108,11 @@ class Partition:
         return len(next(iter(self._watches.values())).keys)
 
     @property
+    def read_ms(self) -> int:
+        """The watermark of what was read, held records included."""
+        return self.watermark_ms if self.standing is None else self.standing.read_ms
+
+    @property
     def keys_known(self) -> int:
         """Keys of all series in memory."""
         watches = sum(len(watch.keys) for watch in self._watches.values())
@@ -224,8 +229,8 @@ class Partition:
         ids are learnt; the others are held again. A record later than the restored watermark was
         in the future when it came, and dead.
         """
-        read_ms, frontier_ms = self.standing or (self.watermark_ms, self.watermark_ms)
-        was_read = chunk.at_ms <= read_ms
+        frontier_ms = self.watermark_ms if self.standing is None else self.standing.frontier_ms
+        was_read = chunk.at_ms <= self.read_ms
         if not was_read.any():
             return watermark_ms
         at_ms = chunk.at_ms[was_read]

@@ -1,4 +1,4 @@
-"""What is held back, let through and in which order, against one record at a time in plain lists."""
+"""What is held back and let through, and in which order, against a plain list."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -43,9 +43,9 @@ cuts = st.lists(st.integers(0, 60), max_size=8)
 
 def rows_of(drawn: list[tuple[int, int, str, bool, str]]) -> list[Row]:
     clock, made = BEGIN_MS, []
-    for step, late_ms, *content in drawn:
+    for step, late_ms, creator, is_unfollow, event_id in drawn:
         clock += step
-        made.append(Row(clock - late_ms, *content))
+        made.append(Row(clock - late_ms, creator, is_unfollow, event_id))
     return made
 
 
