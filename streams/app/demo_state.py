@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.app.demo_story import Cast, cast_of
 from streams.core.buckets import BUCKET_MS
-from streams.core.simulation import WorldStep
+from streams.core.simulated_delivery import WorldStep
 from streams.core.surges import State, Surge
 from streams.core.truth import Truth, TruthLedger
 from streams.core.world import HOUR_MS, World

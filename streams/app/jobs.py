@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from streams.core.block_ahead import Course
 from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Ints
 from streams.core.detector_bank import BankPolicy, RiverBank
@@ -9,7 +10,7 @@ from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.detector_river import RiverDetectorError, RiverRecipe
 from streams.core.hold import LatenessPolicy
-from streams.core.key_detector import KeyDetector
+from streams.core.key_detector import Ahead, KeyDetector
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.repeats import RepeatPolicy
 from streams.core.rules import Rule
@@ -56,10 +57,20 @@ class TimedDetector:
         with self._progress.stage("score"):
             return self._detector.score(slots, counts, opened=opened)
 
+    def run_ahead(self, course: Course) -> Ahead | None:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            return self._detector.run_ahead(course)
+
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """See KeyDetector."""
         with self._progress.stage("score"):
             return self._detector.alarm_count(slot, low, high, opened)
+
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            return self._detector.alarm_counts(slots, lows, highs, opened)
 
 
 def check_detector(settings: Settings) -> None:

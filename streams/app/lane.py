@@ -1,13 +1,13 @@
 """One partition's way through the worker, and what a worker is told about its topics."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faust.types import TP
 
-from streams.app.rereading import Ahead, Rereading
+from streams.app.rereading import FromFuture, Rereading
 from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.partition import CommentPartition, FollowPartition
@@ -15,13 +15,14 @@ from streams.core.repeats import Lookback, Reread
 from streams.core.surges import Surge
 from streams.edges.codec import Decoded
 from streams.edges.store import Fence, Held, Place, frontier_of
+from streams.edges.surge_lot import SurgeLot, lots_of
 
 
 class Announcer(Protocol):
     """Sends to Kafka; returns when the broker has everything, retrying for as long as it takes."""
 
-    async def announce(self, records: Mapping[str, bytes]) -> None:
-        """Send surge records by name."""
+    async def announce(self, lots: Sequence[SurgeLot]) -> None:
+        """Send surge records in their order."""
 
     async def bury(self, dead: list[DeadRecord]) -> None:
         """Send records to dead letters."""
@@ -69,17 +70,17 @@ class Lane:
     lookback: Lookback | None = None
     reread: Reread | None = None
     rereading: Rereading | None = None
-    ahead: Ahead = field(default_factory=dict)
+    from_future: FromFuture = field(default_factory=dict)
     stored_frontier: int | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     quiet_since: float | None = None
     letting_go: asyncio.Task[None] | None = None
     unstored: int = 0
     messages: list[Any] = field(default_factory=list)
-    to_announce: dict[str, bytes] = field(default_factory=dict)
     told: list[Surge] = field(default_factory=list)
-    resend: dict[str, bytes] = field(default_factory=dict)
+    resend: dict[str, SurgeLot] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
+    lots_made: tuple[int, int] = (0, 0)
     flushing: asyncio.Task[None] | None = None
     lost: bool = False
     reads_back: bool = False
@@ -102,7 +103,7 @@ class Lane:
     @property
     def waiting(self) -> bool:
         """Whether anything waits for a write."""
-        told = self.to_announce or self.resend or self.announced
+        told = self.told or self.resend or self.announced
         return bool(self.messages or told or self.unstored)
 
     @property
@@ -119,8 +120,8 @@ class Lane:
         if held.reread is None or held.next_offset is None:
             return
         if back_ms or self.job.hold is not None:
-            self.reread, self.ahead = held.reread, dict.fromkeys(held.reread.dead_offsets, -1)
-            self.rereading = Rereading(held.next_offset, held.reread.watermark_ms, self.ahead)
+            self.reread, self.from_future = held.reread, dict.fromkeys(held.reread.dead_offsets, -1)
+            self.rereading = Rereading(held.next_offset, held.reread.watermark_ms, self.from_future)
 
     def reread_now(self) -> Reread | None:
         """Where the next owner begins to read again if it takes over what was counted so far."""
@@ -129,9 +130,9 @@ class Lane:
         if self.lookback is None or self.lookback.begin is None:
             return None
         begin, read_ms = self.lookback.begin, self.job.read_ms
-        if self.ahead:
-            self.ahead = {at: ms for at, ms in self.ahead.items() if at >= begin.offset}
-        dead = sorted(offset for offset, at_ms in self.ahead.items() if at_ms <= read_ms)
+        if self.from_future:
+            self.from_future = {at: ms for at, ms in self.from_future.items() if at >= begin.offset}
+        dead = sorted(offset for offset, at_ms in self.from_future.items() if at_ms <= read_ms)
         held = (
             None
             if self.job.standing is None
@@ -148,3 +149,15 @@ class Lane:
             self.quiet_since = now
         quiet = self.quiet_since is not None and self.rereading is None and not self.lost
         return quiet and now - (self.quiet_since or now) >= self.allowed_lateness_ms / 1000
+
+    def take_lots(self) -> dict[str, SurgeLot]:
+        """Lots of what was told since the last call, by names that rise and are used only once."""
+        told, self.told = self.told, []
+        offset, owner = self.next_offset, self.fence.owner
+        here, begin = self.lots_made  # held records are let through while no offset moves
+        lots = list(lots_of(told))
+        begin = begin if here == offset else 0
+        self.lots_made = (offset, begin + len(lots))
+        return {
+            f"{offset:020d}.{number:04d}.{owner}": lot for number, lot in enumerate(lots, begin)
+        }

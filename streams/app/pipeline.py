@@ -16,13 +16,12 @@ from faust.types import TP
 
 from streams.app.asking import UNREADABLE, cannot_be_read, patiently
 from streams.app.lane import Announcer, Lane, PipelinePolicy, Trade
-from streams.app.rereading import Rereading, ahead_in
+from streams.app.rereading import Rereading, from_future_in
 from streams.app.standing import tell_standing
 from streams.core.dead_letter_limit import DeadLetterCount
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.hold import Ready
 from streams.core.packing import StateDamaged
-from streams.edges.codec_out import encode_surge
 from streams.edges.errors import DataError
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
@@ -39,6 +38,7 @@ from streams.edges.store import (
     Store,
     Write,
 )
+from streams.edges.surge_lot import stored_lot_of
 
 _AHEAD_FLUSHES: Final = 4
 """Chunks are taken until so many flushes' worth of records wait for the store."""
@@ -201,7 +201,7 @@ class Pipeline:
             decoded = trade.decode(chunk)
         if decoded.dead:
             await self._announcer.bury(decoded.dead)
-            lane.ahead |= ahead_in(decoded.dead, trade.decode_read)
+            lane.from_future |= from_future_in(decoded.dead, trade.decode_read)
         broken = lane.dead_count.take(chunk.offsets, [dead.offset for dead in decoded.dead])
         if broken is not None:
             msg = (
@@ -222,8 +222,6 @@ class Pipeline:
             outcome = lane.job.count(ready)
         if lane.lookback is not None and chunk.offsets:
             lane.lookback.took(chunk.offsets[0], before_ms, lane.job.read_ms)
-        for surge in outcome.surges:
-            lane.to_announce[f"{surge.surge_id}.{surge.revision:06d}"] = encode_surge(surge)
         lane.told += outcome.surges
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values) or len(ready.chunk)
@@ -261,6 +259,7 @@ class Pipeline:
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
         try:
             job, held = await self._restored(place)
+            resend = {name: stored_lot_of(lines) for name, lines in held.outbox.items()}
         except (StateTorn, StateDamaged) as damage:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)
@@ -273,7 +272,7 @@ class Pipeline:
             dead_count=DeadLetterCount(self._policy.dead_letters),
             stored_offset=held.next_offset,
             next_offset=held.next_offset or 0,
-            resend=held.outbox,
+            resend=resend,
         )
         lane.took_over(held, self._policy.repeats_horizon_ms)
         return lane, held.next_offset
@@ -362,15 +361,15 @@ class Pipeline:
 
     async def _flush(self, lane: Lane) -> None:
         messages, lane.messages = lane.messages, []
-        fresh, lane.to_announce = lane.to_announce, {}
+        told, fresh = lane.told, lane.take_lots()
         announced, lane.announced = lane.announced, []
-        told, lane.told = lane.told, []
         lane.unstored = 0
         with self._progress.stage("store"):
             change = lane.job.drain()
         reread, frontier = lane.reread_now(), lane.stored_frontier
+        waiting = {name: lot.lines for name, lot in fresh.items()}
         offsets = (lane.stored_offset, lane.next_offset)
-        write = Write(change, *offsets, fresh, announced, reread, frontier)
+        write = Write(change, *offsets, waiting, announced, reread, frontier)
         began = time.perf_counter()
         size = await self._patiently(
             lambda: self._store.write(lane.place, lane.fence, write), "write"
@@ -378,12 +377,12 @@ class Pipeline:
         self._progress.stored(time.perf_counter() - began, size)
         lane.stored_offset, lane.stored_frontier = write.next_offset, write.frontier
         self._let_go(lane)
-        records, lane.resend = {**lane.resend, **fresh}, {}
-        if records:
+        lots, lane.resend = {**lane.resend, **fresh}, {}
+        if lots:
             began = time.perf_counter()
-            await self._announcer.announce(records)
+            await self._announcer.announce([*lots.values()])
             self._progress.waited("announce", time.perf_counter() - began)
-            lane.announced += records
+            lane.announced += lots
             self._progress.announced(told)
         for message in messages:
             message.acked = True  # the transport's ledger has it now

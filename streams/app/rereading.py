@@ -15,7 +15,7 @@ from streams.core.chunks import taken
 from streams.core.events import DeadRecord, RawChunk, Reason
 from streams.core.partition import Partition
 
-Ahead = dict[int, int]
+FromFuture = dict[int, int]
 """Offsets of records that were in the future when they came, and so are dead; their ``at_ms``."""
 
 
@@ -24,12 +24,12 @@ class Rereading:
     """Records before ``end_offset``; ``watermark_ms`` is the watermark before the next of them.
 
     ``messages`` are those of the chunks taken so far: acked with the first that is counted, so
-    that Kafka's committed offset does not go back. ``ahead`` is the lane's.
+    that Kafka's committed offset does not go back. ``from_future`` is the lane's.
     """
 
     end_offset: int
     watermark_ms: int
-    ahead: Ahead = field(default_factory=dict)
+    from_future: FromFuture = field(default_factory=dict)
     messages: list[Any] = field(default_factory=list)
 
     def take(
@@ -39,26 +39,26 @@ class Rereading:
         cut = bisect_left(chunk.offsets, self.end_offset)
         if cut:
             read = replace(chunk, values=chunk.values[:cut], offsets=chunk.offsets[:cut])
-            learnt = self._without_ahead(read.offsets, decode(read), job.read_ms)
+            learnt = self._without_future(read.offsets, decode(read), job.read_ms)
             self.watermark_ms = job.relearn(learnt, self.watermark_ms)
         if chunk.next_offset < self.end_offset:
             return None
         return replace(chunk, values=chunk.values[cut:], offsets=chunk.offsets[cut:])
 
-    def _without_ahead(self, offsets: Sequence[int], decoded: Any, read_ms: int) -> Any:
+    def _without_future(self, offsets: Sequence[int], decoded: Any, read_ms: int) -> Any:
         """The rows that were not in the future when they came: the others are dead letters."""
         chunk = decoded.chunk
         later = chunk.at_ms > read_ms
-        if not self.ahead and not later.any():
+        if not self.from_future and not later.any():
             return chunk
         dead = {one.offset for one in decoded.dead}
         used = [offset for offset in offsets if offset not in dead]
         for row in later.nonzero()[0].tolist():
-            self.ahead[used[row]] = int(chunk.at_ms[row])
-        return taken(chunk, np.array([one not in self.ahead for one in used], dtype=np.bool_))
+            self.from_future[used[row]] = int(chunk.at_ms[row])
+        return taken(chunk, np.array([one not in self.from_future for one in used], dtype=np.bool_))
 
 
-def ahead_in(dead: Sequence[DeadRecord], decode: Callable[[RawChunk], Any]) -> Ahead:
+def from_future_in(dead: Sequence[DeadRecord], decode: Callable[[RawChunk], Any]) -> FromFuture:
     """Those of the dead that are dead for their time alone; ``decode`` knows no clock.
 
     Read once more, later, they are in the future no longer.

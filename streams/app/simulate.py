@@ -15,10 +15,15 @@ import msgspec
 from rich.console import Console
 
 from streams.app.pace import Bar, Pace, progress_bar
+from streams.app.show import iso_of
+from streams.app.simulate_world import series_written, world_lines_of, worlds_help
+from streams.core.count_world import count_world_of
+from streams.core.event_world import EventWorld, event_world_of, steps_of
 from streams.core.events import RawChunk
-from streams.core.simulation import Simulation, WorldStep
+from streams.core.simulated_delivery import WorldStep
 from streams.core.truth import Truth, TruthLedger
 from streams.core.world import PolicyOutOfRange, World, WorldPolicy, world_of
+from streams.core.world_plans import STORY, WORLDS
 from streams.edges.errors import Interrupted
 from streams.edges.files import OutputFile
 from streams.edges.producer import RecordProducer, aiokafka_quiet
@@ -34,7 +39,7 @@ _START: Final = "2025-01-13T00:00:00Z"
 class SimulateTask:
     """What to simulate and where to; with neither output file it goes to Kafka."""
 
-    world: World
+    world: World | EventWorld
     speed: float | None = None
     follows_out: Path | None = None
     comments_out: Path | None = None
@@ -96,7 +101,7 @@ def write_world(task: SimulateTask, told: Told) -> None:
     with ExitStack() as outs:
         follows = _output(outs, task.follows_out)
         comments = _output(outs, task.comments_out)
-        for step in Simulation(task.world).steps():
+        for step in steps_of(task.world):
             if follows is not None:
                 follows.write_lines(encoder.encode_follows(step.follows))
             if comments is not None:
@@ -118,14 +123,18 @@ async def _send(task: SimulateTask, settings: Settings, told: Told) -> None:
 
 
 async def send_world(
-    world: World, producer: RecordProducer, topics: tuple[str, str], pace: Pace, told: Told
+    world: World | EventWorld,
+    producer: RecordProducer,
+    topics: tuple[str, str],
+    pace: Pace,
+    told: Told,
 ) -> None:
     """Send a world's follows and comments to their topics at a pace.
 
     The topics are open already. ``told`` is called with each step of five minutes that is sent.
     """
     encoder = SimulatedJson(world)
-    for step in Simulation(world).steps():
+    for step in steps_of(world):
         keys = (encoder.keys(step.follows), encoder.keys(step.comments))
         values = (encoder.encode_follows(step.follows), encoder.encode_comments(step.comments))
         if pace.speed is None:
@@ -144,15 +153,6 @@ async def send_world(
 def _chunk_of(topic: str, values: list[bytes]) -> RawChunk:
     after = len(values)
     return RawChunk(topic, 0, values, range(after), after, -1, after)
-
-
-def iso_of(at_ms: int) -> str:
-    """Time as people read it, UTC, whole seconds.
-
-    >>> iso_of(1_736_899_200_000)
-    '2025-01-15T00:00:00Z'
-    """
-    return datetime.fromtimestamp(at_ms // 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def lines_of(summary: SimulateSummary) -> list[str]:
@@ -176,6 +176,8 @@ def lines_of(summary: SimulateSummary) -> list[str]:
             f"wave: {wave.users:,} new users from {wave.region}, {iso_of(wave.start_ms)} "
             f"to {iso_of(wave.end_ms)}"
         )
+    if truth.world is not None:
+        lines += world_lines_of(truth.world)
     return lines
 
 
@@ -198,17 +200,28 @@ _COUNT = click.IntRange(min=0)
 
 
 @click.command(
+    help=worlds_help(),
     epilog="Example: surgewatch simulate --seed 7 --follows-out follows.ndjson.gz "
-    "--comments-out comments.ndjson.gz --truth truth.json"
+    "--comments-out comments.ndjson.gz --truth truth.json",
+)
+@click.option(
+    "--world",
+    "name",
+    type=click.Choice(list(WORLDS)),
+    default=STORY,
+    show_default=True,
+    metavar="NAME",
+    help="What is simulated, of the list above.",
 )
 @click.option("--seed", type=_COUNT, default=7, show_default=True, help="Same seed, same records.")
-@click.option("--creators", type=int, default=_DEFAULT.creators, show_default=True)
-@click.option("--hours", type=int, default=_DEFAULT.hours, show_default=True, help="Event time.")
+@click.option("--creators", type=int, help=f"Absent: {_DEFAULT.creators}; other worlds 2000.")
+@click.option("--hours", type=int, help=f"Event time. Absent: {_DEFAULT.hours}; other worlds 48.")
 @click.option(
-    "--follows-per-day", type=_COUNT, default=_DEFAULT.follows_per_day, show_default=True,
-    help="Usual follows of the whole platform.",
-)  # fmt: skip
-@click.option("--wave-users", type=_COUNT, default=_DEFAULT.wave_users, show_default=True)
+    "--follows-per-day",
+    type=_COUNT,
+    help=f"Usual follows of the whole platform (story). Absent: {_DEFAULT.follows_per_day}.",
+)
+@click.option("--wave-users", type=_COUNT, help=f"Story. Absent: {_DEFAULT.wave_users}.")
 @click.option("--bad-share", type=float, default=0.0, help="Share of spoilt records, 0 to 1.")
 @click.option(
     "--start", "start_ms", default=_START, show_default=True, callback=_start_ms_of,
@@ -221,23 +234,59 @@ _COUNT = click.IntRange(min=0)
 @click.option("--follows-out", type=_OUT, help="File instead of Kafka; .gz is gzipped.")
 @click.option("--comments-out", type=_OUT, help="File instead of Kafka; .gz is gzipped.")
 @click.option("--truth", "truth_out", type=_OUT, help="JSON file: who surges, and when.")
+@click.option(
+    "--series",
+    "series_out",
+    type=_OUT,
+    help="Write one series of the world (timestamp,value) instead of records.",
+)
 @click.pass_context
 def simulate(context: click.Context, /, **options: Any) -> None:
-    """Simulate a platform on which a newcomer, a post and a wave surge.
-
-    The records go to the topics of follows and comments in Kafka, or into files.
-    """
-    policy_names = ("creators", "hours", "follows_per_day", "wave_users", "bad_share")
+    """Simulate a world into Kafka, into files, or as one series."""
+    name, series_out = options.pop("name"), options.pop("series_out")
+    names = ("creators", "hours", "follows_per_day", "wave_users", "bad_share")
+    given = {key: value for key in names if (value := options.pop(key)) is not None}
     seed, start_ms = options.pop("seed"), options.pop("start_ms")
+    if name != STORY and {"follows_per_day", "wave_users"} & set(given):
+        message = f"--follows-per-day and --wave-users are for --world {STORY}"
+        raise click.UsageError(message, context)
     try:
-        policy = WorldPolicy(**{name: options.pop(name) for name in policy_names})
+        if series_out is not None:
+            _end_series(context, name, (seed, start_ms, given), (series_out, options))
+            return
+        world = _world_of(name, given, seed, start_ms)
     except PolicyOutOfRange as error:
         raise click.BadParameter(str(error), context) from error
-    task = SimulateTask(world=world_of(policy, seed, start_ms), **options)
+    task = SimulateTask(world=world, **options)
     if task.to_files and task.speed is not None:
         message = "--speed is for Kafka: a file is written as quick as it goes"
         raise click.UsageError(message, context)
     settings = context.find_object(Settings) or read_settings(os.environ)
     summary = run_simulate(task, settings, Console(stderr=True))
     for line in lines_of(summary):
+        click.echo(line)
+
+
+def _world_of(name: str, given: dict[str, Any], seed: int, start_ms: int) -> World | EventWorld:
+    if name == STORY:
+        return world_of(WorldPolicy(**given), seed, start_ms)
+    policy = WorldPolicy(**{"creators": 2_000, "hours": 48, **given})
+    return event_world_of(WORLDS[name], policy, seed, start_ms)
+
+
+def _end_series(
+    context: click.Context, name: str, drawn: tuple[Any, ...], outs: tuple[Path, dict[str, Any]]
+) -> None:
+    (seed, start_ms, given), (series_out, others) = drawn, outs
+    if any(others[key] is not None for key in ("speed", "follows_out", "comments_out")):
+        message = "--series is written instead of records: leave the other outputs out"
+        raise click.UsageError(message, context)
+    world = count_world_of(
+        WORLDS[name],
+        seed=seed,
+        start_ms=start_ms,
+        creators=given.get("creators", 2_000),
+        hours=given.get("hours"),
+    )
+    for line in series_written(world, series_out, others["truth_out"]):
         click.echo(line)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.block_tables import Floats, Ints
+from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import COUNT_MAX, SCORE_LOG_MAX, DetectorPolicy
 
 _TINY = 1e-300
@@ -98,6 +98,12 @@ def tail_of(sums: Floats, learnt_days: Floats, policy: DetectorPolicy) -> TailCo
     )
 
 
+def tail_at(sums: Floats, age: Ints, powers: FadingPowers, policy: DetectorPolicy) -> TailColumns:
+    """Tail of keys of this age in buckets, whose first day taught nothing."""
+    learnt = np.maximum(age // policy.buckets_per_day - 1, 0)
+    return tail_of(sums, powers.sum_of_days(learnt), policy)
+
+
 def score_of(statistic: Floats, tail: TailColumns, policy: DetectorPolicy) -> Floats:
     """Score beta / N(s): N = (c/w) (1 + (s-m)/v)**(-c) above the level m, else 1."""
     excess = statistic - tail.level
@@ -125,6 +131,27 @@ def learn_days(
     learnt[0] += held
     learnt[1] += held > tail.level
     learnt[2] += np.maximum(held - tail.level, 0.0)
+    return learnt
+
+
+def tail_after_days(
+    sums: Floats,
+    top: Floats,
+    past: tuple[Ints, Ints],
+    powers: FadingPowers,
+    policy: DetectorPolicy,
+) -> Floats:
+    """Rows S, C, V after the day of maximum ``top`` and the empty days that followed it.
+
+    ``past``: age in buckets at the day's last one, and how many days have ended since. The first
+    day does not know the rate: it teaches nothing.
+    """
+    age, ended = past
+    tail = tail_at(sums, age, powers, policy)
+    learnt = learn_days(sums, top, tail, policy, powers.day_factor)
+    first = age < policy.buckets_per_day
+    learnt[:, first] = sums[:, first]
+    learnt *= powers.of_days(ended - 1)
     return learnt
 
 

@@ -65,6 +65,16 @@ class KeyColumns:
     tail: Floats
     """Three rows: S, C, V."""
 
+    def only(self, chosen: NDArray[np.bool_]) -> "KeyColumns":
+        """Of the chosen keys."""
+        return KeyColumns(
+            self.birth[chosen],
+            self.top[chosen],
+            self.rate_count[chosen],
+            self.windows[:, chosen],
+            self.tail[:, chosen],
+        )
+
 
 class RowStore:
     """Rows of a growing number of slots."""

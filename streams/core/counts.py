@@ -76,6 +76,25 @@ class Counts:
         self.newest[slots] = buckets
         self.total[slots] += counts
 
+    def begin_buckets(self, slots: Ints, sizes: Ints, buckets: Ints, counts: Ints) -> None:
+        """Begin ``sizes`` (>= 1) buckets, rising and newer than any before, in distinct slots.
+
+        A slot's buckets follow those of the slot before; its first and last lie within 24 hours.
+        """
+        ends = np.cumsum(sizes)
+        last = buckets[ends - 1]
+        self._drop_expired(slots, last)
+        full = (self._left[slots] < sizes).nonzero()[0]
+        if len(full):
+            self._make_room(slots[full], sizes[full])
+        held = self.size[slots]
+        places = _places(self._begin[slots] + held, sizes)
+        self._arena[places] = (buckets << _COUNT_BITS) + counts
+        self.size[slots] = held + sizes
+        self._left[slots] -= sizes.astype(np.int16)
+        self.newest[slots] = last
+        self.total[slots] += np.add.reduceat(counts, ends - sizes)
+
     def add_earlier(self, slot: int, bucket: int, count: int) -> None:
         """Add to a bucket before the slot's newest one, within its 24 hours."""
         begin = int(self._begin[slot])
@@ -97,9 +116,11 @@ class Counts:
         buckets, counts = self.row_of(slot)
         return int(counts[int(np.searchsorted(buckets, oldest)) :].sum())
 
-    def totals_since(self, slots: Ints, oldest: int) -> Ints:
-        """Events of each slot in buckets from ``oldest`` on."""
+    def totals_since(self, slots: Ints, oldest: Ints | int) -> Ints:
+        """Events of each slot in buckets from ``oldest`` (of all, or of each) on."""
         entries, ends = self.entries_of(slots)
+        if isinstance(oldest, np.ndarray):
+            oldest = np.repeat(oldest, self.size[slots])
         kept = np.where(entries >> _COUNT_BITS >= oldest, entries & _COUNT_MASK, 0)
         sums = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept)))
         totals: Ints = sums[ends] - sums[ends - self.size[slots]]
@@ -161,8 +182,8 @@ class Counts:
             self._begin[slots] += 1
             self.size[slots] -= 1
 
-    def _make_room(self, slots: Ints) -> None:
-        """Give each slot, whose region is used to its end, room for one entry more.
+    def _make_room(self, slots: Ints, more: Ints | int = 1) -> None:
+        """Give each slot, whose region is used to its end or nearly so, room for ``more`` entries.
 
         Rows move to a fresh region, of twice the size if theirs is more than half full; what
         they leave is waste until the arena is packed.
@@ -172,6 +193,9 @@ class Counts:
         crowded &= rooms < _ROOM_MAX
         rooms <<= crowded
         np.maximum(rooms, 1, out=rooms)
+        needed = sizes + more
+        while (tight := rooms < needed).any():
+            rooms <<= tight
         fresh = self._allocate(rooms)
         old = self._begin[slots]  # read now: allocating may have moved every row
         self._arena[_places(fresh, sizes)] = self._arena[_places(old, sizes)]

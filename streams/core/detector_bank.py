@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.block_ahead import Course
 from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Floats, Ints
 from streams.core.buckets import WINDOW_BUCKETS
@@ -149,6 +150,9 @@ class RiverBank:
         statistic = np.maximum(score, 0.0)
         return ScoreColumns(score, expected, np.zeros(slots.size), statistic, history)
 
+    def run_ahead(self, course: Course) -> None:
+        """See KeyDetector. Who has a model hangs on all keys of a bucket: one bucket at a time."""
+
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """Smallest count in (low, high] that alarms; of a wide range, one where alarms begin.
 
@@ -163,6 +167,11 @@ class RiverBank:
             if self._score(slot, count) >= 1.0:
                 return count
         raise NoAlarmError(slot, low, high)
+
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """See KeyDetector."""
+        columns = zip(*(each.tolist() for each in (slots, lows, highs, opened)), strict=True)
+        return np.array([self.alarm_count(*each) for each in columns], dtype=np.int64)
 
     def are_over(
         self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints

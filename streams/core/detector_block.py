@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.block_ahead import BlockAhead, Course, Runner
 from streams.core.block_late import add_late
 from streams.core.block_maths import (
     Outlook,
     ScoreColumns,
     TailColumns,
     as_counts,
-    learn_days,
     score_of,
     shape_of,
     statistic_of,
-    tail_of,
+    tail_after_days,
+    tail_at,
     taught_of,
 )
 from streams.core.block_state import KeyColumns, RowStore
@@ -126,6 +127,10 @@ class DetectorBlock:
         age = opened - keys.birth
         return ScoreColumns(score, outlook.rate * exposure, weight, statistic, age)
 
+    def run_ahead(self, course: Course) -> BlockAhead:
+        """See KeyDetector."""
+        return Runner(self.policy, self._powers, self._exposure, course).run(self._rows)
+
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """Smallest count in (low, high] that alarms in the open bucket.
 
@@ -146,6 +151,20 @@ class DetectorBlock:
                 return int(grid[first])
             high = int(grid[first])
             floor = int(grid[first - 1]) if first else floor
+
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """See KeyDetector. All counts are scored at once: they are no more than records came."""
+        steps = highs - lows
+        ends = np.cumsum(steps)
+        counts = np.repeat(lows - (ends - steps), steps) + np.arange(1, int(ends[-1]) + 1)
+        scores = self.score(np.repeat(slots, steps), counts, opened=np.repeat(opened, steps)).score
+        alarms = np.flatnonzero(scores >= 1.0)
+        first = alarms[np.searchsorted(alarms[:-1], ends - steps)]
+        if not (first < ends).all():
+            row = int(np.argmax(first >= ends))
+            raise NoAlarmError(int(slots[row]), int(lows[row]), int(highs[row]))
+        found: Ints = counts[first]
+        return found
 
     def are_over(
         self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints
@@ -193,8 +212,7 @@ class DetectorBlock:
         return Outlook(keys.rate_count / buckets, shape_of(keys.rate_count, self.policy), faded)
 
     def _tail(self, sums: Floats, age: Ints) -> TailColumns:
-        learnt = np.maximum(age // self.policy.buckets_per_day - 1, 0)
-        return tail_of(sums, self._powers.sum_of_days(learnt), self.policy)
+        return tail_at(sums, age, self._powers, self.policy)
 
     def _learn_rate(self, keys: KeyColumns, taught: Floats) -> None:
         factor = float(self._powers.factors[3, 0])
@@ -203,27 +221,24 @@ class DetectorBlock:
         keys.rate_count += taught
 
     def _fade(self, keys: KeyColumns, empty_buckets: Ints) -> None:
-        if not empty_buckets.any():
+        waited = empty_buckets > 0
+        if not waited.any():
             return
         powers = self._powers.of_gap(empty_buckets)
         keys.windows *= powers[:3]
         prior = self.policy.rate_prior_count
-        keys.rate_count -= prior
-        keys.rate_count *= powers[3]
-        keys.rate_count += prior
+        faded = keys.rate_count - prior
+        faded *= powers[3]
+        faded += prior
+        # taking the prior off and putting it back may round: not where a key did not wait
+        np.copyto(keys.rate_count, faded, where=waited)
 
     def _end_days(self, keys: KeyColumns, age: Ints, age_after: Ints) -> None:
         """Close the day of the learnt bucket, unless it goes on, and the empty days after it."""
-        day = age // self.policy.buckets_per_day
-        ended = age_after // self.policy.buckets_per_day - day
-        rows = np.flatnonzero(ended)
-        if not rows.size:
-            return
-        sums, top, first = keys.tail[:, rows], keys.top[rows], day[rows] == 0
-        tail = self._tail(sums, age[rows])
-        learnt = learn_days(sums, top, tail, self.policy, self._powers.day_factor)
-        learnt[:, first] = sums[
-            :, first
-        ]  # the first day does not know the rate: it teaches nothing
-        keys.tail[:, rows] = learnt * self._powers.of_days(ended[rows] - 1)
-        keys.top[rows] = 0.0
+        ended = age_after // self.policy.buckets_per_day - age // self.policy.buckets_per_day
+        rows = ended.nonzero()[0]
+        if len(rows):
+            sums, top = keys.tail[:, rows], keys.top[rows]
+            past = (age[rows], ended[rows])
+            keys.tail[:, rows] = tail_after_days(sums, top, past, self._powers, self.policy)
+            keys.top[rows] = 0.0

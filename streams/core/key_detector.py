@@ -5,10 +5,24 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.block_ahead import Course
 from streams.core.block_maths import ScoreColumns
-from streams.core.block_tables import Ints
+from streams.core.block_tables import Floats, Ints
 
 States = TypeVar("States")
+
+
+class Ahead(Protocol):
+    """What a course would come to; nothing has changed yet."""
+
+    @property
+    def score(self) -> Floats:
+        """Score of each of the course's buckets with its count, as `KeyDetector.score` says it."""
+        ...
+
+    def keep(self, keys: NDArray[np.bool_] | None) -> None:
+        """Have these of the course's keys in their last bucket, others as they were; None: all."""
+        ...
 
 
 class KeyDetector(Protocol[States]):
@@ -42,8 +56,19 @@ class KeyDetector(Protocol[States]):
         """Score open buckets with their counts so far; >= 1 alarms; changes nothing."""
         ...
 
+    def run_ahead(self, course: Course) -> Ahead | None:
+        """What keys' next buckets come to, as `begin` and `advance` make it; None: cannot tell.
+
+        Nothing changes until `Ahead.keep`, before which no other call may change these keys.
+        """
+        ...
+
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """Smallest count in (low, high] that alarms; raises `NoAlarmError`."""
+        ...
+
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """`alarm_count` of each slot, where ``highs`` alarms."""
         ...
 
     def are_over(

@@ -7,7 +7,7 @@ the surge that the worker announces.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,12 +19,14 @@ from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.repeats import RepeatPolicy, Repeats
-from streams.core.rows import Rows, slots_of_rows
-from streams.core.surges import OpenSurge, Surge
+from streams.core.rows import Rows, count_of, slots_of_rows
+from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.tally import Tally
 from streams.core.texts import Ints, Texts
-from streams.core.watch import Happening, Watch
+from streams.core.watch import Watch, in_order
+
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class StoredState:
 
 
 _Count = Callable[[Rows], list[Happening]]
-_Prepare = Callable[[Ints], _Count]
+_Prepare = Callable[[Rows], _Count]
 """Takes the rows of a chunk that are not late, once, and gives what counts a stretch of them."""
 
 
@@ -132,8 +134,11 @@ class Partition:
             if len(slots):
                 series += table.packed(slots)
         for name, watch in self._watches.items():
-            for key, surge in watch.drain_surges().items():
-                surges[f"{name}|{key}"] = None if surge is None else msgspec.json.encode(surge)
+            drained = watch.drain_surges()
+            kept = [(key, surge) for key, surge in drained.items() if surge is not None]
+            lines = _ENCODER.encode_lines([surge for _, surge in kept]).split(b"\n")
+            surges |= dict.fromkeys([f"{name}|{key}" for key in drained])
+            surges |= zip([f"{name}|{key}" for key, _ in kept], lines, strict=False)
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
@@ -261,7 +266,7 @@ class Partition:
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
         rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
-        count = prepare(rows.indexes[~left_out] if some_left_out else rows.indexes)
+        count = prepare(rows.of(~left_out) if some_left_out else rows)
         begins = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist()]
         happenings: list[Happening] = []
         for begin, end in zip(begins, [*begins[1:], len(at_ms)], strict=True):
@@ -271,9 +276,7 @@ class Partition:
             here = rows.of(slice(begin, end))._replace(water=bucket)
             happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
             self.watermark_ms = int(seen_ms[end - 1])
-        happenings.sort(key=lambda one: (one.row, one.surge.surge_id, one.surge.revision))
-        surges = [one.surge for one in happenings]
-        return Outcome(len(at_ms) - lates - repeated, lates, surges, repeated)
+        return Outcome(len(at_ms) - lates - repeated, lates, in_order(happenings), repeated)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         self._water = water
@@ -301,17 +304,19 @@ class FollowPartition(Partition):
         ids, gone = chunk.creator_ids, chunk.unfollows
         tables = (self._followers, self._unfollows)
 
-        def prepare(kept: Ints) -> _Count:
+        def prepare(rows: Rows) -> _Count:
+            kept = rows.indexes
             if not gone.any():
                 slots = slots_of_rows(self._followers, ids, kept)
-                return lambda rows: self._followers.count(rows.stretch(slots, ids))
+                return count_of(self._followers, slots, ids, rows)
             parts = (kept[~gone[kept]], kept[gone[kept]])
             columns = [slots_of_rows(of, ids, part) for of, part in zip(tables, parts, strict=True)]
+            follow = count_of(self._followers, columns[0], ids, rows.of(~gone[kept]))
 
             def count(rows: Rows) -> list[Happening]:
                 left = gone[rows.indexes]
                 self._unfollows.count(rows.of(left).stretch(columns[1], ids))
-                return self._followers.count(rows.of(~left).stretch(columns[0], ids))
+                return follow(rows.of(~left))
 
             return count
 
@@ -345,7 +350,8 @@ class CommentPartition(Partition):
         chunk: CommentChunk = ready.chunk
         ids = chunk.creator_ids
 
-        def prepare(kept: Ints) -> _Count:
+        def prepare(rows: Rows) -> _Count:
+            kept = rows.indexes
             creators = slots_of_rows(self._creators, ids, kept)
             posts = slots_of_rows(self._posts, chunk.post_ids, kept)
             columns = [
@@ -356,9 +362,12 @@ class CommentPartition(Partition):
                 )
             ]
 
+            count_creators = count_of(self._creators, creators, ids, rows)
+            count_posts = count_of(self._posts, posts, ids, rows)
+
             def count(rows: Rows) -> list[Happening]:
-                told = self._creators.count(rows.stretch(creators, ids))
-                for one in self._posts.count(rows.stretch(posts, ids)):
+                told = count_creators(rows)
+                for one in count_posts(rows):
                     told.append(self._described(one, chunk, (creators, posts), rows.indexes))
                 for tally, slots in columns:
                     tally.count(rows.stretch(slots, ids))
@@ -383,12 +392,9 @@ class CommentPartition(Partition):
     ) -> Happening:
         """Say a post's languages as of the record that told its surge."""
         creators, posts = columns
-        before = rows[: int(np.searchsorted(rows, one.row, side="right"))]
-        mine = before[creators[before] == creators[one.row]]
-        here = posts[mine] == posts[one.row]
-        langs = chunk.langs
-        return one._replace(
-            surge=self._languages.describe(
-                one.surge, list(langs.take(mine[here])), list(langs.take(mine[~here]))
-            )
-        )
+        row, surge = one
+        before = rows[: int(np.searchsorted(rows, row, side="right"))]
+        mine = before[creators[before] == creators[row]]
+        here = posts[mine] == posts[row]
+        on_post, on_others = (list(chunk.langs.take(mine[chosen])) for chosen in (here, ~here))
+        return row, self._languages.describe(surge, on_post, on_others)

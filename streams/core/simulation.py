@@ -6,27 +6,19 @@ new users from one other country follows everybody. Same world, same records.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from streams.core.buckets import BUCKET_MS
-from streams.core.simulated_rows import (
-    FAULTS,
-    NO_POST,
-    EventRows,
-    Ints,
-    Pending,
-    joined_of,
-    rows_of,
-)
+from streams.core.simulated_delivery import Delivery, OldUsers, WorldStep, posts_drawn
+from streams.core.simulated_rows import NO_POST, EventRows, Ints, joined_of, rows_of
 from streams.core.world import (
     DAY_MS,
     HOUR_MS,
     LANGS,
     POSTS_EACH,
-    REGION_WEIGHTS,
     REGIONS,
     World,
     audience_of,
@@ -43,16 +35,6 @@ HOME: Final = REGIONS.index("CN")
 """Region of the old users who follow the newcomer."""
 AWAY: Final = REGIONS.index("US")
 """Region that the wave comes from."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorldStep:
-    """What arrived in [start_ms, end_ms): follows and unfollows, and comments."""
-
-    start_ms: int
-    end_ms: int
-    follows: EventRows
-    comments: EventRows
 
 
 def _ramp_of(rng: np.random.Generator, count: int, start_ms: int, hours: int) -> Ints:
@@ -77,11 +59,10 @@ class Simulation:
             story, policy.post_comments, world.post_start_ms, policy.post_hours
         )
         self._wave_at = _ramp_of(story, policy.wave_users, world.wave_start_ms, policy.wave_hours)
-        block_to = np.cumsum(REGION_WEIGHTS) * policy.users // sum(REGION_WEIGHTS)
-        self._block_to = np.concatenate([[0], block_to]).astype(np.int64)
-        self._locals = story.choice(self._block_to[HOME + 1], policy.newcomer_follows, False)
+        self._old = OldUsers(policy, world.start_ms)
+        self._locals = story.choice(self._old.block_to[HOME + 1], policy.newcomer_follows, False)
         self._audience = audience_of(policy)
-        self._follows, self._comments = Pending(), Pending()
+        self._delivery = Delivery(policy, self._rng)
 
     def steps(self) -> Iterator[WorldStep]:
         """Walk the steps of five minutes; the last holds what is still under way."""
@@ -89,37 +70,19 @@ class Simulation:
         for start_ms in range(self._world.start_ms, end_ms, BUCKET_MS):
             self._draw_follows(start_ms)
             self._draw_comments(start_ms)
-            step_end_ms = start_ms + BUCKET_MS
-            last = step_end_ms >= end_ms
-            until_ms = step_end_ms + self._policy.jitter_ms + 1 if last else step_end_ms
-            follows, comments = (
-                self._spoilt(pending.take(until_ms)) for pending in (self._follows, self._comments)
-            )
-            if last:
-                follows = follows.at(follows.at_ms < end_ms)
-                comments = comments.at(comments.at_ms < end_ms)
-            yield WorldStep(start_ms, step_end_ms, follows, comments)
+            yield self._delivery.step(start_ms, end_ms)
 
     def _draw_follows(self, start_ms: int) -> None:
         follows = joined_of(
             [self._usual_follows(start_ms), self._newcomer_follows(start_ms), self._wave(start_ms)]
         )
-        self._follows.add(self._late(follows))
-        gone = follows.at(self._rng.random(len(follows)) < self._policy.unfollow_share)
-        delay_ms = self._rng.integers(1000, self._policy.unfollow_delay_ms_max + 1001, len(gone))
-        unfollows = replace(
-            gone,
-            at_ms=gone.at_ms + delay_ms,
-            unfollow=np.ones(len(gone), np.bool_),
-            post=np.full(len(gone), NO_POST),
-        )
-        self._follows.add(self._late(unfollows))
+        self._delivery.add_follows(follows)
 
     def _draw_comments(self, start_ms: int) -> None:
         usual = self._usual(start_ms, self._policy.comments_per_day)
         usual = replace(usual, post=self._posts(len(usual)))
-        self._comments.add(self._late(joined_of([usual, self._story_comments(start_ms)])))
-        self._comments.add(self._late(self._wave_comments(start_ms)))
+        self._delivery.add_comments(joined_of([usual, self._story_comments(start_ms)]))
+        self._delivery.add_comments(self._wave_comments(start_ms))
 
     def _usual(self, start_ms: int, per_day: int) -> EventRows:
         """Events of the usual audiences: Poisson for each language and region."""
@@ -197,31 +160,10 @@ class Simulation:
         return rows_of(at_ms, self._world.post_creator, self._users(region), region, post=0)
 
     def _posts(self, count: int) -> Ints:
-        """Which of a creator's posts: the cube of a uniform favours the first ones."""
-        draw = self._rng.random(count)
-        return (draw * draw * draw * POSTS_EACH).astype(np.int64)
+        return posts_drawn(self._rng, count, POSTS_EACH)
 
     def _users(self, region: Ints) -> Ints:
-        start = self._block_to[region]
-        return start + self._rng.integers(0, self._block_to[region + 1] - start)
+        return self._old.drawn(self._rng, region)
 
     def _created(self, user: Ints) -> Ints:
-        """When an old user's account was made: 30 to 1,530 days before the world's start."""
-        age_ms = (30 + user * 7919 % 1500) * DAY_MS + user * 104_729 % DAY_MS
-        return self._world.start_ms - age_ms
-
-    def _late(self, rows: EventRows) -> EventRows:
-        delay_ms = self._rng.integers(0, self._policy.jitter_ms + 1, len(rows))
-        return replace(rows, arrival_ms=rows.at_ms + delay_ms)
-
-    def _spoilt(self, rows: EventRows) -> EventRows:
-        """Repeat and spoil the shares of the rows that the policy asks for."""
-        policy = self._policy
-        if policy.duplicate_share:
-            twice = self._rng.random(len(rows)) < policy.duplicate_share
-            rows = rows.at(np.repeat(np.arange(len(rows)), 1 + twice))
-        if policy.bad_share:
-            bad = self._rng.random(len(rows)) < policy.bad_share
-            fault = self._rng.integers(1, len(FAULTS) + 1, len(rows))
-            rows = replace(rows, fault=np.where(bad, fault, 0))
-        return rows
+        return self._old.created_ms(user)

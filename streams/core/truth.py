@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.core.event_world import EventWorld
+from streams.core.simulated_delivery import WorldStep
 from streams.core.simulated_rows import NO_POST, EventRows
-from streams.core.simulation import AWAY, WorldStep
+from streams.core.simulation import AWAY
 from streams.core.world import (
     HOUR_MS,
     LANGS,
@@ -24,6 +26,7 @@ from streams.core.world import (
     creator_id_of,
     post_id_of,
 )
+from streams.core.world_truth import WorldTruth, world_truth_of
 
 _POST_LANGS: Final = np.array(REGION_LANG)
 
@@ -83,6 +86,8 @@ class Truth:
     surges: list[TrueSurge]
     stories: list[TrueStory]
     wave: TrueWave | None
+    world: WorldTruth | None = None
+    """What is true of a named world; None for the story, which ``stories`` and ``wave`` tell."""
 
 
 class _Totals:
@@ -129,8 +134,9 @@ class TruthLedger:
     bucket in which a record arrives and the 287 before it.
     """
 
-    def __init__(self, world: World, followers_24h: int, comments_24h: int) -> None:
+    def __init__(self, world: World | EventWorld, followers_24h: int, comments_24h: int) -> None:
         self._world = world
+        self._story = world if isinstance(world, World) else None
         self._thresholds = {"followers": followers_24h, "comments": comments_24h}
         self._followers = _Totals(world.policy.creators, followers_24h)
         self._posts = _Totals(world.policy.creators * POSTS_EACH, comments_24h)
@@ -147,9 +153,10 @@ class TruthLedger:
         comments = comments.at(comments.post != NO_POST)
         keys = comments.creator * POSTS_EACH + comments.post
         self._posts.take(step.start_ms, keys, comments.at_ms)
-        on_story = comments.at(keys == self._world.post_creator * POSTS_EACH)
-        langs = np.bincount(_POST_LANGS[on_story.region], minlength=len(LANGS))
-        self._post_langs = [a + b for a, b in zip(self._post_langs, langs.tolist(), strict=True)]
+        if self._story is not None:
+            on_story = comments.at(keys == self._story.post_creator * POSTS_EACH)
+            langs = np.bincount(_POST_LANGS[on_story.region], minlength=len(LANGS)).tolist()
+            self._post_langs = [a + b for a, b in zip(self._post_langs, langs, strict=True)]
 
     def _good(self, rows: EventRows) -> EventRows:
         good = rows.fault == 0
@@ -171,12 +178,14 @@ class TruthLedger:
                 [*self._follower_surges(), *self._comment_surges()],
                 key=lambda surge: (surge.opened_ms, surge.creator_id, surge.post_id or ""),
             ),
-            stories=self._stories(),
-            wave=self._wave(),
+            stories=[] if self._story is None else self._stories(self._story),
+            wave=None if self._story is None else _wave_of(self._story),
+            world=world_truth_of(world.counts) if isinstance(world, EventWorld) else None,
         )
 
     def _follower_surges(self) -> list[TrueSurge]:
-        world = self._world
+        story = self._story
+        model_start_ms = {story.newcomer: story.newcomer_start_ms} if story else {}
         return [
             TrueSurge(
                 kind="followers",
@@ -185,14 +194,15 @@ class TruthLedger:
                 threshold=self._thresholds["followers"],
                 opened_ms=opened_ms,
                 total=int(self._followers.total[creator]),
-                model_start_ms=world.newcomer_start_ms if creator == world.newcomer else None,
+                model_start_ms=model_start_ms.get(creator),
             )
             for creator, opened_ms in self._followers.opened.items()
         ]
 
     def _comment_surges(self) -> list[TrueSurge]:
-        world = self._world
-        story = world.post_creator * POSTS_EACH
+        story = self._story
+        post = story.post_creator * POSTS_EACH if story else None
+        model_start_ms = {post: story.post_start_ms} if story else {}
         return [
             TrueSurge(
                 kind="comments",
@@ -201,13 +211,13 @@ class TruthLedger:
                 threshold=self._thresholds["comments"],
                 opened_ms=opened_ms,
                 total=int(self._posts.total[key]),
-                model_start_ms=world.post_start_ms if key == story else None,
+                model_start_ms=model_start_ms.get(key),
             )
             for key, opened_ms in self._posts.opened.items()
         ]
 
-    def _stories(self) -> list[TrueStory]:
-        world, policy, langs = self._world, self._world.policy, self._post_langs
+    def _stories(self, world: World) -> list[TrueStory]:
+        policy, langs = world.policy, self._post_langs
         own = langs[int(world.lang[world.post_creator])]
         drawn = sum(langs)
         newcomer = TrueStory(
@@ -231,14 +241,15 @@ class TruthLedger:
         told = (policy.newcomer_follows > 0, policy.post_comments > 0)
         return [story for story, is_told in zip((newcomer, post), told, strict=True) if is_told]
 
-    def _wave(self) -> TrueWave | None:
-        world, policy = self._world, self._world.policy
-        if not policy.wave_users:
-            return None
-        return TrueWave(
-            region=REGIONS[AWAY],
-            lang=LANGS[REGION_LANG[AWAY]],
-            start_ms=world.wave_start_ms,
-            end_ms=world.wave_start_ms + policy.wave_hours * HOUR_MS,
-            users=policy.wave_users,
-        )
+
+def _wave_of(world: World) -> TrueWave | None:
+    policy = world.policy
+    if not policy.wave_users:
+        return None
+    return TrueWave(
+        region=REGIONS[AWAY],
+        lang=LANGS[REGION_LANG[AWAY]],
+        start_ms=world.wave_start_ms,
+        end_ms=world.wave_start_ms + policy.wave_hours * HOUR_MS,
+        users=policy.wave_users,
+    )

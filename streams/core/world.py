@@ -83,23 +83,24 @@ class WorldPolicy:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_share"):
-                _check(field.name, value, 0 <= value <= 1, "between 0 and 1")
+                check_range(field.name, value, 0 <= value <= 1, "between 0 and 1")
             else:
-                _check(field.name, value, value >= 0, "0 or more")
-        _check("creators", self.creators, 2 <= self.creators <= 999_999, "2 to 999999")
-        _check("hours", self.hours, 1 <= self.hours <= 720, "1 to 720")
-        _check("users", self.users, self.users >= 100_000, "100000 or more")
-        _check("size_tail", self.size_tail, self.size_tail > 0, "more than 0")
-        _check("jitter_ms", self.jitter_ms, self.jitter_ms < BUCKET_MS, "below 5 minutes")
+                check_range(field.name, value, value >= 0, "0 or more")
+        check_range("creators", self.creators, 2 <= self.creators <= 999_999, "2 to 999999")
+        check_range("hours", self.hours, 1 <= self.hours <= 720, "1 to 720")
+        check_range("users", self.users, self.users >= 100_000, "100000 or more")
+        check_range("size_tail", self.size_tail, self.size_tail > 0, "more than 0")
+        check_range("jitter_ms", self.jitter_ms, self.jitter_ms < BUCKET_MS, "below 5 minutes")
         half = self.users // 4
-        _check("newcomer_follows", self.newcomer_follows, self.newcomer_follows <= half,
+        check_range("newcomer_follows", self.newcomer_follows, self.newcomer_follows <= half,
                "at most a quarter of users")  # fmt: skip
         for part in ("newcomer", "post", "wave"):
             hours = getattr(self, f"{part}_hours")
-            _check(f"{part}_hours", hours, hours >= 1, "1 or more")
+            check_range(f"{part}_hours", hours, hours >= 1, "1 or more")
 
 
-def _check(name: str, value: float, allowed: bool, words: str) -> None:
+def check_range(name: str, value: float, allowed: bool, words: str) -> None:
+    """Raise PolicyOutOfRange unless a value is allowed; ``words`` say what is."""
     if not allowed:
         raise PolicyOutOfRange(name, value, words)
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from streams.core.event_world import EventWorld
 from streams.core.events import Reason
 from streams.core.simulated_rows import FAULTS, EventRows
 from streams.core.world import LANGS, REGION_LANG, REGIONS, World, creator_id_of
@@ -26,7 +27,7 @@ _KINDS: Final = ("follow", "unfollow")
 class SimulatedJson:
     """Encodes the rows of one world. A follow is some 200 bytes of JSON, a comment 170."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World | EventWorld) -> None:
         self._seed = world.seed
         self._ids = [creator_id_of(creator) for creator in range(world.policy.creators)]
         self._keys = [creator_id.encode() for creator_id in self._ids]

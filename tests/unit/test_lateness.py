@@ -18,6 +18,7 @@ from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.repeats import RepeatPolicy
 from streams.edges.codec import Limits, decode_comments, decode_follows
 from streams.edges.codec_faults import AT_MS_END
+from streams.edges.codec_out import decode_surge
 from streams.edges.progress import Silence
 from streams.edges.store import Held, MemoryStore, Place
 from tests.jobs import stored_of, watch
@@ -188,11 +189,12 @@ async def through(platform: Platform, steps: list[tuple[int, str]]) -> Held:
     return await platform.held()
 
 
-def told(platform: Platform) -> dict[str, bytes]:
-    """Announced surges by name; each has one content, however often it was announced."""
-    found: dict[str, bytes] = {}
-    for name, content in platform.speaker.announced:
-        assert found.setdefault(name, content) == content
+def told(platform: Platform) -> dict[tuple[str, int], bytes]:
+    """Announced surges; each revision has one content, however often it was announced."""
+    found: dict[tuple[str, int], bytes] = {}
+    for content in platform.speaker.announced:
+        surge = decode_surge(content)
+        assert found.setdefault((surge.surge_id, surge.revision), content) == content
     return found
 
 
@@ -275,6 +277,29 @@ def test_a_partition_without_records_lets_go_of_what_it_held_and_no_sooner() -> 
         assert second.state.standing == Standing(BEGIN_MS, BEGIN_MS)
         assert second.next_offset == first.next_offset == 1
         assert totals(second) == 1
+
+    asyncio.run(asyncio.wait_for(body(), 20))
+
+
+def test_what_two_writes_at_one_offset_tell_waits_under_two_names() -> None:
+    async def body() -> None:
+        early = [one_follow(BEGIN_MS + i, i) for i in range(5)]
+        late = [follow("bob", BEGIN_MS + BUCKET_MS + ALLOWED_MS, i) for i in range(5)]
+        platform = Platform(KINDS[0], early + late, None)
+        platform.speaker.open.clear()
+        await platform.take_over()
+        await platform.read(10)
+        lane, worker = platform.worker.lanes[platform.tp], platform.worker
+        worker._begin_flush(lane)
+        while not (first := (await platform.held()).outbox):
+            await asyncio.sleep(0)
+        await worker._let_held(lane)
+        platform.speaker.open.set()
+        await worker.give_up({platform.tp})
+        opened = [s for s in map(decode_surge, platform.speaker.announced) if s.trigger == "rule"]
+        assert [surge.creator_id for surge in opened] == ["ann", "bob"]
+        assert len(first) == 1
+        assert (await platform.held()).outbox == {}
 
     asyncio.run(asyncio.wait_for(body(), 20))
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -13,8 +14,10 @@ from rich.console import Console
 from streams.app.pace import Pace, progress_bar
 from streams.app.replay import replay
 from streams.app.simulate import SimulateTask, run_simulate, simulate, write_world
-from streams.core.simulation import WorldStep
+from streams.core.simulated_delivery import WorldStep
+from streams.core.truth import Truth
 from streams.core.world import WorldPolicy, world_of
+from streams.core.world_plans import WORLDS
 from streams.edges.errors import Interrupted, KafkaUnreachable, SettingsError
 from streams.edges.files import FileMissing, FileUnwritable
 from streams.edges.producer import client_options_of, partition_of
@@ -174,3 +177,54 @@ def test_client_options_hold_the_login_and_the_authorities(tmp_path: Path) -> No
     for path in (broken, tmp_path / "none.pem"):
         with pytest.raises(SettingsError, match="cannot be used"):
             client_options_of(Settings(kafka_security_protocol="SSL", kafka_ssl_cafile=str(path)))
+
+
+@pytest.mark.parametrize("name", ["uneven-wave", "bought", "mix"])
+def test_named_world_is_written_with_a_truth_that_backtest_reads(tmp_path: Path, name: str) -> None:
+    follows, comments, truth = (tmp_path / n for n in ("f.ndjson", "c.ndjson", "t.json"))
+    outs = ("--follows-out", follows, "--comments-out", comments, "--truth", truth)
+    result = run(simulate, "--world", name, "--creators", 200, "--hours", 12, *outs)
+    assert result.exit_code == 0, result.output
+    told = msgspec.json.decode(truth.read_bytes(), type=Truth)
+    assert told.world is not None
+    assert told.world.world == name
+    lines = [json.loads(line) for line in follows.read_bytes().splitlines()]
+    assert sum(line["kind"] == "follow" for line in lines) == told.follows
+    assert f"{name}: 200 creators" in result.stdout
+
+
+def test_series_of_a_world_is_a_csv_of_five_minutes(tmp_path: Path) -> None:
+    series, truth = tmp_path / "s.csv", tmp_path / "t.json"
+    result = run(
+        simulate, "--world", "put-back", "--creators", 300, "--hours", 48,
+        "--series", series, "--truth", truth,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    lines = series.read_text().splitlines()
+    assert lines[0] == "timestamp,value"
+    assert lines[1].startswith("2025-01-13 00:00:00,")
+    assert lines[2].startswith("2025-01-13 00:05:00,")
+    assert len(lines) == 1 + 48 * 12
+    assert {a["what"] for a in json.loads(truth.read_bytes())["artefacts"]} == {"put_back"}
+
+
+def test_help_lists_each_world_with_a_line_of_its_own() -> None:
+    lines = run(simulate, "--help").stdout.splitlines()
+    for name, plan in WORLDS.items():
+        assert [line.split() for line in lines].count([name, *plan.about.split()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--world", "moon"), "'moon' is not one of"),
+        (("--world", "quiet", "--wave-users", 5), "are for --world story"),
+        (("--world", "quiet", "--creators", 1), "creators is 1"),
+        (("--series", "s.csv", "--follows-out", "f"), "--series is written instead of records"),
+        (("--world", "quiet", "--creators", 1, "--series", "s.csv"), "creators is 1"),
+    ],
+)
+def test_named_world_refuses_what_it_cannot_do(arguments: tuple[object, ...], words: str) -> None:
+    result = run(simulate, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr

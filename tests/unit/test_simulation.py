@@ -12,8 +12,9 @@ import pytest
 
 from streams.core.buckets import bucket_of
 from streams.core.events import RawChunk, Reason
+from streams.core.simulated_delivery import WorldStep
 from streams.core.simulated_rows import FAULTS
-from streams.core.simulation import Simulation, WorldStep
+from streams.core.simulation import Simulation
 from streams.core.truth import Truth, TruthLedger
 from streams.core.world import (
     HOUR_MS,

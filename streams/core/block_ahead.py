@@ -1,0 +1,178 @@
+"""Many buckets of many keys at once: the detector's answers for a chunk of history.
+
+A worker that reads history meets a new bucket every few hundred records. Only the fading sums and
+the rate must go bucket after bucket, some twenty calls for all keys that have one more bucket;
+evidence and scores, which are most of the formulas, are computed for all buckets together.
+Every number is what `DetectorBlock.advance` and `score` give, bit for bit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.block_maths import (
+    Outlook,
+    as_counts,
+    score_of,
+    shape_of,
+    statistic_of,
+    tail_after_days,
+    tail_at,
+    taught_of,
+)
+from streams.core.block_state import KeyColumns, RowStore
+from streams.core.block_tables import FadingPowers, Floats, Ints
+from streams.core.detector_policy import DetectorPolicy
+from streams.core.exposure import Exposure
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Buckets of some keys: first the first one of every key, then all second ones, ….
+
+    Key i has its nth bucket (from 0) in entry ``begins[n] + i``; keys with more buckets stand
+    before those with fewer, so each ``begins[n] : begins[n + 1]`` is full. A key's first bucket is
+    its open one, or that of its birth where ``are_new``. ``counts`` are those of whole buckets.
+    """
+
+    slots: Ints
+    are_new: Flags
+    begins: list[int]
+    buckets: Ints
+    counts: Ints
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many keys have an nth bucket."""
+        return [end - begin for begin, end in zip(self.begins, self.begins[1:], strict=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAhead:
+    """What a course would come to; `keep` makes it so."""
+
+    score: Floats
+    """Score of each of the course's buckets with its count."""
+    _rows: RowStore
+    _slots: Ints
+    _after: KeyColumns
+
+    def keep(self, keys: Flags | None) -> None:
+        """Have these keys in their last bucket, all others as they were; None: all keys."""
+        slots, after = self._slots, self._after
+        if keys is not None:
+            slots, after = slots[keys], after.only(keys)
+        self._rows.write(slots, after)
+
+
+class Runner:
+    """One course being run. Columns have one entry a bucket of the course, unless said."""
+
+    def __init__(
+        self, policy: DetectorPolicy, powers: FadingPowers, exposure: Exposure, course: Course
+    ) -> None:
+        self.policy, self.powers, self.exposure, self.course = policy, powers, exposure, course
+        self.sizes = course.sizes
+        sizes = np.array(self.sizes, dtype=np.int64)
+        self.events = as_counts(course.counts)
+        keys = len(course.slots)
+        entries = np.arange(len(course.buckets))
+        self.key = entries - np.repeat(course.begins[:-1], sizes)
+        self.before = entries[keys:] - np.repeat(sizes[:-1], sizes[1:])
+        """Entry of the bucket before, from the second buckets on."""
+
+    def run(self, rows: RowStore) -> BlockAhead:
+        """Read the keys, run the course."""
+        course, policy = self.course, self.policy
+        keys = rows.read(course.slots)
+        fresh = course.are_new.nonzero()[0]
+        keys.birth[fresh] = course.buckets[fresh]
+        age = course.buckets - keys.birth[self.key]
+        sums = self.exposure.sums_of(keys.birth[self.key], course.buckets)
+        exposure = np.empty(len(age))
+        exposure[:] = self.exposure.open_of(course.buckets)
+        buckets = sums[3] + policy.rate_prior_buckets
+        windows, rate_count = self._learnt(keys, buckets, exposure)
+        faded = sums[:3] * self.powers.factors[:3]
+        outlook = Outlook(rate_count / buckets, shape_of(rate_count, policy), faded)
+        seen = windows * self.powers.factors[:3]
+        seen += self.events
+        statistic = statistic_of(seen, exposure, outlook)
+        day = age // policy.buckets_per_day
+        tails = self._days(keys, day, age, statistic)
+        score = score_of(statistic, tail_at(tails, age, self.powers, policy), policy)
+        last = self._last_entries()
+        after = KeyColumns(keys.birth, keys.top, rate_count[last], windows[:, last], keys.tail)
+        return BlockAhead(score, rows, course.slots, after)
+
+    def _learnt(self, keys: KeyColumns, buckets: Floats, exposure: Floats) -> tuple[Floats, Floats]:
+        """Window sums (three rows) and rate as they stand before each bucket."""
+        course, policy, factors = self.course, self.policy, self.powers.factors
+        count, begins = len(course.slots), course.begins
+        windows, rate_count = np.empty((3, len(self.events))), np.empty(len(self.events))
+        windows[:, :count], rate_count[:count] = keys.windows, keys.rate_count
+        gaps = course.buckets[count:] - course.buckets[self.before] - 1
+        powers, waited = self.powers.of_gap(gaps), gaps > 0
+        factor, prior = float(factors[3, 0]), policy.rate_prior_count
+        refill = (1.0 - factor) * prior
+        for turn in range(1, len(self.sizes)):
+            size = self.sizes[turn]
+            old = slice(begins[turn - 1], begins[turn - 1] + size)
+            new = slice(begins[turn], begins[turn] + size)
+            gap = slice(new.start - count, new.stop - count)
+            sums, events = windows[:, new], self.events[old]
+            np.multiply(windows[:, old], factors[:3], out=sums)
+            sums += events
+            sums *= powers[:3, gap]
+            sums[...] = sums.astype(np.float32)  # as they are kept between two buckets
+            rate = rate_count[new]
+            expected = rate_count[old] / buckets[old]
+            expected *= exposure[old]
+            np.multiply(rate_count[old], factor, out=rate)
+            rate += refill
+            rate += taught_of(events, expected, policy)
+            faded = rate - prior
+            faded *= powers[3, gap]
+            faded += prior
+            np.copyto(rate, faded, where=waited[gap])
+        return windows, rate_count
+
+    def _days(self, keys: KeyColumns, day: Ints, age: Ints, statistic: Floats) -> Floats:
+        """Close buckets and days; each bucket's tail (three rows), the keys' own as they end."""
+        course, count = self.course, len(self.course.slots)
+        ended = day[count:] - day[self.before]
+        some_end = bool(ended.any())
+        tails = np.empty((3, len(day))) if some_end else keys.tail[:, self.key]
+        if some_end:
+            tails[:, :count] = keys.tail
+        for turn in range(1, len(self.sizes)):
+            size, new = self.sizes[turn], course.begins[turn]
+            old = course.begins[turn - 1]
+            top = keys.top[:size]
+            np.maximum(top, statistic[old : old + size], out=top)
+            if some_end:
+                over = ended[new - count : new - count + size]
+                self._end_days(keys, over, age[old : old + size])
+                tails[:, new : new + size] = keys.tail[:, :size]
+            top[...] = top.astype(np.float32)
+        return tails
+
+    def _end_days(self, keys: KeyColumns, ended: Ints, age: Ints) -> None:
+        rows = ended.nonzero()[0]
+        if len(rows):
+            past = (age[rows], ended[rows])
+            tail = tail_after_days(
+                keys.tail[:, rows], keys.top[rows], past, self.powers, self.policy
+            )
+            keys.tail[:, rows] = tail.astype(np.float32)
+            keys.top[rows] = 0.0
+
+    def _last_entries(self) -> Ints:
+        """Entry of each key's last bucket."""
+        last = np.empty(len(self.course.slots), dtype=np.int64)
+        for begin, size in zip(self.course.begins, self.sizes, strict=False):
+            last[:size] = np.arange(begin, begin + size)
+        return last
