@@ -295,11 +295,39 @@ def test_what_two_writes_at_one_offset_tell_waits_under_two_names() -> None:
             await asyncio.sleep(0)
         await worker._let_held(lane)
         platform.speaker.open.set()
+        assert lane.flushing is not None
+        await lane.flushing
+        platform.speaker.open.clear()
+        worker._begin_flush(lane)
+        while list(second := (await platform.held()).outbox) == list(first):
+            await asyncio.sleep(0)
+        assert len(first) == len(second) == 1, "what was announced is forgotten, and no more"
+        assert "bob" in next(iter(second.values())).decode()
+        platform.speaker.open.set()
         await worker.give_up({platform.tp})
         opened = [s for s in map(decode_surge, platform.speaker.announced) if s.trigger == "rule"]
         assert [surge.creator_id for surge in opened] == ["ann", "bob"]
-        assert len(first) == 1
         assert (await platform.held()).outbox == {}
+
+    asyncio.run(asyncio.wait_for(body(), 20))
+
+
+def test_an_id_that_is_learnt_again_came_at_its_records_own_time() -> None:
+    async def body() -> None:
+        others = [
+            one_follow(BEGIN_MS + ALLOWED_MS - 1, 1),
+            one_follow(BEGIN_MS + ALLOWED_MS + 1, 2),
+        ]
+        again = one_follow(BEGIN_MS + HORIZON_MS, 9)
+        records = [beyond[0], one_follow(BEGIN_MS, 9), beyond[1], again]
+        platform = Platform(KINDS[0], records, REPEATS)
+        await platform.take_over()
+        await platform.read(3)
+        await platform.worker.give_up({platform.tp})
+        await platform.take_over()
+        await platform.read(1)
+        outcome = platform.worker.lanes[platform.tp].job.take_held()
+        assert (outcome.counted, outcome.repeated) == (3, 0)
 
     asyncio.run(asyncio.wait_for(body(), 20))
 
