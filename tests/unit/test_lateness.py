@@ -319,7 +319,7 @@ def test_an_id_that_is_learnt_again_came_at_its_records_own_time() -> None:
             one_follow(BEGIN_MS + ALLOWED_MS + 1, 2),
         ]
         again = one_follow(BEGIN_MS + HORIZON_MS, 9)
-        records = [beyond[0], one_follow(BEGIN_MS, 9), beyond[1], again]
+        records = [others[0], one_follow(BEGIN_MS, 9), others[1], again]
         platform = Platform(KINDS[0], records, REPEATS)
         await platform.take_over()
         await platform.read(3)
