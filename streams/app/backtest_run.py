@@ -13,6 +13,7 @@ from typing import Any, Final
 from streams.app.jobs import comment_partition_of, follow_partition_of, limits_of
 from streams.core.dealing import Dealer
 from streams.core.events import DeadRecord, RawChunk, Reason
+from streams.core.partition import Outcome
 from streams.core.surges import Surge
 from streams.edges.codec import Decoded, Limits, decode_comments, decode_follows
 from streams.edges.codec_faults import AT_MS_END
@@ -44,9 +45,12 @@ class BacktestResult:
         ordered = sorted(self._told, key=lambda told: told[:3])
         return [surge for _, _, _, surge in ordered]
 
-    def add_told(self, place: tuple[int, int], surges: list[Surge]) -> None:
-        """Add surges of one partition (number of the file, partition)."""
-        self._told += [(surge.seen_ms, *place, surge) for surge in surges]
+    def add(self, place: tuple[int, int], outcome: Outcome) -> None:
+        """Add what came of records of one partition (number of the file, partition)."""
+        self.counted += outcome.counted
+        self.late += outcome.late
+        self.repeated += outcome.repeated
+        self._told += [(surge.seen_ms, *place, surge) for surge in outcome.surges]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,8 @@ class Backtest:
             for partition, part in trade.deal(decoded.chunk):
                 if partition not in jobs:
                     jobs[partition] = trade.build(settings)
-                outcome = jobs[partition].take(part)
-                result.counted += outcome.counted
-                result.late += outcome.late
-                result.repeated += outcome.repeated
-                result.add_told((number, partition), outcome.surges)
+                result.add((number, partition), jobs[partition].take(part))
             result.records[file.topic] += len(raw.values)
             told()
+        for partition, job in sorted(jobs.items()):
+            result.add((number, partition), job.take_held())

@@ -9,6 +9,7 @@ from streams.core.detector_bank import BankPolicy, RiverBank
 from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.detector_river import RiverDetectorError, RiverRecipe
+from streams.core.hold import LatenessPolicy
 from streams.core.key_detector import Ahead, KeyDetector
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.repeats import RepeatPolicy
@@ -81,7 +82,7 @@ def follow_partition_of(settings: Settings, progress: Progress | None = None) ->
     """A new job for a partition of the follows topic."""
     threshold = settings.rule_followers_24h
     watch = _watch(settings, progress, ("follows", "followers", threshold))
-    return FollowPartition(watch, _repeats(settings))
+    return FollowPartition(watch, _repeats(settings), _lateness(settings))
 
 
 def comment_partition_of(settings: Settings, progress: Progress | None = None) -> CommentPartition:
@@ -90,6 +91,7 @@ def comment_partition_of(settings: Settings, progress: Progress | None = None) -
         _watch(settings, progress, ("comments", "comments", None)),
         _watch(settings, progress, ("posts", "comments", settings.rule_comments_24h)),
         _repeats(settings),
+        _lateness(settings),
     )
 
 
@@ -103,7 +105,14 @@ def limits_of(settings: Settings) -> Limits:
 def _repeats(settings: Settings) -> RepeatPolicy | None:
     if not settings.repeats_horizon_ms:
         return None
-    return RepeatPolicy(settings.repeats_horizon_ms, settings.repeats_ids_max)
+    allowed_ms = settings.allowed_lateness_ms
+    return RepeatPolicy(settings.repeats_horizon_ms, settings.repeats_ids_max, allowed_ms)
+
+
+def _lateness(settings: Settings) -> LatenessPolicy | None:
+    if not settings.allowed_lateness_ms:
+        return None
+    return LatenessPolicy(settings.allowed_lateness_ms, settings.held_records_max)
 
 
 def _watch(

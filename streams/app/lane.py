@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
-from streams.app.rereading import Rereading
+from streams.app.rereading import FromFuture, Rereading
 from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.repeats import Lookback, Reread
 from streams.core.surges import Surge
 from streams.edges.codec import Decoded
-from streams.edges.store import Fence, Place
+from streams.edges.store import Fence, Held, Place, frontier_of
 from streams.edges.surge_lot import SurgeLot, lots_of
 
 
@@ -34,6 +34,12 @@ class Trade:
 
     decode: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]
     build: Callable[[], FollowPartition | CommentPartition]
+    decode_again: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]] | None = None
+
+    @property
+    def decode_read(self) -> Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]:
+        """Decodes what was read before: whether it was in the future was decided then."""
+        return self.decode_again or self.decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,17 @@ class Lane:
     lookback: Lookback | None = None
     reread: Reread | None = None
     rereading: Rereading | None = None
+    from_future: FromFuture = field(default_factory=dict)
+    stored_frontier: int | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    quiet_since: float | None = None
+    letting_go: asyncio.Task[None] | None = None
     unstored: int = 0
     messages: list[Any] = field(default_factory=list)
     told: list[Surge] = field(default_factory=list)
     resend: dict[str, SurgeLot] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
+    lots_made: tuple[int, int] = (0, 0)
     flushing: asyncio.Task[None] | None = None
     lost: bool = False
     reads_back: bool = False
@@ -91,12 +103,61 @@ class Lane:
     @property
     def waiting(self) -> bool:
         """Whether anything waits for a write."""
-        return bool(self.messages or self.told or self.resend or self.announced)
+        told = self.told or self.resend or self.announced
+        return bool(self.messages or told or self.unstored)
+
+    @property
+    def allowed_lateness_ms(self) -> int:
+        """For how long records are held back; 0: not at all."""
+        return 0 if self.job.hold is None else int(self.job.hold.allowed_ms)
+
+    def took_over(self, held: Held, horizon_ms: int) -> None:
+        """Take up what was held, and what of it is to be read once more."""
+        self.stored_frontier = frontier_of(held.state.standing)
+        back_ms = horizon_ms + self.allowed_lateness_ms
+        if back_ms:
+            self.lookback = Lookback(back_ms)
+        if held.reread is None or held.next_offset is None:
+            return
+        if back_ms or self.job.hold is not None:
+            self.reread, self.from_future = held.reread, dict.fromkeys(held.reread.dead_offsets, -1)
+            self.rereading = Rereading(held.next_offset, held.reread.watermark_ms, self.from_future)
+
+    def reread_now(self) -> Reread | None:
+        """Where the next owner begins to read again if it takes over what was counted so far."""
+        if self.rereading is not None:
+            return self.reread  # what it is to bring is not all here
+        if self.lookback is None or self.lookback.begin is None:
+            return None
+        begin, read_ms = self.lookback.begin, self.job.read_ms
+        if self.from_future:
+            self.from_future = {at: ms for at, ms in self.from_future.items() if at >= begin.offset}
+        dead = sorted(offset for offset, at_ms in self.from_future.items() if at_ms <= read_ms)
+        held = (
+            None
+            if self.job.standing is None
+            else self.lookback.first_beyond(self.job.standing.frontier_ms)
+        )
+        return begin._replace(held_offset=held, dead_offsets=tuple(dead))
+
+    def is_quiet(self, end_offset: int | None, now: float) -> bool:
+        """Whether no record came for the allowed lateness; ``end_offset`` as told just now."""
+        hold = self.job.hold
+        if end_offset is None or end_offset > self.next_offset or self.turn.locked() or not hold:
+            self.quiet_since = None
+        elif self.quiet_since is None:
+            self.quiet_since = now
+        quiet = self.quiet_since is not None and self.rereading is None and not self.lost
+        return quiet and now - (self.quiet_since or now) >= self.allowed_lateness_ms / 1000
 
     def take_lots(self) -> dict[str, SurgeLot]:
         """Lots of what was told since the last call, by names that rise and are used only once."""
         told, self.told = self.told, []
         offset, owner = self.next_offset, self.fence.owner
+        here, begin = self.lots_made  # held records are let through while no offset moves
+        lots = list(lots_of(told))
+        begin = begin if here == offset else 0
+        self.lots_made = (offset, begin + len(lots))
         return {
-            f"{offset:020d}.{number:04d}.{owner}": lot for number, lot in enumerate(lots_of(told))
+            f"{offset:020d}.{number:04d}.{owner}": lot for number, lot in enumerate(lots, begin)
         }

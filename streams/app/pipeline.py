@@ -12,19 +12,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
-import msgspec
 from faust.types import TP
 
+from streams.app.asking import UNREADABLE, cannot_be_read, patiently
 from streams.app.lane import Announcer, Lane, PipelinePolicy, Trade
-from streams.app.rereading import Rereading
-from streams.core.block_state import DetectorStateError
+from streams.app.rereading import Rereading, from_future_in
+from streams.app.standing import tell_standing
 from streams.core.dead_letter_limit import DeadLetterCount
-from streams.core.detector_river import RiverStateError
-from streams.core.events import CommentChunk, FollowChunk, RawChunk
-from streams.core.packing import LayoutUnknown, StateDamaged
-from streams.core.repeats import Lookback
-from streams.edges.errors import DataError, RedisUnreachable
-from streams.edges.metrics import Place as Stand
+from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.hold import Ready
+from streams.core.packing import StateDamaged
+from streams.edges.errors import DataError
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
 from streams.edges.store import (
@@ -42,15 +40,8 @@ from streams.edges.store import (
 )
 from streams.edges.surge_lot import stored_lot_of
 
-_RETRY_SECONDS_MAX: Final = 5.0
 _AHEAD_FLUSHES: Final = 4
 """Chunks are taken until so many flushes' worth of records wait for the store."""
-_UNREADABLE: Final = (
-    LayoutUnknown,
-    DetectorStateError,
-    RiverStateError,
-    msgspec.DecodeError,
-)
 _FENCED_SECONDS_MAX: Final = 30.0
 
 Answer = TypeVar("Answer")
@@ -86,9 +77,14 @@ class Pipeline:
         return self._lanes
 
     @property
-    def rereads(self) -> Mapping[TP, int]:
-        """Where to begin in partitions whose last event ids must be learnt again."""
-        return {tp: lane.reread.offset for tp, lane in self._lanes.items() if lane.reread}
+    def rereads(self) -> Mapping[TP, tuple[int, int]]:
+        """Where to begin in partitions whose last event ids, or held records, are learnt again."""
+        rereads: dict[TP, tuple[int, int]] = {}
+        for tp, lane in self._lanes.items():
+            if lane.reread is not None:
+                held = lane.reread.held_offset
+                rereads[tp] = (lane.reread.offset, lane.next_offset if held is None else held)
+        return rereads
 
     # The owner's side: partitions come and go.
 
@@ -121,26 +117,34 @@ class Pipeline:
         lane = self._lanes.get(message.tp)
         if lane is None or lane.lost:
             return  # not ours any more: whoever owns it reads it again
+        async with lane.turn:
+            taken = await self._take_or_fail(lane, message, chunk)
+        if taken and lane.unstored >= self._policy.flush_records_max:
+            self._begin_flush(lane)
+            ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
+            if lane.unstored >= ahead and lane.flushing is not None:
+                await lane.flushing
+
+    async def _take_or_fail(self, lane: Lane, message: Any, chunk: RawChunk) -> bool:
+        """Whether the chunk was taken to its end; False: it was read once more only, or failed."""
+        lane.quiet_since = None
         try:
             if lane.rereading is not None:
                 unread = self._reread(lane, lane.rereading, chunk)
                 if unread is None:
                     lane.rereading.messages.append(message)
-                    return
-                chunk, lane.messages = unread, lane.messages + lane.rereading.messages
-                lane.rereading = None
+                    return False
+                chunk = unread
             assert not chunk.offsets or chunk.offsets[0] >= lane.next_offset, "none comes twice"
             await self._take(lane, chunk)
         except Exception as error:  # must not leave an agent: Faust would go on past the chunk
             lane.lost = True
             self._fail(error)
-            return
+            return False
+        if lane.rereading is not None:  # only now: until then what it brought is not counted
+            lane.messages, lane.rereading = lane.messages + lane.rereading.messages, None
         lane.messages.append(message)
-        if lane.unstored >= self._policy.flush_records_max:
-            self._begin_flush(lane)
-            ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
-            if lane.unstored >= ahead and lane.flushing is not None:
-                await lane.flushing
+        return True
 
     async def run_flushes(self) -> None:
         """Begin a write of every lane that waits for one, a few times a second, for ever."""
@@ -155,25 +159,34 @@ class Pipeline:
 
         ``positions`` are where reading stands, for lanes that have taken nothing yet.
         """
-        places, keys = {}, dict.fromkeys(self._trades, 0)
-        event_ids = dict.fromkeys(self._trades, 0)
+        tell_standing(self._progress, self._trades, self._lanes, end_offsets, positions)
+
+    def let_quiet(self, fresh_end_offsets: Mapping[TP, int]) -> None:
+        """Have held records counted where none came for long; to be called every second.
+
+        The offsets are those that Kafka told just now: a partition not heard of is not quiet.
+        """
+        now = asyncio.get_running_loop().time()
         for tp, lane in self._lanes.items():
-            reached = lane.reached
-            if reached is None:
-                reached = positions.get(tp) or 0
-            lag = max(0, end_offsets.get(tp, reached) - reached)
-            watermark_ms = lane.job.watermark_ms
-            places[tp.topic, tp.partition] = Stand(lag, watermark_ms if watermark_ms >= 0 else None)
-            keys[tp.topic] += lane.job.creators_known
-            if lane.job.repeats is not None:
-                event_ids[tp.topic] += len(lane.job.repeats)
-                self._progress.forgot(tp.topic, lane.job.repeats.forgotten)
-                lane.job.repeats.forgotten = 0
-        self._progress.stands(places, keys, event_ids)
+            if lane.is_quiet(fresh_end_offsets.get(tp), now):
+                lane.letting_go = asyncio.create_task(self._let_held(lane))
+
+    async def _let_held(self, lane: Lane) -> None:
+        async with lane.turn:
+            ready = lane.job.ready_held()
+            if ready is None or lane.lost or lane.rereading is not None:
+                return
+            here = lane.next_offset
+            nothing = RawChunk(lane.tp.topic, lane.tp.partition, [], [], here, -1, here)
+            try:
+                await self._count(lane, ready, nothing, [])
+            except Exception as error:  # a task's exception is seen by nobody
+                lane.lost = True
+                self._fail(error)
 
     def _reread(self, lane: Lane, rereading: Rereading, chunk: RawChunk) -> RawChunk | None:
         """Learn the event ids of what was counted before; the rest of the chunk, None: no end."""
-        before_ms, decode = rereading.watermark_ms, self._trades[lane.tp.topic].decode
+        before_ms, decode = rereading.watermark_ms, self._trades[lane.tp.topic].decode_read
         with self._progress.stage("decode"):
             unread = rereading.take(chunk, lane.job, decode)
         if lane.lookback is not None and chunk.offsets:
@@ -183,11 +196,12 @@ class Pipeline:
         return unread
 
     async def _take(self, lane: Lane, chunk: RawChunk) -> None:
-        progress, topic = self._progress, lane.tp.topic
-        with progress.stage("decode"):
-            decoded = self._trades[topic].decode(chunk)
+        topic, trade = lane.tp.topic, self._trades[lane.tp.topic]
+        with self._progress.stage("decode"):
+            decoded = trade.decode(chunk)
         if decoded.dead:
             await self._announcer.bury(decoded.dead)
+            lane.from_future |= from_future_in(decoded.dead, trade.decode_read)
         broken = lane.dead_count.take(chunk.offsets, [dead.offset for dead in decoded.dead])
         if broken is not None:
             msg = (
@@ -196,16 +210,22 @@ class Pipeline:
                 "SURGEWATCH_DEAD_LETTERS_SHARE_MAX and _ROW_MAX, then start again"
             )
             raise DataError(msg)
-        await self._read_back(lane, decoded.chunk)
-        before_ms = lane.job.watermark_ms
-        with progress.stage("count"):
-            outcome = lane.job.take(decoded.chunk)
+        await self._count(lane, lane.job.ready(decoded.chunk), chunk, decoded.dead)
+
+    async def _count(
+        self, lane: Lane, ready: Ready, chunk: RawChunk, dead: list[DeadRecord]
+    ) -> None:
+        """Count what a chunk made ready; no write may tell of it before all is counted."""
+        await self._read_back(lane, ready.chunk)
+        before_ms = lane.job.read_ms
+        with self._progress.stage("count"):
+            outcome = lane.job.count(ready)
         if lane.lookback is not None and chunk.offsets:
-            lane.lookback.took(chunk.offsets[0], before_ms, lane.job.watermark_ms)
+            lane.lookback.took(chunk.offsets[0], before_ms, lane.job.read_ms)
         lane.told += outcome.surges
         lane.next_offset = chunk.next_offset
-        lane.unstored += len(chunk.values)
-        progress.took(chunk, outcome, decoded.dead)
+        lane.unstored += len(chunk.values) or len(ready.chunk)
+        self._progress.took(chunk, outcome, dead)
 
     async def _read_back(self, lane: Lane, chunk: FollowChunk | CommentChunk) -> None:
         """Have the state of all keys of a chunk in memory."""
@@ -219,8 +239,8 @@ class Pipeline:
             lane.reads_back = False
         try:
             lane.job.admit(held)
-        except _UNREADABLE as error:
-            raise _cannot_be_read(lane.place, error) from error
+        except UNREADABLE as error:
+            raise cannot_be_read(lane.place, error) from error
         self._progress.read_back(lane.tp.topic, sum(len(series.names) for series in held.values()))
 
     def _let_go(self, lane: Lane) -> None:
@@ -243,8 +263,8 @@ class Pipeline:
         except (StateTorn, StateDamaged) as damage:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)
-        except _UNREADABLE as error:
-            raise _cannot_be_read(place, error) from error
+        except UNREADABLE as error:
+            raise cannot_be_read(place, error) from error
         lane = Lane(
             tp=tp,
             fence=fence,
@@ -254,11 +274,7 @@ class Pipeline:
             next_offset=held.next_offset or 0,
             resend=resend,
         )
-        if self._policy.repeats_horizon_ms:
-            lane.lookback = Lookback(self._policy.repeats_horizon_ms)
-            if held.reread is not None and held.next_offset is not None:
-                lane.reread = held.reread
-                lane.rereading = Rereading(held.next_offset, held.reread.watermark_ms)
+        lane.took_over(held, self._policy.repeats_horizon_ms)
         return lane, held.next_offset
 
     async def _restored(self, place: Place) -> tuple[Any, Held]:
@@ -350,15 +366,16 @@ class Pipeline:
         lane.unstored = 0
         with self._progress.stage("store"):
             change = lane.job.drain()
-        reread = None if lane.lookback is None else lane.lookback.begin or lane.reread
+        reread, frontier = lane.reread_now(), lane.stored_frontier
         waiting = {name: lot.lines for name, lot in fresh.items()}
-        write = Write(change, lane.stored_offset, lane.next_offset, waiting, announced, reread)
+        offsets = (lane.stored_offset, lane.next_offset)
+        write = Write(change, *offsets, waiting, announced, reread, frontier)
         began = time.perf_counter()
         size = await self._patiently(
             lambda: self._store.write(lane.place, lane.fence, write), "write"
         )
         self._progress.stored(time.perf_counter() - began, size)
-        lane.stored_offset = write.next_offset
+        lane.stored_offset, lane.stored_frontier = write.next_offset, write.frontier
         self._let_go(lane)
         lots, lane.resend = {**lane.resend, **fresh}, {}
         if lots:
@@ -373,25 +390,4 @@ class Pipeline:
     async def _patiently(
         self, ask: Callable[[], Awaitable[Answer]], operation: RedisOperation
     ) -> Answer:
-        """Ask the store until it answers; says what it waits for."""
-        wait_seconds = 0.1
-        while True:
-            try:
-                return await ask()
-            except RedisUnreachable as error:
-                self._progress.redis_failed(operation)
-                log.warning("waiting for the store: %s", error)
-            except FencedOff as error:
-                if operation != "connect":
-                    raise
-                log.warning("waiting for the partition: %s", error)
-            await asyncio.sleep(wait_seconds)
-            wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
-
-
-def _cannot_be_read(place: Place, error: Exception) -> DataError:
-    return DataError(
-        f"{place.topic}[{place.partition}]: the state in the store cannot be read: {error}. "
-        "Remove this prefix's keys, or set another SURGEWATCH_REDIS_PREFIX: the worker then "
-        "counts what Kafka still has"
-    )
+        return await patiently(ask, operation, self._progress)

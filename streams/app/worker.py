@@ -30,6 +30,7 @@ from streams.core.events import RawChunk
 from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec import decode_comments, decode_follows
+from streams.edges.codec_faults import AT_MS_END
 from streams.edges.errors import SurgewatchError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
@@ -75,10 +76,12 @@ def trades_of(
         settings.topic_follows: Trade(
             lambda chunk: decode_follows(chunk, now_ms(chunk), limits),
             lambda: follow_partition_of(settings, progress),
+            lambda chunk: decode_follows(chunk, AT_MS_END, limits),
         ),
         settings.topic_comments: Trade(
             lambda chunk: decode_comments(chunk, now_ms(chunk), limits),
             lambda: comment_partition_of(settings, progress),
+            lambda chunk: decode_comments(chunk, AT_MS_END, limits),
         ),
     }
 
@@ -265,6 +268,7 @@ class Worker:
             if pipeline.lanes:
                 positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
                 pipeline.tell(app.consumer.end_offsets(), positions)
+                pipeline.let_quiet(app.consumer.fresh_end_offsets())
             else:
                 pipeline.tell({}, {})
             await asyncio.sleep(1.0)

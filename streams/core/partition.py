@@ -11,14 +11,15 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
+from streams.core.chunks import taken
 from streams.core.events import CommentChunk, FollowChunk
+from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.repeats import RepeatPolicy, Repeats
-from streams.core.runs import Stretch
+from streams.core.rows import Rows, count_of, slots_of_rows
 from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.tally import Tally
@@ -40,11 +41,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """State that changed since the last drain. ``surges``: name to content, None to delete."""
+    """State that changed since the last drain. ``surges``: name to content, None to delete.
+
+    ``standing`` is there where records are held back.
+    """
 
     watermark_ms: int
     series: list[PackedSeries]
     surges: dict[str, bytes | None]
+    standing: Standing | None = None
 
     @property
     def keys(self) -> int:
@@ -70,41 +75,31 @@ class StoredState:
     series: dict[str, StoredSeries] = field(default_factory=dict)
     surges: dict[str, bytes] = field(default_factory=dict)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
+    standing: Standing | None = None
 
 
-class _Rows(NamedTuple):
-    """Rows of a chunk that count while the watermark stands in bucket ``water``."""
-
-    indexes: Ints
-    buckets: Ints
-    at_ms: Ints
-    seen_ms: Ints
-    water: int
-
-    def of(self, chosen: NDArray[np.bool_] | slice) -> "_Rows":
-        """Only the chosen rows."""
-        indexes, buckets, at_ms, seen_ms, water = self
-        return _Rows(indexes[chosen], buckets[chosen], at_ms[chosen], seen_ms[chosen], water)
-
-    def stretch(self, slots: Ints, creator_ids: Texts) -> Stretch:
-        """These rows for one table; ``slots`` are those of the whole chunk in it."""
-        indexes, buckets, at_ms, seen_ms, water = self
-        return Stretch(slots[indexes], buckets, at_ms, seen_ms, indexes, creator_ids, water)
-
-
-_Count = Callable[[_Rows], list[Happening]]
-_Prepare = Callable[[_Rows], _Count]
+_Count = Callable[[Rows], list[Happening]]
+_Prepare = Callable[[Rows], _Count]
 """Takes the rows of a chunk that are not late, once, and gives what counts a stretch of them."""
 
 
 class Partition:
-    """Base of the two jobs: watermark, stretches, drain and restore."""
+    """Base of the two jobs: watermark, stretches, drain and restore.
+
+    ``standing`` is that of what was counted; None where nothing is held back.
+    """
 
     def __init__(
-        self, watches: Sequence[Watch], tallies: Sequence[Tally], repeats: RepeatPolicy | None
+        self,
+        watches: Sequence[Watch],
+        tallies: Sequence[Tally],
+        repeats: RepeatPolicy | None,
+        lateness: LatenessPolicy | None,
     ) -> None:
         self.watermark_ms = -1
         self.repeats = None if repeats is None else Repeats(repeats)
+        self.hold = None if lateness is None else Hold(lateness)
+        self.standing = None if self.hold is None else self.hold.standing
         self._water = -1
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
@@ -113,6 +108,11 @@ class Partition:
     def creators_known(self) -> int:
         """Creators in memory."""
         return len(next(iter(self._watches.values())).keys)
+
+    @property
+    def read_ms(self) -> int:
+        """The watermark of what was read, held records included."""
+        return self.watermark_ms if self.standing is None else self.standing.read_ms
 
     @property
     def keys_known(self) -> int:
@@ -139,12 +139,13 @@ class Partition:
             lines = _ENCODER.encode_lines([surge for _, surge in kept]).split(b"\n")
             surges |= dict.fromkeys([f"{name}|{key}" for key in drained])
             surges |= zip([f"{name}|{key}" for key, _ in kept], lines, strict=False)
-        return StateChange(self.watermark_ms, series, surges)
+        return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
         """Take up stored state. Needs a new partition. Raises LayoutUnknown."""
         self.watermark_ms = stored.watermark_ms
         self._water = stored.watermark_ms // BUCKET_MS
+        self._stand(stored.standing or Standing(stored.watermark_ms, stored.watermark_ms))
         for table in (*self._watches.values(), *self._tallies.values()):
             if table.name in stored.series:
                 table.restore(stored.series)
@@ -156,6 +157,39 @@ class Partition:
             surges[watch_name].append(msgspec.json.decode(content, type=OpenSurge))
         for watch_name, watch in self._watches.items():
             watch.restore_surges(surges[watch_name])
+
+    def _stand(self, standing: Standing) -> None:
+        if self.hold is None and standing.frontier_ms < standing.read_ms:
+            self.hold = Hold(LatenessPolicy(0, 0))  # held by a worker that was to wait
+        if self.hold is not None:
+            self.hold.standing = self.standing = standing
+
+    def take(self, chunk: Any) -> Outcome:
+        """Take a chunk, count what is ready of it and tell the surges that came of it."""
+        return self.count(self.ready(chunk))
+
+    def take_held(self) -> Outcome:
+        """Count what is still held: no more records come."""
+        ready = self.ready_held()
+        return Outcome(0, 0, []) if ready is None else self.count(ready)
+
+    def ready(self, chunk: Any) -> Ready:
+        """Take a chunk; what is to be counted now, which the caller must `count`."""
+        return Ready(chunk) if self.hold is None else self.hold.take(chunk)
+
+    def ready_held(self) -> Ready | None:
+        """All that is held, to be counted now; None: nothing."""
+        return None if not self.hold else self.hold.take_all()
+
+    def count(self, ready: Ready) -> Outcome:
+        """Count what is ready, and tell the surges that came of it."""
+        outcome = self._count(ready)
+        if ready.standing is not None:
+            self.standing = ready.standing
+        return outcome
+
+    def _count(self, ready: Ready) -> Outcome:
+        raise NotImplementedError
 
     def left_out_of(self, chunk: Any) -> dict[str, list[tuple[int, bytes]]]:
         """Keys of a chunk that are not in memory, but that the store may hold, by series.
@@ -194,21 +228,30 @@ class Partition:
         raise NotImplementedError
 
     def relearn(self, chunk: FollowChunk | CommentChunk, watermark_ms: int) -> int:
-        """Take up the event ids of records that were counted before; the watermark after them.
+        """Take up the records that were read before; the watermark after them.
 
-        ``watermark_ms`` is what it was before the first of them. A record later than the restored
-        watermark was in the future when it came, and dead.
+        ``watermark_ms`` is what it was before the first of them. Of what was counted the event
+        ids are learnt; the others are held again. A record later than the restored watermark was
+        in the future when it came, and dead.
         """
-        counted = chunk.at_ms <= self.watermark_ms
-        if self.repeats is None or chunk.event_ids is None or not counted.any():
+        frontier_ms = self.watermark_ms if self.standing is None else self.standing.frontier_ms
+        was_read = chunk.at_ms <= self.read_ms
+        if not was_read.any():
             return watermark_ms
-        at_ms = chunk.at_ms[counted]
+        at_ms = chunk.at_ms[was_read]
         seen_ms = np.maximum(np.maximum.accumulate(at_ms), watermark_ms)
-        self.repeats.take(chunk.event_ids.take(counted), seen_ms)
+        if self.hold is not None:
+            self.hold.put(taken(chunk, was_read & (chunk.at_ms > frontier_ms)))
+        counted = at_ms <= frontier_ms
+        if self.repeats is not None and chunk.event_ids is not None and counted.any():
+            allowed_ms = 0 if self.hold is None else self.hold.allowed_ms
+            ids_ms = np.maximum(at_ms, seen_ms - allowed_ms)[counted]
+            self.repeats.take(chunk.event_ids.take(was_read).take(counted), ids_ms)
         return int(seen_ms[-1])
 
-    def _walk(self, chunk: FollowChunk | CommentChunk, prepare: _Prepare) -> Outcome:
+    def _walk(self, ready: Ready, prepare: _Prepare) -> Outcome:
         """Move the watermark over the records and have each stretch counted."""
+        chunk, ids_ms, _ = ready
         at_ms = chunk.at_ms
         if not len(at_ms):
             return Outcome(0, 0, [])
@@ -218,11 +261,11 @@ class Partition:
         lates, repeated = int(np.count_nonzero(late)), 0
         left_out, some_left_out = late, lates > 0
         if self.repeats is not None and chunk.event_ids is not None:
-            again = self.repeats.take(chunk.event_ids, seen_ms)
+            again = self.repeats.take(chunk.event_ids, seen_ms if ids_ms is None else ids_ms)
             again &= ~late
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
-        rows = _Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
+        rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
         count = prepare(rows.of(~left_out) if some_left_out else rows)
         begins = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist()]
         happenings: list[Happening] = []
@@ -246,33 +289,38 @@ class Partition:
 class FollowPartition(Partition):
     """The job for a partition of the follows topic: followers watched, unfollows counted."""
 
-    def __init__(self, followers: Watch, repeats: RepeatPolicy | None = None) -> None:
+    def __init__(
+        self,
+        followers: Watch,
+        repeats: RepeatPolicy | None = None,
+        lateness: LatenessPolicy | None = None,
+    ) -> None:
         self._followers = followers
         self._unfollows = Tally("unfollows")
-        super().__init__([followers], [self._unfollows], repeats)
+        super().__init__([followers], [self._unfollows], repeats, lateness)
 
-    def take(self, chunk: FollowChunk) -> Outcome:
-        """Count a chunk and tell the surges that came of it."""
+    def _count(self, ready: Ready) -> Outcome:
+        chunk: FollowChunk = ready.chunk
         ids, gone = chunk.creator_ids, chunk.unfollows
         tables = (self._followers, self._unfollows)
 
-        def prepare(rows: _Rows) -> _Count:
+        def prepare(rows: Rows) -> _Count:
             kept = rows.indexes
             if not gone.any():
-                slots = _slots_of(self._followers, ids, kept)
-                return _count_of(self._followers, slots, ids, rows)
+                slots = slots_of_rows(self._followers, ids, kept)
+                return count_of(self._followers, slots, ids, rows)
             parts = (kept[~gone[kept]], kept[gone[kept]])
-            columns = [_slots_of(of, ids, part) for of, part in zip(tables, parts, strict=True)]
-            follow = _count_of(self._followers, columns[0], ids, rows.of(~gone[kept]))
+            columns = [slots_of_rows(of, ids, part) for of, part in zip(tables, parts, strict=True)]
+            follow = count_of(self._followers, columns[0], ids, rows.of(~gone[kept]))
 
-            def count(rows: _Rows) -> list[Happening]:
+            def count(rows: Rows) -> list[Happening]:
                 left = gone[rows.indexes]
                 self._unfollows.count(rows.of(left).stretch(columns[1], ids))
                 return follow(rows.of(~left))
 
             return count
 
-        return self._walk(chunk, prepare)
+        return self._walk(ready, prepare)
 
     def _keys_of(self, chunk: FollowChunk) -> list[tuple[Table, Texts]]:
         gone = chunk.unfollows
@@ -285,33 +333,39 @@ class FollowPartition(Partition):
 class CommentPartition(Partition):
     """The job for a partition of the comments topic: creators and posts watched, languages."""
 
-    def __init__(self, creators: Watch, posts: Watch, repeats: RepeatPolicy | None = None) -> None:
+    def __init__(
+        self,
+        creators: Watch,
+        posts: Watch,
+        repeats: RepeatPolicy | None = None,
+        lateness: LatenessPolicy | None = None,
+    ) -> None:
         self._creators, self._posts = creators, posts
         self._languages = Languages()
         posts.describe_by(self._languages.describe)
         tallies = [self._languages.posts, self._languages.creators]
-        super().__init__([creators, posts], tallies, repeats)
+        super().__init__([creators, posts], tallies, repeats, lateness)
 
-    def take(self, chunk: CommentChunk) -> Outcome:
-        """Count a chunk and tell the surges that came of it."""
+    def _count(self, ready: Ready) -> Outcome:
+        chunk: CommentChunk = ready.chunk
         ids = chunk.creator_ids
 
-        def prepare(rows: _Rows) -> _Count:
+        def prepare(rows: Rows) -> _Count:
             kept = rows.indexes
-            creators = _slots_of(self._creators, ids, kept)
-            posts = _slots_of(self._posts, chunk.post_ids, kept)
+            creators = slots_of_rows(self._creators, ids, kept)
+            posts = slots_of_rows(self._posts, chunk.post_ids, kept)
             columns = [
-                (tally, _slots_of(tally, tally.pairs_of(keys, chunk.langs), kept))
+                (tally, slots_of_rows(tally, tally.pairs_of(keys, chunk.langs), kept))
                 for tally, keys in (
                     (self._languages.posts, chunk.post_ids),
                     (self._languages.creators, ids),
                 )
             ]
 
-            count_creators = _count_of(self._creators, creators, ids, rows)
-            count_posts = _count_of(self._posts, posts, ids, rows)
+            count_creators = count_of(self._creators, creators, ids, rows)
+            count_posts = count_of(self._posts, posts, ids, rows)
 
-            def count(rows: _Rows) -> list[Happening]:
+            def count(rows: Rows) -> list[Happening]:
                 told = count_creators(rows)
                 for one in count_posts(rows):
                     told.append(self._described(one, chunk, (creators, posts), rows.indexes))
@@ -321,7 +375,7 @@ class CommentPartition(Partition):
 
             return count
 
-        return self._walk(chunk, prepare)
+        return self._walk(ready, prepare)
 
     def _keys_of(self, chunk: CommentChunk) -> list[tuple[Table, Texts]]:
         ids, posts, langs = chunk.creator_ids, chunk.post_ids, chunk.langs
@@ -344,27 +398,3 @@ class CommentPartition(Partition):
         here = posts[mine] == posts[row]
         on_post, on_others = (list(chunk.langs.take(mine[chosen])) for chosen in (here, ~here))
         return row, self._languages.describe(surge, on_post, on_others)
-
-
-def _count_of(watch: Watch, slots: Ints, ids: Texts, rows: _Rows) -> _Count:
-    """Count what a watch can count ahead of these rows, once, and give what counts the others."""
-    counted = watch.count_ahead(slots[rows.indexes], rows.buckets, rows.seen_ms // BUCKET_MS)
-    if counted is None:
-        return lambda some: watch.count(some.stretch(slots, ids))
-    left = np.zeros(len(slots), dtype=np.bool_)
-    left[rows.indexes] = ~counted
-
-    def count(some: _Rows) -> list[Happening]:
-        here = left[some.indexes]
-        return watch.count(some.of(here).stretch(slots, ids)) if here.any() else []
-
-    return count
-
-
-def _slots_of(table: Table, keys: Texts, rows: Ints) -> Ints:
-    """Slots of these rows' keys in a column as long as the chunk; -1 in the other rows."""
-    if len(rows) == len(keys):
-        return table.slots_of(keys)
-    column = np.full(len(keys), -1, dtype=np.int64)
-    column[rows] = table.slots_of(keys.take(rows))
-    return column

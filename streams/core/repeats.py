@@ -1,9 +1,11 @@
 """Records repeated upstream: an event id that came before, a short time ago, counts once.
 
-Time is the partition's watermark. A record is a repeat when its id came before and the watermark
-has moved on by less than the horizon since it last came (as a repeat or not). So what is known of
-an id hangs on the records of the last horizon only, and a worker that takes a partition over
-learns it by reading these again, without counting them: nothing of it is stored.
+Time is the partition's watermark; where records are held back (``core/hold.py``), the frontier at
+which the record came or its own time, whichever is later: that hangs neither on the order within
+what is allowed nor on when the record was let through. A record is a repeat when its id came
+before and time has moved on by less than the horizon since it last came (as a repeat or not). So
+what is known of an id hangs on the records of the last horizon only, and a worker that takes a
+partition over learns it by reading these again, without counting them: nothing of it is stored.
 """
 
 from collections import deque
@@ -24,17 +26,27 @@ _MARKS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class RepeatPolicy:
-    """How long an id is remembered (event time), and how many ids at the most, by partition."""
+    """How long an id is remembered (event time), and how many ids at the most, by partition.
+
+    ``allowed_lateness_ms``: by how much the times of the ids may fall back.
+    """
 
     horizon_ms: int
     ids_max: int
+    allowed_lateness_ms: int = 0
 
 
 class Reread(NamedTuple):
-    """Where reading begins again: an offset, and the watermark before the record there."""
+    """Where reading begins again: an offset, and the watermark before the record there.
+
+    Before ``held_offset`` no record is held back (None: there is none at all). The records at
+    ``dead_offsets`` were in the future when they came; all others that can be used were taken.
+    """
 
     offset: int
     watermark_ms: int
+    held_offset: int | None = None
+    dead_offsets: tuple[int, ...] = ()
 
 
 class Lookback:
@@ -52,7 +64,7 @@ class Lookback:
         >>> lookback.took(10, 500, 900)
         >>> lookback.took(20, 900, 1500)
         >>> lookback.begin
-        Reread(offset=10, watermark_ms=500)
+        Reread(offset=10, watermark_ms=500, held_offset=None, dead_offsets=())
         """
         marks = self._marks
         if marks and after_ms - marks[-1][0].watermark_ms <= self._horizon_ms // _MARKS:
@@ -66,6 +78,10 @@ class Lookback:
     def begin(self) -> Reread | None:
         """Where to begin; None: nothing was taken."""
         return self._marks[0][0] if self._marks else None
+
+    def first_beyond(self, frontier_ms: int) -> int | None:
+        """An offset before which no record is beyond the frontier; None: none is at all."""
+        return next((mark.offset for mark, ms in self._marks if ms > frontier_ms), None)
 
 
 class _Generation:
@@ -126,7 +142,9 @@ class Repeats:
         """Begin a new generation when the present one is old or full."""
         present, policy = self._present, self._policy
         full = len(present.ids) >= max(policy.ids_max // 2, 1)
-        if now_ms - present.begin_ms < policy.horizon_ms and not full:
+        # an id's time may lie before this one by what is allowed, and so may a later record's
+        turn_ms = policy.horizon_ms + 2 * policy.allowed_lateness_ms
+        if now_ms - present.begin_ms < turn_ms and not full:
             return
         past = self._past
         if full and len(past.ids):
@@ -146,18 +164,31 @@ class Repeats:
             names = ids if fresh == len(ids) else present.ids.names_of(first)
             present.came_ms[known : len(present.ids)] = self._past.last_of(names)
         if fresh == len(ids):  # each id once, in the order of the slots
-            repeats: Flags = seen_ms - present.came_ms[slots] < self._policy.horizon_ms
-            present.came_ms[slots] = seen_ms
+            last_ms = present.came_ms[slots]
+            repeats: Flags = seen_ms - last_ms < self._policy.horizon_ms
+            present.came_ms[slots] = np.maximum(seen_ms, last_ms)
             return repeats
         order = np.argsort(slots, kind="stable")
         ordered, came_ms = slots[order], seen_ms[order]
-        before_ms = np.empty_like(came_ms)
-        before_ms[1:] = came_ms[:-1]
         firsts = np.empty(len(ordered), dtype=np.bool_)
         firsts[0] = True
         np.not_equal(ordered[1:], ordered[:-1], out=firsts[1:])
+        latest_ms = came_ms
+        if self._policy.allowed_lateness_ms:
+            latest_ms = _latest_in(came_ms, firsts, present.came_ms[ordered])
+        before_ms = np.empty_like(came_ms)
+        before_ms[1:] = latest_ms[:-1]
         before_ms[firsts] = present.came_ms[ordered[firsts]]
         repeats = np.empty(len(ids), dtype=np.bool_)
         repeats[order] = came_ms - before_ms < self._policy.horizon_ms
-        present.came_ms[ordered] = came_ms  # of several the last one stays
+        present.came_ms[ordered] = latest_ms  # of several the last one stays
         return repeats
+
+
+def _latest_in(came_ms: Ints, firsts: Flags, before_ms: Ints) -> Ints:
+    """The latest time so far within each group of rows; each group's begins with ``before_ms``."""
+    came_ms = np.where(firsts, np.maximum(came_ms, before_ms), came_ms)
+    lowest = int(came_ms.min())
+    group = np.cumsum(firsts) * (int(came_ms.max()) - lowest + 1)  # no group reaches the next
+    latest: Ints = np.maximum.accumulate(came_ms - lowest + group) - group + lowest
+    return latest

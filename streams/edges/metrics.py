@@ -112,7 +112,7 @@ class Metrics:
         self._late = counter("late_records", "Records older than the 24 hours.", topic=topics)
         self._reread = counter(
             "reread_records",
-            "Records read once more after a rebalance, not to be counted, for their event ids.",
+            "Records read once more after a rebalance, for their event ids or to be held again.",
             topic=topics,
         )
         self._let_go = counter(
@@ -123,6 +123,14 @@ class Metrics:
         )
         self._forgotten = counter(
             "repeats_forgotten", "Event ids let go too early, for want of room.", topic=topics
+        )
+        self._beyond = counter(
+            "beyond_lateness_records", "Records later than the allowed lateness.", topic=topics
+        )
+        self._early = counter(
+            "released_early_records",
+            "Held records counted before their time, for want of room.",
+            topic=topics,
         )
         self._dead = counter("dead_letters", "Records that cannot be used.", reason=list(Reason))
         self._surges = counter(
@@ -161,7 +169,11 @@ class Metrics:
         self._remembered = gauge(
             "event_ids_remembered", "Event ids in memory, by which repeats are known.", ("topic",)
         )
+        self._held = gauge(
+            "held_records", "Records read that wait for late ones, not counted yet.", ("topic",)
+        )
         for topic in topics:
+            self._held.labels(topic)
             self._creators.labels(topic)
             self._remembered.labels(topic)
         self._redis_used = gauge(
@@ -214,6 +226,12 @@ class Metrics:
     def add_forgotten(self, topic: str, event_ids: int) -> None:
         """Tell event ids that were let go before their time."""
         self._forgotten.labels(topic).inc(event_ids)
+
+    def set_held(self, topic: str, records: int, late: int, early: int) -> None:
+        """Tell how many records wait for late ones, and how many did not wait as they should."""
+        self._held.labels(topic).set(records)
+        self._beyond.labels(topic).inc(late)
+        self._early.labels(topic).inc(early)
 
     def set_remembered(self, topic: str, event_ids: int) -> None:
         """Tell how many event ids are remembered."""

@@ -42,6 +42,9 @@ class Progress(Protocol):
     def forgot(self, topic: str, event_ids: int) -> None:
         """So many event ids were let go before their time."""
 
+    def held(self, topic: str, records: int, late: int, early: int) -> None:
+        """So many are held back; since the last call so many came too late, or went too early."""
+
     def announced(self, surges: Sequence[Surge]) -> None:
         """Kafka has these surges."""
 
@@ -95,6 +98,9 @@ class Silence:
         """See Progress."""
 
     def forgot(self, topic: str, event_ids: int) -> None:
+        """See Progress."""
+
+    def held(self, topic: str, records: int, late: int, early: int) -> None:
         """See Progress."""
 
     def announced(self, surges: Sequence[Surge]) -> None:
@@ -191,6 +197,10 @@ class WorkerProgress:
         """See Progress."""
         if event_ids:
             self._metrics.add_forgotten(topic, event_ids)
+
+    def held(self, topic: str, records: int, late: int, early: int) -> None:
+        """See Progress."""
+        self._metrics.set_held(topic, records, late, early)
 
     def stands(
         self,

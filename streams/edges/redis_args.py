@@ -1,12 +1,14 @@
 """What the script that writes a partition is called with: keys, and arguments in its order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from streams.core.hold import Standing
 from streams.core.packing import PackedSeries
+from streams.core.repeats import Reread
 from streams.edges.store import Fence, Write
 
 _REFRESH_SECONDS: Final = 43_200
@@ -54,7 +56,10 @@ def write_call(
         expiry_seconds,
         len(write.change.series),
         fence.generation,
-        *(write.reread or ("", "")),
+        *_told(write.change.standing, 2),
+        "" if write.from_frontier is None else write.from_frontier,
+        *_told(write.reread and write.reread[:3], 3),
+        " ".join(map(str, write.reread.dead_offsets)) if write.reread else "",
     ]
     for series in write.change.series:
         hashes, more = _series_args(series, len(keys) + 1, key_of, ages)
@@ -97,3 +102,28 @@ def _series_args(
 
 def _listed(members: list[Any]) -> list[Any]:
     return [len(members), *members]
+
+
+def _told(values: Sequence[int | None] | None, count: int) -> list[int | str]:
+    """Numbers for the script; '' for each that there is not."""
+    return ["" if value is None else value for value in values or (None,) * count]
+
+
+def standing_in(meta: Mapping[bytes, bytes]) -> Standing | None:
+    """The standing in a partition's hash; None: nothing was held back."""
+    if not meta.get(b"frontier_ms"):
+        return None
+    return Standing(int(meta[b"read_watermark_ms"]), int(meta[b"frontier_ms"]))
+
+
+def reread_in(meta: Mapping[bytes, bytes]) -> Reread | None:
+    """Where reading begins again, from a partition's hash; None: nowhere."""
+    if not meta.get(b"reread_offset"):
+        return None
+    held = meta.get(b"held_offset")
+    return Reread(
+        int(meta[b"reread_offset"]),
+        int(meta[b"reread_watermark_ms"]),
+        int(held) if held else None,
+        tuple(map(int, meta.get(b"reread_dead", b"").split())),
+    )

@@ -6,7 +6,8 @@ Keys of one partition share a hash tag, so they live in one slot of a Redis Clus
     PREFIX:{TOPIC:N}:meta                  hash: generation, owner, offset, watermark_ms,
                                            written_s, groups:SERIES (highest group),
                                            begun, done (writes; differ: half of one is here),
-                                           reread_offset, reread_watermark_ms
+                                           reread_offset, reread_watermark_ms, reread_dead,
+                                           read_watermark_ms, frontier_ms, held_offset
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
     PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``OpenSurge``)
     PREFIX:{TOPIC:N}:outbox                hash: a lot's name to its records (``surge_lot.py``)
@@ -33,9 +34,8 @@ from redis.exceptions import ResponseError
 from streams.core.keys import GROUP_KEYS
 from streams.core.packing import StoredSeries
 from streams.core.partition import LeftOut, StoredState
-from streams.core.repeats import Reread
 from streams.edges.errors import SurgewatchError
-from streams.edges.redis_args import Expiries, write_call
+from streams.edges.redis_args import Expiries, reread_in, standing_in, write_call
 from streams.edges.redis_client import AsyncClient
 from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
 from streams.edges.redis_file import AppendOnlyFile
@@ -134,16 +134,11 @@ class RedisStore:
         except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
         state = StoredState(
-            int(meta.get(b"watermark_ms", -1)),
-            series,
-            told,
-            left_out,
+            int(meta.get(b"watermark_ms", -1)), series, told, left_out, standing_in(meta)
         )
         offset = meta.get(b"offset")
         waiting = {name.decode(): value for name, value in sorted(outbox.items())}
-        reread = None
-        if meta.get(b"reread_offset"):
-            reread = Reread(int(meta[b"reread_offset"]), int(meta[b"reread_watermark_ms"]))
+        reread = reread_in(meta)
         return Held(None if offset is None else int(offset), state, waiting, reread)
 
     async def read_keys(

@@ -1,8 +1,10 @@
 -- Writes one partition's changed state and its offset: all of it or nothing.
 -- KEYS  1 meta, 2 surges, 3 outbox, then the groups' hashes
 -- ARGV  1 owner, 2 offset that must be stored ('': none), 3 next offset, 4 watermark,
---       5 seconds to live, 6 number of series, 7 the owner's generation, 8 and 9 offset and
---       watermark where reading begins again for event ids ('': nowhere), then
+--       5 seconds to live, 6 number of series, 7 the owner's generation, 8 watermark of what was
+--       read, 9 frontier, 10 frontier that must be stored ('': none), 11 and 12 offset and
+--       watermark where reading begins again ('': nowhere), 13 offset before which no record is
+--       held back, 14 offsets of records that were from the future, then
 --       for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
 --       then two lists in MessagePack (there may be many): surges to set (name, value, …), surges
 --       to delete; then two lists, each its length and its members: outbox to set (name, value,
@@ -18,14 +20,16 @@ end
 if torn then
   return redis.error_reply('TORN half of a write stands here')
 end
--- at the new offset already: the same write was done before and its reply was lost
-if offset ~= ARGV[2] and offset ~= ARGV[3] then
+-- at the new place already: the same write was done before and its reply was lost
+local frontier = redis.call('HGET', meta, 'frontier_ms') or ''
+if not (offset == ARGV[2] and frontier == ARGV[10])
+  and not (offset == ARGV[3] and frontier == ARGV[9]) then
   return redis.error_reply('LOST ' .. offset)
 end
 local begun = redis.call('HINCRBY', meta, 'begun', 1)
 
 local unpack_bytes, sub = struct.unpack, string.sub
-local at = 10
+local at = 15
 for _ = 1, tonumber(ARGV[6]) do
   local head_bytes, names, lengths = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
   local heads, tails, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
@@ -75,5 +79,7 @@ redis.call('EXPIRE', KEYS[2], ttl)
 redis.call('EXPIRE', KEYS[3], ttl)
 redis.call('EXPIRE', meta, ttl)
 redis.call('HSET', meta, 'watermark_ms', ARGV[4], 'offset', ARGV[3], 'written_s',
-  redis.call('TIME')[1], 'reread_offset', ARGV[8], 'reread_watermark_ms', ARGV[9], 'done', begun)
+  redis.call('TIME')[1], 'read_watermark_ms', ARGV[8], 'frontier_ms', ARGV[9],
+  'reread_offset', ARGV[11], 'reread_watermark_ms', ARGV[12], 'held_offset', ARGV[13],
+  'reread_dead', ARGV[14], 'done', begun)
 return 1

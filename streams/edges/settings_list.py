@@ -183,6 +183,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     repeats_ids_max: Annotated[
         int, _int(1_000, 2_000_000_000, "Event ids remembered, for each partition")
     ] = 1_000_000
+    allowed_lateness_ms: Annotated[
+        int,
+        _int(
+            0,
+            86_400_000,
+            "Records are counted in the order of their time, which waits so long (event time) for "
+            "late ones; 0: as they come",
+        ),
+    ] = 0
+    held_records_max: Annotated[
+        int, _int(1_000, 100_000_000, "Records that wait so, for each partition; then fewer wait")
+    ] = 1_000_000
     flush_interval_ms: Annotated[
         int, _int(1, 60_000, "Changed states are written to Redis at least so often")
     ] = 200

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from streams.core.hold import Standing
 from streams.core.packing import StoredSeries
 from streams.core.partition import LeftOut, StateChange, StoredState
 from streams.core.repeats import Reread
@@ -49,8 +50,9 @@ class Held:
 class Write:
     """One atomic step: changed state, the offsets it leads from and to, and the outbox.
 
-    ``from_offset`` is what the writer knows to be stored (None: nothing): the change is only
-    right on top of it.
+    ``from_offset`` is what the writer knows to be stored (None: nothing), and ``from_frontier``
+    the frontier with it (None: none): the change is only right on top of them. Held records can
+    be let through, and the state so changed, while no offset moves.
     """
 
     change: StateChange
@@ -59,6 +61,17 @@ class Write:
     to_announce: Mapping[str, bytes] = field(default_factory=dict)
     announced: Sequence[str] = ()
     reread: Reread | None = None
+    from_frontier: int | None = None
+
+    @property
+    def frontier(self) -> int | None:
+        """The frontier that it leads to."""
+        return frontier_of(self.change.standing)
+
+
+def frontier_of(standing: Standing | None) -> int | None:
+    """The frontier of a standing; None: nothing is held back."""
+    return None if standing is None else standing.frontier_ms
 
 
 class StoreKind(NamedTuple):
@@ -200,6 +213,7 @@ class _Drawer:
     surges: dict[str, bytes] = field(default_factory=dict)
     outbox: dict[str, bytes] = field(default_factory=dict)
     reread: Reread | None = None
+    standing: Standing | None = None
 
 
 class MemoryStore:
@@ -235,7 +249,8 @@ class MemoryStore:
                 kept = surge_keys_of(drawer.surges, name)
                 ordered = [row for row in ordered if row[0] in kept]
             series[name] = _stored_of(ordered)
-        state = StoredState(drawer.watermark_ms, series, dict(drawer.surges), left_out)
+        surges, standing = dict(drawer.surges), drawer.standing
+        state = StoredState(drawer.watermark_ms, series, surges, left_out, standing)
         outbox = dict(sorted(drawer.outbox.items()))
         return Held(drawer.next_offset, state, outbox, drawer.reread)
 
@@ -266,7 +281,9 @@ class MemoryStore:
         drawer = self._drawers.setdefault(place, _Drawer())
         if drawer.fence is not None and drawer.fence != fence:
             raise FencedOff(place, fence.generation)
-        if drawer.fence is None or drawer.next_offset not in {write.from_offset, write.next_offset}:
+        stands = (drawer.next_offset, frontier_of(drawer.standing))
+        ours = {(write.from_offset, write.from_frontier), (write.next_offset, write.frontier)}
+        if drawer.fence is None or stands not in ours:
             raise StateLost(place, write.from_offset, drawer.next_offset)
         size = 0
         for packed in write.change.series:
@@ -285,7 +302,7 @@ class MemoryStore:
             drawer.outbox.pop(name, None)
         drawer.watermark_ms = write.change.watermark_ms
         drawer.next_offset = write.next_offset
-        drawer.reread = write.reread
+        drawer.reread, drawer.standing = write.reread, write.change.standing
         return size
 
     async def empty(self) -> None:

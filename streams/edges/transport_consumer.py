@@ -151,7 +151,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
 
     async def _starts_of(self, assigned: set[TP], generation: int) -> dict[TP, int]:
         owner = self.owner
-        rereads: Mapping[TP, int] = {}
+        rereads: Mapping[TP, tuple[int, int]] = {}
         if owner is None:
             wanted = await self._thread.run(self._thread.committed(assigned))
         else:
@@ -302,6 +302,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     def end_offsets(self) -> dict[TP, int]:
         """Offsets up to which records can be read, as last heard; asks nobody."""
         ends: dict[TP, int] = self._thread.end_offsets()
+        return ends
+
+    def fresh_end_offsets(self) -> dict[TP, int]:
+        """Those that a broker told just now: a partition that stands there is idle."""
+        ends: dict[TP, int] = self._thread.fresh_end_offsets()
         return ends
 
     async def verify_all_partitions_active(self) -> None:

@@ -78,10 +78,10 @@ class PartitionOwner(Protocol):
         """
 
     @property
-    def rereads(self) -> Mapping[TP, int]:
+    def rereads(self) -> Mapping[TP, tuple[int, int]]:
         """Where to begin instead, in partitions of which some records are to be read once more.
 
-        As far back as Kafka still has them; what is gone is not missed.
+        As far back as Kafka still has them; what is gone is not missed before the second offset.
         """
 
     async def give_up(self, partitions: set[TP]) -> None:

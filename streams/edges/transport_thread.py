@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
-from time import monotonic
+from contextlib import suppress
+from time import monotonic, time
 from typing import Any, Final, TypeVar
 
 import aiokafka
@@ -19,6 +20,7 @@ _T = TypeVar("_T")
 _BUSY_FETCH_WAIT_MS: Final = 10
 _ASKED_AFTER_SECONDS: Final = 3.0
 _ASK_SECONDS_MAX: Final = 5.0
+_FRESH_SECONDS: Final = 3.0
 
 
 class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
@@ -158,14 +160,14 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         return self.consumer.epoch, found
 
     async def seek_all(
-        self, starts: Mapping[TP, int | None], rereads: Mapping[TP, int]
+        self, starts: Mapping[TP, int | None], rereads: Mapping[TP, tuple[int, int]]
     ) -> dict[TP, int]:
         """Seek every partition, and give where each one really starts.
 
-        ``rereads`` are earlier offsets to begin at instead, or as near to them as can be.
-        Of records that retention has deleted ``records_gone`` is told, which may raise; an offset
-        past the end raises ``OffsetBeyondEnd``; a partition that is no longer assigned,
-        IllegalStateError.
+        ``rereads`` are earlier offsets to begin at instead, or as near to them as can be, each
+        with the one from which on records are needed. Of those that retention has deleted
+        ``records_gone`` is told, which may raise; an offset past the end raises
+        ``OffsetBeyondEnd``; a partition that is no longer assigned, IllegalStateError.
         """
         kafka = self._ensure_consumer()
         first, end = await asyncio.gather(
@@ -176,10 +178,10 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             offset = first[tp] if start is None else start
             if offset > end[tp]:
                 raise OffsetBeyondEnd(tp, offset, end[tp])
-            if offset < first[tp]:
-                self.consumer.options.records_gone(stock.TP(*tp), offset, first[tp])
-                offset = first[tp]
-            positions[tp] = max(min(rereads.get(tp, offset), offset), first[tp])
+            begin, needed = rereads.get(tp, (offset, offset))
+            if needed < first[tp]:
+                self.consumer.options.records_gone(stock.TP(*tp), needed, first[tp])
+            positions[tp] = max(min(begin, offset), first[tp])
         for tp, offset in positions.items():
             kafka.seek(tp, offset)
         return positions
@@ -207,6 +209,17 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             else:
                 self._is_silent, self._answered_at = False, monotonic()
         return monotonic() - self._answered_at
+
+    def fresh_end_offsets(self) -> dict[TP, int]:
+        """Those of `end_offsets` that a broker told just now; any thread."""
+        kafka, ends = self._ensure_consumer(), self.end_offsets()
+        oldest_ms = 1000 * (time() - _FRESH_SECONDS)
+        fresh: dict[TP, int] = {}
+        for tp, end in ends.items():
+            with suppress(KafkaError, AssertionError):  # given up since, on the other thread
+                if (kafka.last_poll_timestamp(TopicPartition(*tp)) or 0) >= oldest_ms:
+                    fresh[tp] = end
+        return fresh
 
     def end_offsets(self) -> dict[TP, int]:
         """Offsets up to which records can be read, as the last fetches told; any thread."""

@@ -32,5 +32,5 @@ class ExpectedSurges:
         end = first_offset + len(values)
         chunk = RawChunk(topic, partition, list(values), range(first_offset, end), end, 0, end)
         decoded = self._trades[topic].decode(chunk)
-        for surge in self._jobs[topic, partition].take(decoded.chunk).surges:  # type: ignore[arg-type]
+        for surge in self._jobs[topic, partition].take(decoded.chunk).surges:
             self.surges[surge.surge_id, surge.revision] = decode_surge(encode_surge(surge))

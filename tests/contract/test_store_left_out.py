@@ -2,8 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
+import pytest
+
+from streams.core.hold import Standing
+from streams.core.partition import StateChange
 from streams.core.repeats import Reread
-from streams.edges.store import KeyLimit, Store, Write
+from streams.edges.store import KeyLimit, StateLost, Store, Write
 from tests.contract.test_store import (
     BEGIN_MS,
     PLACE,
@@ -63,5 +67,37 @@ def test_where_reading_begins_again_is_kept_with_the_state(store_of: Callable[[]
         assert (await store.read(PLACE)).reread == reread
         await store.write(PLACE, fence, Write(partition.drain(), 10, 20))
         assert (await store.read(PLACE)).reread is None
+
+    run(body, store_of)
+
+
+def test_a_write_stands_on_the_frontier_too_for_it_moves_where_no_offset_does(
+    store_of: Callable[[], Store],
+) -> None:
+    first, second = Standing(BEGIN_MS, BEGIN_MS - 9), Standing(BEGIN_MS, BEGIN_MS)
+
+    def change(standing: Standing | None) -> StateChange:
+        return StateChange(BEGIN_MS, [], {}, standing)
+
+    async def body(store: Store) -> None:
+        fence = await store.claim(PLACE, 1)
+        assert (await store.read(PLACE)).state.standing is None
+        reread = Reread(7, BEGIN_MS, 8, (8, 9))
+        await store.write(PLACE, fence, Write(change(first), None, 10, reread=reread))
+        held = await store.read(PLACE)
+        assert (held.state.standing, held.reread) == (first, reread)
+        frontier = first.frontier_ms
+        again = Write(change(second), 10, 10, from_frontier=frontier)
+        await store.write(PLACE, fence, again)
+        await store.write(PLACE, fence, again)  # its reply was lost
+        assert (await store.read(PLACE)).state.standing == second
+        with pytest.raises(StateLost):
+            await store.write(PLACE, fence, Write(change(second), 10, 11, from_frontier=frontier))
+        with pytest.raises(StateLost):
+            await store.write(PLACE, fence, Write(change(second), 10, 11))
+        off = Write(change(None), 10, 11, from_frontier=second.frontier_ms)
+        await store.write(PLACE, fence, off)
+        held = await store.read(PLACE)
+        assert (held.next_offset, held.state.standing, held.reread) == (11, None, None)
 
     run(body, store_of)

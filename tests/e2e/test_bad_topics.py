@@ -126,6 +126,22 @@ def test_records_deleted_while_no_worker_ran_stop_it_and_are_counted_as_missed(
     assert third.counters()[f"records_missed:{desk.topic}"] == 150
 
 
+def test_held_records_that_are_deleted_while_no_worker_runs_are_missed_too(
+    site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker]
+) -> None:
+    desk = FollowsDesk(site_of(SURGEWATCH_ALLOWED_LATENESS_MS="600000"))
+    desk.send(desk.follows([ONE] * 100, counted=False))
+    first = told(desk.site, "first")
+    desk.wait_stored(first, 100)
+    assert first.stop() == 0
+    assert desk.site.stored_buckets(desk.topic, "follows") == {}, "all are held"
+    desk.delete_records_before(PLACE, 60)
+    second = told(desk.site, "second")
+    assert second.wait(40) == 4, second.text()
+    assert_plain(second, "60 records (offsets 0 to 59)", "SURGEWATCH_ON_RECORDS_GONE=skip")
+    assert second.counters()["bad_input:records_gone"] == 1
+
+
 @pytest.mark.parametrize("way", ["stop", "skip"])
 def test_records_deleted_under_a_running_worker_are_never_passed_over_in_silence(
     site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker], way: str

@@ -116,7 +116,7 @@ def surges_without_servers(world: World) -> set[bytes]:
                 parts.setdefault(partition_of(key, settings.topic_partitions), []).append(value)
             for partition, lot in parts.items():
                 chunk = RawChunk(topic, partition, lot, range(len(lot)), len(lot), 0, 0)
-                told += jobs[topic, partition].take(decode(chunk, NOW_MS, limits).chunk).surges  # type: ignore[arg-type]  # each job takes its topic's chunks
+                told += jobs[topic, partition].take(decode(chunk, NOW_MS, limits).chunk).surges
     return {encode_surge(surge) for surge in told}
 
 

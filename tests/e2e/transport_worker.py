@@ -48,7 +48,7 @@ class Owner:
         self.held: dict[TP, list[RawChunk]] = {}
         self.events: list[Any] = []
         self.app: Any = None
-        self.rereads: Mapping[TP, int] = {}
+        self.rereads: Mapping[TP, tuple[int, int]] = {}
 
     async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
         self.held.clear()

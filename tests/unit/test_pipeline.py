@@ -374,7 +374,8 @@ def test_a_new_owner_reads_the_last_horizon_again_uncounted_and_knows_its_repeat
             await first.take(event(begin, records[begin : begin + 2]))
         await first.give_up({FOLLOWS})
         assert await second.take_over({FOLLOWS}, 2) == {FOLLOWS: 20}
-        begin = second.rereads[FOLLOWS]
+        begin, needed = second.rereads[FOLLOWS]
+        assert needed == 20, "nothing is held back"
         assert 0 < begin <= 14, "the last minute, by chunks"
         once_more = event(begin, records[begin:15])
         await second.take(once_more)

@@ -137,3 +137,49 @@ def test_memory_has_a_limit_and_what_is_forgotten_for_it_is_told(lot: int) -> No
         assert len(repeats) <= 200 + 2 * lot
     assert repeats.forgotten >= 2_000 - 200 - 2 * lot
     assert repeats.take(Texts.of(["e-1999"]), np.array([BEGIN_MS])).all()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["e-1", "e-2", "e-3", ""]),
+            st.sampled_from([0, 1, 400, HORIZON_MS, 2 * HORIZON_MS]),
+            st.sampled_from([0, 0, 1, 999, 1_000]),
+        ),
+        max_size=60,
+    ),
+    cuts,
+)
+def test_times_that_fall_back_by_what_is_allowed_are_as_a_plain_dictionary_of_the_latest_says(
+    drawn: list[tuple[str, int, int]], bounds: list[int]
+) -> None:
+    clock, came, rows, expected = BEGIN_MS, dict[str, int](), list[Arrival](), list[bool]()
+    for event_id, step, back_ms in drawn:
+        clock += step
+        now = clock - back_ms
+        last = came.get(event_id) if event_id else None
+        expected.append(last is not None and now - last < HORIZON_MS)
+        came[event_id] = now if last is None else max(now, last)
+        rows.append((event_id, now))
+    repeats, found = Repeats(RepeatPolicy(HORIZON_MS, 10_000, 1_000)), list[bool]()
+    for begin, end in pairwise(edges_of(bounds, len(rows))):
+        ids = Texts.of([event_id for event_id, _ in rows[begin:end]])
+        times = np.array([now for _, now in rows[begin:end]], dtype=np.int64)
+        found += repeats.take(ids, times).tolist()
+    assert found == expected
+
+
+def test_an_id_is_not_let_go_while_a_time_that_falls_back_may_still_ask_for_it() -> None:
+    repeats = Repeats(RepeatPolicy(HORIZON_MS, 10_000, 1_000))
+    times = [
+        ("e-1", BEGIN_MS + 1_000),
+        ("x-1", BEGIN_MS + 1_001),
+        ("x-2", BEGIN_MS + 1_000 + HORIZON_MS),
+        ("x-3", BEGIN_MS + 1_999 + 2 * HORIZON_MS),
+        ("x-4", BEGIN_MS + 1_999 + HORIZON_MS),
+        ("e-1", BEGIN_MS + 999 + HORIZON_MS),
+    ]
+    found = [
+        repeats.take(Texts.of([event_id]), np.array([at_ms])).tolist() for event_id, at_ms in times
+    ]
+    assert found[-1] == [True]

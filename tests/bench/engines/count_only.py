@@ -68,7 +68,7 @@ class Counter:
 
     def __init__(self, records: int, threshold: int) -> None:
         self.done = asyncio.Event()
-        self.rereads: Mapping[TP, int] = {}
+        self.rereads: Mapping[TP, tuple[int, int]] = {}
         self.crossed: dict[str, int] = {}
         self.stamps: list[Stamp] = []
         self._left = records

@@ -1,0 +1,60 @@
+"""Rows of a chunk between which the partition's watermark stays in one bucket."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.buckets import BUCKET_MS
+from streams.core.runs import Stretch
+from streams.core.surges import Happening
+from streams.core.table import Table
+from streams.core.texts import Ints, Texts
+from streams.core.watch import Watch
+
+
+class Rows(NamedTuple):
+    """Rows of a chunk that count while the watermark stands in bucket ``water``."""
+
+    indexes: Ints
+    buckets: Ints
+    at_ms: Ints
+    seen_ms: Ints
+    water: int
+
+    def of(self, chosen: NDArray[np.bool_] | slice) -> "Rows":
+        """Only the chosen rows."""
+        indexes, buckets, at_ms, seen_ms, water = self
+        return Rows(indexes[chosen], buckets[chosen], at_ms[chosen], seen_ms[chosen], water)
+
+    def stretch(self, slots: Ints, creator_ids: Texts) -> Stretch:
+        """These rows for one table; ``slots`` are those of the whole chunk in it."""
+        indexes, buckets, at_ms, seen_ms, water = self
+        return Stretch(slots[indexes], buckets, at_ms, seen_ms, indexes, creator_ids, water)
+
+
+def slots_of_rows(table: Table, keys: Texts, rows: Ints) -> Ints:
+    """Slots of these rows' keys in a column as long as the chunk; -1 in the other rows."""
+    if len(rows) == len(keys):
+        return table.slots_of(keys)
+    column = np.full(len(keys), -1, dtype=np.int64)
+    column[rows] = table.slots_of(keys.take(rows))
+    return column
+
+
+def count_of(
+    watch: Watch, slots: Ints, ids: Texts, rows: Rows
+) -> Callable[[Rows], list[Happening]]:
+    """Count what a watch can count ahead of these rows, once, and give what counts the others."""
+    counted = watch.count_ahead(slots[rows.indexes], rows.buckets, rows.seen_ms // BUCKET_MS)
+    if counted is None:
+        return lambda some: watch.count(some.stretch(slots, ids))
+    left = np.zeros(len(slots), dtype=np.bool_)
+    left[rows.indexes] = ~counted
+
+    def count(some: Rows) -> list[Happening]:
+        here = left[some.indexes]
+        return watch.count(some.of(here).stretch(slots, ids)) if here.any() else []
+
+    return count
