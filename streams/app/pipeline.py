@@ -45,6 +45,9 @@ from streams.edges.store import (
 _RETRY_SECONDS_MAX: Final = 5.0
 _AHEAD_FLUSHES: Final = 4
 """Chunks are taken until so many flushes' worth of records wait for the store."""
+_LEAVING_SECONDS_MAX: Final = 0.005
+"""What a write is given to leave: a socket holds 200 KB of its megabyte, the rest goes at turns
+of the loop, which counting a chunk keeps for 20 ms and more. The store would wait meanwhile."""
 _UNREADABLE: Final = (
     LayoutUnknown,
     DetectorStateError,
@@ -137,10 +140,7 @@ class Pipeline:
             return
         lane.messages.append(message)
         if lane.unstored >= self._policy.flush_records_max:
-            self._begin_flush(lane)
-            ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
-            if lane.unstored >= ahead and lane.flushing is not None:
-                await lane.flushing
+            await self._flush_behind(lane)
 
     async def run_flushes(self) -> None:
         """Begin a write of every lane that waits for one, a few times a second, for ever."""
@@ -283,9 +283,23 @@ class Pipeline:
         with suppress(FencedOff, StateLost):  # whoever claimed it, or emptied it: look again
             await self._patiently(lambda: self._store.drop(place, fence), "write")
 
-    def _begin_flush(self, lane: Lane) -> None:
-        if lane.flushing is None or lane.flushing.done():
-            lane.flushing = asyncio.create_task(self._flush_or_crash(lane))
+    async def _flush_behind(self, lane: Lane) -> None:
+        """Have the store work while the next chunks are counted; wait if it is far behind."""
+        ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
+        if lane.unstored >= ahead and lane.flushing is not None:
+            await lane.flushing  # else the store would have nothing to do for another chunk
+            if lane.lost or self._lanes.get(lane.tp) is not lane:
+                return  # who took it away settles it
+        if self._begin_flush(lane):
+            assert lane.flushing is not None, "just begun"
+            await asyncio.wait({lane.flushing}, timeout=_LEAVING_SECONDS_MAX)
+
+    def _begin_flush(self, lane: Lane) -> bool:
+        """Begin a write unless one is under way; whether it was begun."""
+        if lane.flushing is not None and not lane.flushing.done():
+            return False
+        lane.flushing = asyncio.create_task(self._flush_or_crash(lane))
+        return True
 
     async def _flush_or_crash(self, lane: Lane) -> None:
         try:
