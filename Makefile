@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench bench-scaling chaos lock clean
+.PHONY: help setup demo test lint types bench bench-scaling detection chaos lock clean
 
 help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(STAMP)  ## Measure speed and memory on real Kafka and Redis (minutes)
 bench-scaling: $(STAMP)  ## Measure cost as the work grows: creators, partitions, chunks, workers
 	@tests/provision.sh
 	@$(BIN)/python -m tests.bench.scaling $(if $(PARTS),--parts $(PARTS))
+
+detection: $(STAMP)  ## The detector against its floor: make detection PARTS=nab,mastodon
+	@$(BIN)/python -m tests.bench.detection $(if $(PARTS),--parts $(PARTS))
 
 chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUNDS=50 SEED=1
 	@tests/provision.sh

@@ -80,6 +80,9 @@ COMMANDS: Final = {
             "streams.app.backtest", "backtest", "Find the surges in files, with no servers."
         ),
         LazyCommand(
+            "streams.app.score", "score", "Score a series of counts in a CSV file: its surges."
+        ),
+        LazyCommand(
             "streams.app.simulate",
             "simulate",
             "Simulate a platform on which a newcomer, a post and a wave surge, or another world.",

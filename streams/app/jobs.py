@@ -66,6 +66,11 @@ class TimedDetector:
         with self._progress.stage("score"):
             return self._detector.alarm_count(slot, low, high, opened)
 
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """See KeyDetector."""
+        with self._progress.stage("score"):
+            return self._detector.alarm_counts(slots, lows, highs, opened)
+
 
 def check_detector(settings: Settings) -> None:
     """Make the detector once. Raises SettingsError if it cannot be made."""

@@ -1,7 +1,7 @@
 """One partition's way through the worker, and what a worker is told about its topics."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,13 +15,14 @@ from streams.core.repeats import Lookback, Reread
 from streams.core.surges import Surge
 from streams.edges.codec import Decoded
 from streams.edges.store import Fence, Place
+from streams.edges.surge_lot import SurgeLot, lots_of
 
 
 class Announcer(Protocol):
     """Sends to Kafka; returns when the broker has everything, retrying for as long as it takes."""
 
-    async def announce(self, records: Mapping[str, bytes]) -> None:
-        """Send surge records by name."""
+    async def announce(self, lots: Sequence[SurgeLot]) -> None:
+        """Send surge records in their order."""
 
     async def bury(self, dead: list[DeadRecord]) -> None:
         """Send records to dead letters."""
@@ -65,9 +66,8 @@ class Lane:
     rereading: Rereading | None = None
     unstored: int = 0
     messages: list[Any] = field(default_factory=list)
-    to_announce: dict[str, bytes] = field(default_factory=dict)
     told: list[Surge] = field(default_factory=list)
-    resend: dict[str, bytes] = field(default_factory=dict)
+    resend: dict[str, SurgeLot] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
     flushing: asyncio.Task[None] | None = None
     lost: bool = False
@@ -91,4 +91,12 @@ class Lane:
     @property
     def waiting(self) -> bool:
         """Whether anything waits for a write."""
-        return bool(self.messages or self.to_announce or self.resend or self.announced)
+        return bool(self.messages or self.told or self.resend or self.announced)
+
+    def take_lots(self) -> dict[str, SurgeLot]:
+        """Lots of what was told since the last call, by names that rise and are used only once."""
+        told, self.told = self.told, []
+        offset, owner = self.next_offset, self.fence.owner
+        return {
+            f"{offset:020d}.{number:04d}.{owner}": lot for number, lot in enumerate(lots_of(told))
+        }

@@ -23,7 +23,6 @@ from streams.core.detector_river import RiverStateError
 from streams.core.events import CommentChunk, FollowChunk, RawChunk
 from streams.core.packing import LayoutUnknown, StateDamaged
 from streams.core.repeats import Lookback
-from streams.edges.codec_out import encode_surge
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.metrics import Place as Stand
 from streams.edges.metrics import RedisOperation
@@ -41,6 +40,7 @@ from streams.edges.store import (
     Store,
     Write,
 )
+from streams.edges.surge_lot import stored_lot_of
 
 _RETRY_SECONDS_MAX: Final = 5.0
 _AHEAD_FLUSHES: Final = 4
@@ -202,8 +202,6 @@ class Pipeline:
             outcome = lane.job.take(decoded.chunk)
         if lane.lookback is not None and chunk.offsets:
             lane.lookback.took(chunk.offsets[0], before_ms, lane.job.watermark_ms)
-        for surge in outcome.surges:
-            lane.to_announce[f"{surge.surge_id}.{surge.revision:06d}"] = encode_surge(surge)
         lane.told += outcome.surges
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values)
@@ -241,6 +239,7 @@ class Pipeline:
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
         try:
             job, held = await self._restored(place)
+            resend = {name: stored_lot_of(lines) for name, lines in held.outbox.items()}
         except (StateTorn, StateDamaged) as damage:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)
@@ -253,7 +252,7 @@ class Pipeline:
             dead_count=DeadLetterCount(self._policy.dead_letters),
             stored_offset=held.next_offset,
             next_offset=held.next_offset or 0,
-            resend=held.outbox,
+            resend=resend,
         )
         if self._policy.repeats_horizon_ms:
             lane.lookback = Lookback(self._policy.repeats_horizon_ms)
@@ -360,14 +359,14 @@ class Pipeline:
 
     async def _flush(self, lane: Lane) -> None:
         messages, lane.messages = lane.messages, []
-        fresh, lane.to_announce = lane.to_announce, {}
+        told, fresh = lane.told, lane.take_lots()
         announced, lane.announced = lane.announced, []
-        told, lane.told = lane.told, []
         lane.unstored = 0
         with self._progress.stage("store"):
             change = lane.job.drain()
         reread = None if lane.lookback is None else lane.lookback.begin or lane.reread
-        write = Write(change, lane.stored_offset, lane.next_offset, fresh, announced, reread)
+        waiting = {name: lot.lines for name, lot in fresh.items()}
+        write = Write(change, lane.stored_offset, lane.next_offset, waiting, announced, reread)
         began = time.perf_counter()
         size = await self._patiently(
             lambda: self._store.write(lane.place, lane.fence, write), "write"
@@ -375,12 +374,12 @@ class Pipeline:
         self._progress.stored(time.perf_counter() - began, size)
         lane.stored_offset = write.next_offset
         self._let_go(lane)
-        records, lane.resend = {**lane.resend, **fresh}, {}
-        if records:
+        lots, lane.resend = {**lane.resend, **fresh}, {}
+        if lots:
             began = time.perf_counter()
-            await self._announcer.announce(records)
+            await self._announcer.announce([*lots.values()])
             self._progress.waited("announce", time.perf_counter() - began)
-            lane.announced += records
+            lane.announced += lots
             self._progress.announced(told)
         for message in messages:
             message.acked = True  # the transport's ledger has it now

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.detector_policy import DetectorPolicy
+from streams.core.detector_policy import DetectorPolicy, PolicyError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,6 +21,9 @@ _HIGH: Final = 512
 GAP_MAX: Final = _LOW * _HIGH - 1
 """Longest gap told apart, in buckets (five years); what a longer one would forget is gone."""
 _DAYS_MAX: Final = 4095
+_MEMORY_MAX: Final = 10_000
+"""Longest memory in buckets of which nothing is left after `GAP_MAX`."""
+_RATE_MEMORY: Final = "rate_memory_days"
 
 
 class FadingPowers:
@@ -28,6 +31,9 @@ class FadingPowers:
 
     def __init__(self, policy: DetectorPolicy) -> None:
         memories = (*policy.window_buckets, policy.rate_memory_days * policy.buckets_per_day)
+        if max(memories) > _MEMORY_MAX:
+            name = "window_buckets" if max(policy.window_buckets) > _MEMORY_MAX else _RATE_MEMORY
+            raise PolicyError(name, getattr(policy, name), "10,000 buckets at most in a block")
         self.factors: Floats = np.array([[*policy.window_factors, policy.rate_factor]]).T
         self._low = _table(memories, _LOW, 1)
         self._high = _table(memories, _HIGH, _LOW)

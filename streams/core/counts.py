@@ -116,9 +116,11 @@ class Counts:
         buckets, counts = self.row_of(slot)
         return int(counts[int(np.searchsorted(buckets, oldest)) :].sum())
 
-    def totals_since(self, slots: Ints, oldest: int) -> Ints:
-        """Events of each slot in buckets from ``oldest`` on."""
+    def totals_since(self, slots: Ints, oldest: Ints | int) -> Ints:
+        """Events of each slot in buckets from ``oldest`` (of all, or of each) on."""
         entries, ends = self.entries_of(slots)
+        if isinstance(oldest, np.ndarray):
+            oldest = np.repeat(oldest, self.size[slots])
         kept = np.where(entries >> _COUNT_BITS >= oldest, entries & _COUNT_MASK, 0)
         sums = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept)))
         totals: Ints = sums[ends] - sums[ends - self.size[slots]]

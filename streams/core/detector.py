@@ -5,7 +5,8 @@ formulas for thousands of keys in `detector_block`.
 """
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from river import base
@@ -36,7 +37,7 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
     >>> detector = SurgeDetector()
     >>> for count in [3, 5, 2, 4, 6, 3, 4, 5] * 72:
     ...     detector.learn_one({"follows": count})
-    >>> detector.score_one({"follows": 9}) < 1 < detector.score_one({"follows": 40})
+    >>> detector.score_one({"follows": 9}) < 1 < detector.score_one({"follows": 80})
     True
 
     """
@@ -48,6 +49,7 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         self._tail = tail.TailState()
         self._top = 0.0
         self._age_buckets = 0
+        self._known_buckets = 0
 
     @property
     def in_force(self) -> DetectorPolicy:
@@ -68,12 +70,24 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         policy, count = self.in_force, self._count_in(x)
         self._top = max(self._top, evidence.statistic_of(self._rate, count, policy))
         self._rate = evidence.learnt(self._rate, count, policy)
-        self._age_buckets += 1
-        if self._age_buckets % policy.buckets_per_day == 0:
-            # The first day does not know the rate yet: its evidence would ruin the tail.
-            if self._age_buckets > policy.buckets_per_day:
-                self._tail = tail.learnt(self._tail, self._top, policy)
-            self._top = 0.0
+        self._known_buckets += 1
+        self._age(1)
+
+    def skip(self, buckets: int = 1) -> None:
+        """Pass buckets of which nothing is known: time fades what was learnt, nothing is taught."""
+        self._rate = evidence.faded(self._rate, buckets, self.in_force)
+        self._age(buckets)
+
+    def settle(self, counts: Sequence[float]) -> None:
+        """Begin with a stretch of counts before which nothing is known, by its median.
+
+        The prior's scale is one event a bucket: judged by it, the first hour of a series of
+        thousands would be one alarm after the other. Only for a detector that has learnt nothing.
+        """
+        usual = evidence.held(statistics.median(counts))
+        self._rate = evidence.settled(usual, len(counts), self.in_force)
+        self._known_buckets += len(counts)
+        self._age(len(counts))
 
     def alarm_count(self, high: int) -> int | None:
         """Smallest count, at most ``high``, that alarms in the open bucket; None: none does."""
@@ -84,6 +98,19 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
             middle = (low + high) // 2
             low, high = (low, middle) if self._score(middle) >= 1.0 else (middle, high)
         return high
+
+    def _age(self, buckets: int) -> None:
+        day = self.in_force.buckets_per_day
+        ended = (self._age_buckets + buckets) // day - self._age_buckets // day
+        if ended:
+            # The first day does not know the rate yet: its evidence would ruin the tail. A day of
+            # which less than half is known would teach too small a maximum.
+            if self._age_buckets >= day and 2 * self._known_buckets >= day:
+                self._tail = tail.learnt(self._tail, self._top, self.in_force)
+                ended -= 1
+            self._tail = tail.faded(self._tail, ended, self.in_force)
+            self._top, self._known_buckets = 0.0, 0
+        self._age_buckets += buckets
 
     def _score(self, count: float) -> float:
         if count <= 0.0:

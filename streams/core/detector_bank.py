@@ -168,6 +168,11 @@ class RiverBank:
                 return count
         raise NoAlarmError(slot, low, high)
 
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """See KeyDetector."""
+        columns = zip(*(each.tolist() for each in (slots, lows, highs, opened)), strict=True)
+        return np.array([self.alarm_count(*each) for each in columns], dtype=np.int64)
+
     def are_over(
         self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints
     ) -> NDArray[np.bool_]:

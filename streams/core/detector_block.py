@@ -152,6 +152,20 @@ class DetectorBlock:
             high = int(grid[first])
             floor = int(grid[first - 1]) if first else floor
 
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """See KeyDetector. All counts are scored at once: they are no more than records came."""
+        steps = highs - lows
+        ends = np.cumsum(steps)
+        counts = np.repeat(lows - (ends - steps), steps) + np.arange(1, int(ends[-1]) + 1)
+        scores = self.score(np.repeat(slots, steps), counts, opened=np.repeat(opened, steps)).score
+        alarms = np.flatnonzero(scores >= 1.0)
+        first = alarms[np.searchsorted(alarms[:-1], ends - steps)]
+        if not (first < ends).all():
+            row = int(np.argmax(first >= ends))
+            raise NoAlarmError(int(slots[row]), int(lows[row]), int(highs[row]))
+        found: Ints = counts[first]
+        return found
+
     def are_over(
         self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints
     ) -> NDArray[np.bool_]:

@@ -67,6 +67,10 @@ class KeyDetector(Protocol[States]):
         """Smallest count in (low, high] that alarms; raises `NoAlarmError`."""
         ...
 
+    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+        """`alarm_count` of each slot, where ``highs`` alarms."""
+        ...
+
     def are_over(
         self, slots: Ints, bucket: Ints | int, *, opened: Ints, counts: Ints
     ) -> NDArray[np.bool_]:

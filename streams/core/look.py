@@ -12,22 +12,15 @@ from streams.core.runs import Stretch
 from streams.core.surge_book import Entry
 from streams.core.surge_life import SurgeLife, Watched
 from streams.core.surge_record import Moment, measured_of, record_of
-from streams.core.surges import OpenSurge, State, Surge, Trigger, surge_id_of
+from streams.core.surges import OpenSurge, State, Surge, Trigger, new_surge_id, severity_of
 from streams.core.texts import Ints
-
-
-class Scored(NamedTuple):
-    """The detector's columns for many counts; those of a run's records begin at ``first``."""
-
-    columns: ScoreColumns
-    first: int
 
 
 class Run(NamedTuple):
     """Records ``rows`` of a stretch, of one slot and bucket; all are counted.
 
     ``before`` is the slot's rolling total without them, ``score`` that of its newest bucket with
-    them. ``scored``: what the detector says at each of the records, if that is known already.
+    them.
     """
 
     slot: int
@@ -35,7 +28,6 @@ class Run(NamedTuple):
     rows: Ints
     before: int
     score: float
-    scored: Scored | None = None
 
 
 class Look:
@@ -43,7 +35,7 @@ class Look:
 
     def __init__(self, life: SurgeLife, watched: Watched, stretch: Stretch, run: Run) -> None:
         self._life, self._watched, self._stretch = life, watched, stretch
-        self._slot, self._bucket, self._rows, self._before, self._score, self._scored = run
+        self._slot, self._bucket, self._rows, self._before, self._score = run
         counts = watched.counts
         ends = int(counts.newest_counts(np.array([run.slot]))[0])
         self._on_time = run.bucket == int(counts.newest[run.slot])
@@ -77,11 +69,6 @@ class Look:
         quiet = int(self._watched.marks.quiet_until[self._slot]) > self._stretch.water
         if not self._on_time or quiet or self._score < 1:
             return None
-        if self._scored is not None:
-            columns, first = self._scored
-            alarms = columns.score[first : first + len(self._rows)] >= 1.0
-            assert alarms.any(), "the run's score, which alarms, is that of its last record"
-            return int(np.argmax(alarms)) + 1
         low = self._count_before
         high = low + len(self._rows)
         detector = self._watched.detector
@@ -103,19 +90,17 @@ class Look:
         if trigger == "model":
             surge.quiet_until = int(self._watched.marks.quiet_until[self._slot])
         book.touch(surge)
-        columns, entry = self._columns_at(nth)
-        measured = measured_of(columns, entry, self._observed(surge, nth), surge.window_buckets)
+        observed = np.array([self._observed(surge, nth)])
+        (measured,) = measured_of(self._columns_at(nth), observed, surge.window_buckets)
         moment = Moment(int(self._stretch.at_ms[row]), int(self._stretch.seen_ms[row]))
         return row, record_of(self._watched.policy, surge, state, moment, measured)
 
-    def _columns_at(self, nth: int) -> tuple[ScoreColumns, int]:
-        """What the detector says with the run's nth record, and in which entry."""
-        if self._scored is not None:
-            return self._scored.columns, self._scored.first + nth - 1
+    def _columns_at(self, nth: int) -> ScoreColumns:
+        """What the detector says with the run's nth record."""
         at = np.array([self._slot])
         count = self._count_before + (nth if self._on_time else 0)
         opened = self._watched.counts.newest[at].astype(np.int64)
-        return self._watched.detector.score(at, np.array([count]), opened=opened), 0
+        return self._watched.detector.score(at, np.array([count]), opened=opened)
 
     def _observed(self, surge: OpenSurge, nth: int) -> int:
         """Events of the surge's window up to the run's nth record."""
@@ -128,24 +113,16 @@ class Look:
         key = watched.keys.name_of(slot)
         opened_ms = int(self._stretch.at_ms[row])
         surge = OpenSurge(
-            surge_id=self._new_id(trigger, key, opened_ms),
+            surge_id=new_surge_id(
+                watched.policy.kind, trigger, key, opened_ms, self._life.book.of(slot)
+            ),
             trigger=trigger,
             key=key,
             creator_id=self._stretch.creator_ids[int(self._stretch.indexes[row])],
             post_id=key if watched.policy.name == "posts" else None,
             opened_ms=opened_ms,
-            severity="page" if trigger == "rule" else "notice",
+            severity=severity_of(trigger),
             mark=0,
         )
         self._life.open(Entry(slot, surge))
         return surge
-
-    def _new_id(self, trigger: Trigger, key: str, opened_ms: int) -> str:
-        # while a record of the same millisecond can be counted, the first surge is remembered
-        taken = {one.surge_id for one in self._life.book.of(self._slot)}
-        again = 0
-        while (
-            made := surge_id_of(self._watched.policy.kind, trigger, key, opened_ms, again)
-        ) in taken:
-            again += 1
-        return made

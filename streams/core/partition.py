@@ -7,7 +7,7 @@ the surge that the worker announces.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,11 +19,13 @@ from streams.core.languages import Languages
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.repeats import RepeatPolicy, Repeats
 from streams.core.runs import Stretch
-from streams.core.surges import OpenSurge, Surge
+from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.tally import Tally
 from streams.core.texts import Ints, Texts
-from streams.core.watch import Happening, Watch
+from streams.core.watch import Watch, in_order
+
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,11 @@ class Partition:
             if len(slots):
                 series += table.packed(slots)
         for name, watch in self._watches.items():
-            for key, surge in watch.drain_surges().items():
-                surges[f"{name}|{key}"] = None if surge is None else msgspec.json.encode(surge)
+            drained = watch.drain_surges()
+            kept = [(key, surge) for key, surge in drained.items() if surge is not None]
+            lines = _ENCODER.encode_lines([surge for _, surge in kept]).split(b"\n")
+            surges |= dict.fromkeys([f"{name}|{key}" for key in drained])
+            surges |= zip([f"{name}|{key}" for key, _ in kept], lines, strict=False)
         return StateChange(self.watermark_ms, series, surges)
 
     def restore(self, stored: StoredState) -> None:
@@ -228,9 +233,7 @@ class Partition:
             here = rows.of(slice(begin, end))._replace(water=bucket)
             happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
             self.watermark_ms = int(seen_ms[end - 1])
-        happenings.sort(key=lambda one: (one.row, one.surge.surge_id, one.surge.revision))
-        surges = [one.surge for one in happenings]
-        return Outcome(len(at_ms) - lates - repeated, lates, surges, repeated)
+        return Outcome(len(at_ms) - lates - repeated, lates, in_order(happenings), repeated)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         self._water = water
@@ -335,15 +338,12 @@ class CommentPartition(Partition):
     ) -> Happening:
         """Say a post's languages as of the record that told its surge."""
         creators, posts = columns
-        before = rows[: int(np.searchsorted(rows, one.row, side="right"))]
-        mine = before[creators[before] == creators[one.row]]
-        here = posts[mine] == posts[one.row]
-        langs = chunk.langs
-        return one._replace(
-            surge=self._languages.describe(
-                one.surge, list(langs.take(mine[here])), list(langs.take(mine[~here]))
-            )
-        )
+        row, surge = one
+        before = rows[: int(np.searchsorted(rows, row, side="right"))]
+        mine = before[creators[before] == creators[row]]
+        here = posts[mine] == posts[row]
+        on_post, on_others = (list(chunk.langs.take(mine[chosen])) for chosen in (here, ~here))
+        return row, self._languages.describe(surge, on_post, on_others)
 
 
 def _count_of(watch: Watch, slots: Ints, ids: Texts, rows: _Rows) -> _Count:

@@ -1,7 +1,12 @@
 """The plain rule, and the marks at which an open surge is told again."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Mark = TypeVar("_Mark", int, NDArray[np.int64])
 
 NEVER: Final = 1 << 62
 """A mark that no count reaches."""
@@ -31,10 +36,10 @@ class Rule:
         return 0.0 if self.threshold is None else CLOSE_SHARE * self.threshold
 
 
-def grown_mark_of(mark: int) -> int:
-    """Total at which a surge that was told at ``mark`` has doubled.
+def grown_mark_of(mark: _Mark) -> _Mark:
+    """Total (or totals) at which a surge that was told at ``mark`` has doubled.
 
     >>> grown_mark_of(50_000)
     100000
     """
-    return 2 * mark
+    return mark + mark

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.texts import Ints, Texts
 
@@ -30,16 +31,35 @@ class Stretch:
 class Runs(NamedTuple):
     """Records of distinct slots, each slot's in one bucket and next to each other in time.
 
-    ``first`` records of each run were taken before these. ``in_open``: every run is of the bucket
-    in which the watermark stands, so none is of a bucket before its slot's newest.
+    ``order`` has the stretch's rows by slot, each slot's in their order; those of run i begin
+    there at ``begins[i]``. Both are None where every run is of the bucket in which the watermark
+    stands, so that none is of a bucket before its slot's newest: they are seldom asked for.
     """
 
     slots: Ints
     buckets: Ints
     counts: Ints
-    round_no: int
-    first: int = 0
-    in_open: bool = False
+    order: Ints | None = None
+    begins: Ints | None = None
+
+    @property
+    def in_open(self) -> bool:
+        """Whether every run is of the bucket in which the watermark stands."""
+        return self.order is None
+
+    def take(self, rows: Ints | NDArray[np.bool_]) -> "Runs":
+        """Only these runs."""
+        slots, buckets, counts, order, begins = self
+        begins = None if begins is None else begins[rows]
+        return Runs(slots[rows], buckets[rows], counts[rows], order, begins)
+
+    def placed(self, stretch: Stretch) -> "Runs":
+        """These runs of the stretch with their places."""
+        if self.order is not None:
+            return self
+        order = np.argsort(stretch.slots, kind="stable")
+        begins = np.searchsorted(stretch.slots[order], self.slots)
+        return self._replace(order=order, begins=begins)
 
 
 def runs_of(stretch: Stretch) -> Iterator[Runs]:
@@ -48,14 +68,14 @@ def runs_of(stretch: Stretch) -> Iterator[Runs]:
         return
     if (stretch.buckets == stretch.water).all():
         slots, counts = _distinct(stretch.slots)
-        yield Runs(slots, np.full(len(slots), stretch.water), counts, 0, in_open=True)
+        yield Runs(slots, np.full(len(slots), stretch.water), counts)
         return
     order, begins, rounds = _cut(stretch)
     counts = np.diff(begins, append=len(order))
     slots, buckets = stretch.slots[order][begins], stretch.buckets[order][begins]
+    every = Runs(slots, buckets, counts, order, begins)
     for round_no in range(int(rounds.max()) + 1):
-        here = rounds == round_no
-        yield Runs(slots[here], buckets[here], counts[here], round_no)
+        yield every.take(rounds == round_no)
 
 
 def _distinct(slots: Ints) -> tuple[Ints, Ints]:
@@ -81,12 +101,3 @@ def _cut(stretch: Stretch) -> tuple[Ints, Ints, Ints]:
     runs = np.arange(len(begins))
     rounds = runs - np.maximum.accumulate(np.where(first, runs, 0))
     return order, begins, rounds
-
-
-def rows_of_run(stretch: Stretch, slot: int, round_no: int) -> Ints:
-    """Rows of the stretch that make up the slot's run of this round."""
-    rows = np.flatnonzero(stretch.slots == slot)
-    buckets = stretch.buckets[rows]
-    run_nos = np.cumsum(np.diff(buckets, prepend=buckets[0]) != 0)
-    run: Ints = rows[run_nos == round_no]
-    return run

@@ -22,7 +22,7 @@ class SurgeBook:
 
     def __init__(self) -> None:
         self._of_slot: dict[int, list[OpenSurge]] = {}
-        self._models: dict[int, OpenSurge] = {}
+        self._open: dict[Trigger, dict[int, OpenSurge]] = {"rule": {}, "model": {}}
         self._due: dict[int, list[Entry]] = {}
         self._unsaid: dict[str, Entry] = {}
         self._touched: dict[str, OpenSurge | None] = {}
@@ -34,10 +34,27 @@ class SurgeBook:
     def add(self, entry: Entry) -> None:
         """Take up a surge that opened, or comes from the store."""
         slot, surge = entry
-        self._of_slot.setdefault(slot, []).append(surge)
-        if surge.trigger == "model" and surge.closing is None:
-            self._models[slot] = surge
-        self._note_unsaid(entry)
+        mine = self._of_slot.get(slot)
+        if mine is None:
+            self._of_slot[slot] = [surge]
+        else:
+            mine.append(surge)
+        if surge.closing is None:
+            self._open[surge.trigger][slot] = surge
+        if surge.late_records:
+            self._note_unsaid(entry)
+
+    def open_all(self, trigger: Trigger, slots: list[int], surges: list[OpenSurge]) -> None:
+        """Take up surges of one trigger that open, each of another slot; the store has to know."""
+        of_slot = self._of_slot
+        for slot, surge in zip(slots, surges, strict=True):
+            mine = of_slot.get(slot)
+            if mine is None:
+                of_slot[slot] = [surge]
+            else:
+                mine.append(surge)
+        self._open[trigger].update(zip(slots, surges, strict=True))
+        self._touched.update(zip([surge.name for surge in surges], surges, strict=True))
 
     def slots(self) -> list[int]:
         """Slots that have a surge, open or closed."""
@@ -50,7 +67,10 @@ class SurgeBook:
             return Entry(slot_of[entry.slot], entry.surge)
 
         self._of_slot = {slot_of[slot]: surges for slot, surges in self._of_slot.items()}
-        self._models = {slot_of[slot]: surge for slot, surge in self._models.items()}
+        self._open = {
+            trigger: {slot_of[slot]: surge for slot, surge in surges.items()}
+            for trigger, surges in self._open.items()
+        }
         self._unsaid = {name: moved(entry) for name, entry in self._unsaid.items()}
         # an entry whose surge was forgotten meanwhile is of no slot any more
         self._due = {
@@ -64,12 +84,15 @@ class SurgeBook:
 
     def open_of(self, slot: int, trigger: Trigger) -> OpenSurge | None:
         """The open surge of a slot and trigger."""
-        found = (one for one in self.of(slot) if one.trigger == trigger and one.closing is None)
-        return next(found, None)
+        return self._open[trigger].get(slot)
+
+    def open_of_all(self, slots: list[int], trigger: Trigger) -> list[OpenSurge | None]:
+        """The open surge of each slot and this trigger."""
+        return [*map(self._open[trigger].get, slots)]
 
     def models(self) -> Iterator[Entry]:
         """Open surges by the model."""
-        return (Entry(slot, surge) for slot, surge in self._models.items())
+        return (Entry(slot, surge) for slot, surge in self._open["model"].items())
 
     def touch(self, surge: OpenSurge) -> None:
         """Remember that a surge changed: the store has to know."""
@@ -100,13 +123,12 @@ class SurgeBook:
     def tellers(self, water: int) -> list[int]:
         """Slots with a surge by the model, an unsaid one, or one to be looked at by then."""
         due = [entry.slot for at, entries in self._due.items() if at <= water for entry in entries]
-        return [*self._models, *due, *(entry.slot for entry in self._unsaid.values())]
+        return [*self._open["model"], *due, *(entry.slot for entry in self._unsaid.values())]
 
     def close(self, entry: Entry, closing: Closing) -> None:
         """Take note that a surge closed, which gives it another name."""
         slot, surge = entry
-        if surge.trigger == "model":
-            del self._models[slot]
+        del self._open[surge.trigger][slot]
         self.drop(surge.name)
         surge.closing = closing
         self.touch(surge)
@@ -127,7 +149,7 @@ class SurgeBook:
     def drain(self) -> dict[str, OpenSurge | None]:
         """Surges changed since the last call, by name; None: forgotten."""
         touched, self._touched = self._touched, {}
-        return dict(sorted(touched.items()))
+        return touched
 
     def _note_unsaid(self, entry: Entry) -> None:
         if entry.surge.is_unsaid:

@@ -18,7 +18,7 @@ from streams.core.marks import Marks
 from streams.core.runs import Runs
 from streams.core.surge_book import Entry, SurgeBook
 from streams.core.surge_record import Moment, measured_of, record_of
-from streams.core.surges import Closing, Measured, OpenSurge, Surge
+from streams.core.surges import Closing, Measured, OpenSurge, Surge, Trigger
 from streams.core.texts import Texts
 from streams.core.watch_policy import WatchPolicy
 
@@ -69,6 +69,13 @@ class SurgeLife:
             self.book.look_again(entry, _forgotten_at(closing))
         elif entry.surge.trigger == "rule":
             self.book.look_again(entry, _NEXT_BUCKET)
+
+    def open_all(self, trigger: Trigger, slots: list[int], surges: list[OpenSurge]) -> None:
+        """Take up surges of one trigger that open, each of another slot."""
+        self.book.open_all(trigger, slots, surges)
+        if trigger == "rule":
+            for entry in map(Entry, slots, surges):
+                self.book.look_again(entry, _NEXT_BUCKET)
 
     def take_late(self, runs: Runs, water: int) -> None:
         """Take note of counted records of buckets before ``water``: they may amend a surge."""
@@ -170,12 +177,8 @@ class SurgeLife:
         slots = np.array([slot for slot, _ in entries])
         opened = counts.newest[slots].astype(np.int64)
         columns = detector.score(slots, counts.newest_counts(slots), opened=opened)
-        measured = []
-        for row, (slot, surge) in enumerate(entries):
-            window = surge.window_buckets
-            observed = counts.total_since(slot, water - window + 1)
-            measured.append(measured_of(columns, row, observed, window))
-        return measured
+        windows = np.array([surge.window_buckets for _, surge in entries])
+        return measured_of(columns, counts.totals_since(slots, water - windows + 1), windows)
 
 
 def _forgotten_at(closing: Closing) -> int:

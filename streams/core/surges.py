@@ -1,6 +1,10 @@
-"""The surge record: what Surgewatch says to the world."""
+"""The surge record: what Surgewatch says to the world, and what is remembered of a surge.
+
+There may be hundreds of thousands of both, in no circles: the garbage collector leaves them out.
+"""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -16,14 +20,14 @@ MODEL_WINDOW_BUCKETS: Final = 12
 """A model's surge tells the observed and the expected count of the last hour."""
 
 
-class LanguageShare(msgspec.Struct, frozen=True):
+class LanguageShare(msgspec.Struct, frozen=True, gc=False):
     """Share (0..1) of a post's comments of the last 24 hours in one language."""
 
     lang: str
     share: float
 
 
-class Surge(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
+class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     """One announcement of one surge.
 
     ``surge_id`` and ``revision`` name it: same input, same id, same content. Times are event
@@ -60,6 +64,10 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
     closed_ms: int | None = None
 
 
+Happening = tuple[int, Surge]
+"""A surge told because of a record of a chunk: its row, and the surge."""
+
+
 def surge_id_of(kind: Kind, trigger: Trigger, key: str, opened_ms: int, again: int = 0) -> str:
     """Name of a surge: 16 hexadecimal digits that depend on nothing but the input.
 
@@ -73,7 +81,26 @@ def surge_id_of(kind: Kind, trigger: Trigger, key: str, opened_ms: int, again: i
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-class Measured(msgspec.Struct, kw_only=True):
+def severity_of(trigger: Trigger) -> Severity:
+    """How much a surge by this trigger matters."""
+    return "page" if trigger == "rule" else "notice"
+
+
+def new_surge_id(
+    kind: Kind, trigger: Trigger, key: str, opened_ms: int, known: "Sequence[OpenSurge]"
+) -> str:
+    """Name of a surge that opens now, while these of its key are remembered.
+
+    As long as a record of the same millisecond can be counted, the first surge is among them.
+    """
+    made, again = surge_id_of(kind, trigger, key, opened_ms), 0
+    while known and any(one.surge_id == made for one in known):
+        again += 1
+        made = surge_id_of(kind, trigger, key, opened_ms, again)
+    return made
+
+
+class Measured(msgspec.Struct, gc=False):
     """What counts and detector say of a surge's window; None is unknown."""
 
     observed: int
@@ -82,7 +109,7 @@ class Measured(msgspec.Struct, kw_only=True):
     prior_weight: float
 
 
-class Closing(msgspec.Struct, kw_only=True):
+class Closing(msgspec.Struct, kw_only=True, gc=False):
     """What was told of a surge as it closed, when the watermark entered ``bucket``.
 
     The window ends with the start of that bucket. Late records are added to what was observed;
@@ -95,7 +122,7 @@ class Closing(msgspec.Struct, kw_only=True):
     usual_lang: LanguageShare | None = None
 
 
-class OpenSurge(msgspec.Struct, kw_only=True, omit_defaults=True):
+class OpenSurge(msgspec.Struct, omit_defaults=True, gc=False):
     """What is remembered of a surge between its announcements; stored as JSON.
 
     ``mark`` is the rolling total at which it is told as grown. ``quiet_until``: the bucket from

@@ -5,36 +5,40 @@ bucket. All it decides is a function of the records and their order, never of th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.ahead import AheadCounter
-from streams.core.block_maths import ScoreColumns
 from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import oldest_bucket_of
 from streams.core.counts import NO_BUCKET, Ints
 from streams.core.key_detector import KeyDetector
-from streams.core.look import Look, Run, Scored
+from streams.core.look import Look, Run
+from streams.core.look_block import LookBlock
 from streams.core.marks import Marks
 from streams.core.packing import PackedSeries, StoredSeries, pack_bytes
 from streams.core.rules import NEVER
-from streams.core.runs import Runs, Stretch, rows_of_run, runs_of
+from streams.core.runs import Runs, Stretch, runs_of
 from streams.core.surge_life import SurgeLife, Watched
-from streams.core.surges import OpenSurge, Surge
+from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.watch_policy import WatchPolicy
 
-_EACH_MAX: Final = 64
-"""A run of no more records is scored at each of them."""
+_TOGETHER_MIN: Final = 4
+"""From so many runs on, one look at all of them costs less than a look at each."""
 
 
-class Happening(NamedTuple):
-    """A surge told because of record ``row`` of the chunk."""
-
-    row: int
-    surge: Surge
+def in_order(happenings: list[Happening]) -> list[Surge]:
+    """Surges by record; those of one record by id and revision."""
+    rows = [row for row, _ in happenings]
+    if len(set(rows)) == len(rows):
+        happenings.sort(key=itemgetter(0))
+    else:
+        happenings.sort(key=lambda one: (one[0], one[1].surge_id, one[1].revision))
+    return [surge for _, surge in happenings]
 
 
 class Watch(Table):
@@ -101,7 +105,7 @@ class Watch(Table):
 
     def advance(self, water: int, row: int) -> list[Happening]:
         """Tell what is over or was amended as record ``row`` moves the watermark into ``water``."""
-        return [Happening(row, surge) for surge in self._life.advance(water)]
+        return [(row, surge) for surge in self._life.advance(water)]
 
     def count_ahead(self, slots: Ints, buckets: Ints, water: Ints) -> NDArray[np.bool_] | None:
         """Count records of keys that tell nothing, before the watermark moves over the chunk.
@@ -120,17 +124,13 @@ class Watch(Table):
         """Count a stretch and tell the surges that open or grow in it, in no set order."""
         happenings: list[Happening] = []
         for whole in runs_of(stretch):
-            if whole.in_open:
-                scored = self._add_open(whole, stretch.water)
-                rows = self._candidates(whole, scored, stretch.water)
-                if rows:
-                    happenings += self._look_at_all(whole, rows, scored, stretch)
-                continue
-            for runs in self._pieces_of(whole):
-                scored = self._add(runs)
-                for row in self._candidates(runs, scored, stretch.water):
-                    happenings += self._look(runs, row, float(scored[row]), stretch)
-                self._life.take_late(runs, stretch.water)
+            for runs in (whole,) if whole.in_open else self._pieces_of(whole):
+                scored = self._add_open(runs, stretch.water) if runs.in_open else self._add(runs)
+                rows = self._candidates(runs, scored, stretch.water)
+                if len(rows):
+                    happenings += self._look(runs.placed(stretch).take(rows), scored[rows], stretch)
+                if not runs.in_open:
+                    self._life.take_late(runs, stretch.water)
         return happenings
 
     def drain_surges(self) -> dict[str, OpenSurge | None]:
@@ -147,7 +147,8 @@ class Watch(Table):
         Each earlier record changes what the detector expects, so a surge told at the first of
         them must not know the others.
         """
-        slots, buckets, added, round_no, _, _ = runs
+        slots, buckets, added, order, begins = runs
+        assert begins is not None, "only runs that are not all of the open bucket are cut"
         early = (self.counts.newest[slots] > buckets) & (added > 1)
         if early.any():
             marks = np.minimum(self._marks.rule[slots], self._marks.model[slots])
@@ -155,12 +156,12 @@ class Watch(Table):
         if not early.any():
             yield runs
             return
-        rest = ~early
-        yield Runs(slots[rest], buckets[rest], added[rest], round_no)
+        yield runs.take(~early)
         one = np.ones(1, dtype=np.int64)
         for row in np.flatnonzero(early).tolist():
             for nth in range(int(added[row])):
-                yield Runs(slots[row : row + 1], buckets[row : row + 1], one, round_no, nth)
+                at = slice(row, row + 1)
+                yield Runs(slots[at], buckets[at], one, order, begins[at] + nth)
 
     def _add(self, runs: Runs) -> NDArray[np.float64]:
         """Count the runs; the score of each slot's newest bucket, 0 where the run was earlier."""
@@ -223,7 +224,7 @@ class Watch(Table):
                 self.detector.advance(old, opened, self.counts.newest_counts(old), bucket)
         self.counts.begin_bucket(slots, buckets, added)
 
-    def _candidates(self, runs: Runs, scores: NDArray[np.float64], water: int) -> list[int]:
+    def _candidates(self, runs: Runs, scores: NDArray[np.float64], water: int) -> Ints:
         """Rows of runs in which something may be told; exact-safe, none is missed."""
         slots = runs.slots
         totals = self.counts.total[slots]
@@ -232,55 +233,30 @@ class Watch(Table):
         if alarmed.any():
             quiet = (self._marks.quiet_until[slots] > water) | (self._marks.model[slots] < NEVER)
             marked |= alarmed & ~quiet
-        return np.flatnonzero(marked).tolist()
+        return np.flatnonzero(marked)
 
-    def _look_at_all(
-        self, runs: Runs, rows: list[int], scores: NDArray[np.float64], stretch: Stretch
-    ) -> list[Happening]:
-        """`_look` at rows of the open bucket, with what all of them need asked for once."""
-        order = np.argsort(stretch.slots, kind="stable")
-        begins = np.searchsorted(stretch.slots[order], runs.slots[rows]).tolist()
-        scored, firsts = self._scored_at_each(runs, np.array(rows))
-        oldest, happenings = oldest_bucket_of(stretch.water), list[Happening]()
-        for row, begin, first in zip(rows, begins, firsts, strict=True):
-            slot, added = int(runs.slots[row]), int(runs.counts[row])
-            run = Run(
-                slot=slot,
-                bucket=stretch.water,
-                rows=order[begin : begin + added],
-                before=self.counts.total_since(slot, oldest) - added,
-                score=float(scores[row]),
-                scored=None if first is None else Scored(scored, first),
-            )
-            happenings += self._told(run, stretch)
-        return happenings
+    def _look(
+        self, runs: Runs, scores: NDArray[np.float64], stretch: Stretch
+    ) -> Iterator[Happening]:
+        """Find the records of these runs at which surges open or grow, and tell them."""
+        together = runs.buckets == self.counts.newest[runs.slots]
+        if np.count_nonzero(together) < _TOGETHER_MIN:
+            together[:] = False
+        if together.any():
+            some = runs.take(together)
+            block = LookBlock(self._life, self._watched, stretch, some, scores[together])
+            yield from block.told()
+        for row in np.flatnonzero(~together).tolist():
+            yield from self._look_at(runs, row, float(scores[row]), stretch)
 
-    def _scored_at_each(self, runs: Runs, rows: Ints) -> tuple[ScoreColumns, list[int | None]]:
-        """Scores at each record of the shorter runs, and where each run's begin; None: not there.
-
-        Where few records come in a run the answer for all is cheaper than a search in each.
-        """
-        counts = runs.counts[rows]
-        short = counts <= _EACH_MAX
-        added, slots = counts[short], runs.slots[rows[short]]
-        ends = np.cumsum(added)
-        before = self.counts.newest_counts(slots) - added
-        asked = np.repeat(before - (ends - added), added) + np.arange(1, int(added.sum()) + 1)
-        opened = np.repeat(runs.buckets[rows[short]], added)
-        columns = self.detector.score(np.repeat(slots, added), asked, opened=opened)
-        begins = iter((ends - added).tolist())
-        return columns, [next(begins) if one else None for one in short.tolist()]
-
-    def _look(self, runs: Runs, row: int, score: float, stretch: Stretch) -> list[Happening]:
-        """Find the records of one run at which surges open or grow, and tell them."""
-        slot, bucket = int(runs.slots[row]), int(runs.buckets[row])
-        added = int(runs.counts[row])
-        rows = rows_of_run(stretch, slot, runs.round_no)[runs.first :][:added]
-        assert len(rows) == added, "a run is found again"
+    def _look_at(self, runs: Runs, row: int, score: float, stretch: Stretch) -> Iterator[Happening]:
+        """`_look` at one run."""
+        assert runs.order is not None, "placed"
+        assert runs.begins is not None, "placed"
+        slot, added, begin = int(runs.slots[row]), int(runs.counts[row]), int(runs.begins[row])
         total = self.counts.total_since(slot, oldest_bucket_of(stretch.water))
-        return self._told(Run(slot, bucket, rows, total - added, score), stretch)
-
-    def _told(self, run: Run, stretch: Stretch) -> list[Happening]:
+        rows = runs.order[begin : begin + added]
+        run = Run(slot, int(runs.buckets[row]), rows, total - added, score)
         look = Look(self._life, self._watched, stretch, run)
-        told = [*look.by_rule(), *look.by_model()]
-        return [Happening(int(stretch.indexes[at]), surge) for at, surge in told]
+        for at, surge in (*look.by_rule(), *look.by_model()):
+            yield int(stretch.indexes[at]), surge

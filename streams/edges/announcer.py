@@ -1,24 +1,31 @@
 """Sends surge records and dead letters to Kafka, for as long as it takes.
 
-Both are sent at least once. A surge's message key is its ``surge_id``, by which the topic is
+Both are sent at least once, in whole batches: a ``send`` for each of a hundred thousand surges
+would make as many futures. A surge's message key is its ``surge_id``, by which the topic is
 compacted; its partition is its creator's, so that all about one creator is in one partition.
 """
 
 import asyncio
 import logging
+import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
-import msgspec
+import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams.core.events import DeadRecord
+from streams.core.texts import Texts
 from streams.edges.codec_out import encode_dead_letter
 from streams.edges.errors import KafkaUnreachable
-from streams.edges.producer import client_options_of, partition_of
+from streams.edges.partitions import partitions_of
+from streams.edges.producer import client_options_of
 from streams.edges.settings_list import Settings
+from streams.edges.surge_lot import SurgeLot
 
 DEAD_LETTER_BYTES_MAX: Final = 4_000_000
 _PLAIN_TOPIC_BYTES_MAX: Final = 900_000
@@ -28,16 +35,10 @@ _RETRY_SECONDS_MAX: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-class _Name(msgspec.Struct):
-    surge_id: str
-    creator_id: str
-
-
-class _Letter(msgspec.Struct, frozen=True):
-    topic: str
-    key: bytes | None
-    value: bytes
-    partition: int
+_Letter = tuple[bytes | None, bytes]
+"""A record's key and value."""
+_Letters = Mapping[int, Sequence[_Letter]]
+"""Letters for the partitions of one topic, each partition's in their order."""
 
 
 class KafkaAnnouncer:
@@ -77,71 +78,88 @@ class KafkaAnnouncer:
             await self._producer.stop()
             self._producer = None
 
-    async def announce(self, records: Mapping[str, bytes]) -> None:
+    async def announce(self, lots: Sequence[SurgeLot]) -> None:
         """Send surge records; returns when Kafka has them all."""
-        letters = []
-        for value in records.values():
-            name = msgspec.json.decode(value, type=_Name)
-            partition = partition_of(name.creator_id.encode(), self._settings.topic_partitions)
-            topic = self._settings.topic_surges
-            letters.append(_Letter(topic, name.surge_id.encode(), value, partition))
-        await self._send(letters)
+        letters: dict[int, list[_Letter]] = defaultdict(list)
+        for lot in lots:
+            texts = Texts.of(lot.creator_ids)
+            chosen = np.array(partitions_of(texts, self._settings.topic_partitions))
+            pairs = list(zip(map(str.encode, lot.surge_ids), lot.values(), strict=True))
+            for partition in np.unique(chosen).tolist():
+                rows = np.flatnonzero(chosen == partition).tolist()
+                letters[partition] += [pairs[row] for row in rows]
+        await self._send(self._settings.topic_surges, letters)
 
     async def bury(self, dead: Sequence[DeadRecord]) -> None:
         """Send records to dead letters; returns when Kafka has them all."""
+        topic = self._settings.topic_dead_letters
         try:
-            await self._send(self._dead_letters(dead, DEAD_LETTER_BYTES_MAX))
+            await self._send(topic, self._dead_letters(dead, DEAD_LETTER_BYTES_MAX))
         except MessageSizeTooLargeError:
             # the topic was made with the broker's default limit: the place still says which it is
-            await self._send(self._dead_letters(dead, _PLAIN_TOPIC_BYTES_MAX))
+            await self._send(topic, self._dead_letters(dead, _PLAIN_TOPIC_BYTES_MAX))
 
-    def _dead_letters(self, dead: Sequence[DeadRecord], bytes_max: int) -> list[_Letter]:
-        topic, count = self._settings.topic_dead_letters, self._settings.topic_partitions
-        return [
-            _Letter(topic, None, encode_dead_letter(one, bytes_max), one.partition % count)
-            for one in dead
-        ]
+    def _dead_letters(self, dead: Sequence[DeadRecord], bytes_max: int) -> _Letters:
+        letters: dict[int, list[_Letter]] = defaultdict(list)
+        for one in dead:
+            partition = one.partition % self._settings.topic_partitions
+            letters[partition].append((None, encode_dead_letter(one, bytes_max)))
+        return letters
 
-    async def _send(self, letters: list[_Letter]) -> None:
+    async def _send(self, topic: str, letters: _Letters) -> None:
         """Send until every letter is acknowledged. Raises MessageSizeTooLargeError."""
         wait_seconds = 0.1
         while letters:
-            letters = await self._send_once(letters)
+            letters = await self._send_once(topic, letters)
             if letters:
                 self._failed()
-                log.warning(
-                    "waiting for Kafka to take %d records for %s", len(letters), letters[0].topic
-                )
+                left = sum(map(len, letters.values()))
+                log.warning("waiting for Kafka to take %d records for %s", left, topic)
                 await asyncio.sleep(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
 
-    async def _send_once(self, letters: list[_Letter]) -> list[_Letter]:
+    async def _send_once(self, topic: str, letters: _Letters) -> _Letters:
         """Letters that were not acknowledged."""
+        sends = [self._send_in_order(topic, *some) for some in letters.items()]
+        answers = await asyncio.gather(*sends, return_exceptions=True)
+        left = {}
+        for partition, answer in zip(letters, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer:
+                left[partition] = answer
+        return left
+
+    async def _send_in_order(
+        self, topic: str, partition: int, letters: Sequence[_Letter]
+    ) -> Sequence[_Letter]:
+        """Send to one partition, batch after batch; the letters from the first that failed on.
+
+        None overtakes another, or an older revision could stand last in a compacted topic.
+        """
         assert self._producer is not None, "started"
-        sent: list[Any] = []
-        for letter in letters:
+        begin, most = 0, len(letters)
+        while begin < len(letters):
+            builder, count = self._batch_of(letters, begin, begin + most)
             try:
-                sent.append(
-                    await self._producer.send(
-                        letter.topic, letter.value, letter.key, partition=letter.partition
-                    )
-                )
+                await (await self._producer.send_batch(builder, topic, partition=partition))
             except MessageSizeTooLargeError:
-                raise
-            except KafkaError as error:
-                sent.append(error)
-        answers = await asyncio.gather(
-            *(one for one in sent if not isinstance(one, KafkaError)), return_exceptions=True
-        )
-        by_letter = iter(answers)
-        failures = [one if isinstance(one, KafkaError) else next(by_letter) for one in sent]
-        for failure in failures:
-            if isinstance(failure, MessageSizeTooLargeError) or (
-                isinstance(failure, BaseException) and not isinstance(failure, KafkaError)
-            ):
-                raise failure
-        return [
-            letter
-            for letter, failure in zip(letters, failures, strict=True)
-            if isinstance(failure, KafkaError)
-        ]
+                if count == 1:
+                    raise
+                most = count // 2  # the topic takes less than a batch holds
+            except KafkaError:
+                return letters[begin:]
+            else:
+                begin += count
+        return ()
+
+    def _batch_of(self, letters: Sequence[_Letter], begin: int, end: int) -> tuple[Any, int]:
+        """A closed batch of letters from ``begin`` on, and of how many."""
+        assert self._producer is not None, "started"
+        builder, now_ms = self._producer.create_batch(), time.time_ns() // 1_000_000
+        number, append = 0, builder.append
+        for number, (key, value) in enumerate(islice(letters, begin, end)):
+            if append(timestamp=now_ms, key=key, value=value) is None:
+                return builder, number
+        builder.close()
+        return builder, number + 1

@@ -99,6 +99,11 @@ class RecordFile:
         self._raw.close()
 
     @property
+    def is_parquet(self) -> bool:
+        """Whether its rows are Parquet's."""
+        return self._kind == "parquet"
+
+    @property
     def position_bytes(self) -> int:
         """Bytes read so far, 0 to ``size_bytes``; for Parquet the share of its rows of it."""
         if self._kind == "parquet":

@@ -1,6 +1,7 @@
 """What the pipeline tells of itself while it works: to metrics and to health."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
@@ -181,8 +182,9 @@ class WorkerProgress:
             dead=reasons,
             repeated=outcome.repeated,
         )
-        for surge in outcome.surges:
-            self._metrics.add_surge(surge.kind, surge.trigger, surge.state)
+        kinds = Counter((one.kind, one.trigger, one.state) for one in outcome.surges)
+        for (kind, trigger, state), count in kinds.items():
+            self._metrics.add_surges(kind, trigger, state, count)
         self._behind = chunk.end_offset > chunk.next_offset
 
     def forgot(self, topic: str, event_ids: int) -> None:
@@ -210,10 +212,9 @@ class WorkerProgress:
     def announced(self, surges: Sequence[Surge]) -> None:
         """See Progress."""
         now_ms = time.time_ns() // 1_000_000
-        for surge in surges:
-            # what amends a surge came late: no record waited so long for its announcement
-            if surge.state != "amended":
-                self._metrics.observe_event_to_surge((now_ms - surge.at_ms) / 1000)
+        # what amends a surge came late: no record waited so long for its announcement
+        waited = [now_ms - surge.at_ms for surge in surges if surge.state != "amended"]
+        self._metrics.observe_event_to_surge([wait_ms / 1000 for wait_ms in waited])
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """See Progress."""

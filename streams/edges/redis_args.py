@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from streams.core.packing import PackedSeries
 from streams.edges.store import Fence, Write
 
 _REFRESH_SECONDS: Final = 43_200
+_PACKER: Final = msgspec.msgpack.Encoder()
 _LENGTHS_DTYPE: Final = np.dtype([("name", "<u2"), ("tail", "<u4")])
 _SEGMENT_DTYPE: Final = np.dtype([("key_no", "<u4"), ("count", "<u2"), ("refresh", "<u2")])
 
@@ -59,8 +61,9 @@ def write_call(
         keys += hashes
         args += more
     surges = write.change.surges
-    args += _listed([part for n, v in surges.items() if v is not None for part in (n, v)])
-    args += _listed([name for name, value in surges.items() if value is None])
+    kept = [part for name, value in surges.items() if value for part in (name, value.decode())]
+    gone = [name for name, value in surges.items() if value is None]
+    args += [_PACKER.encode(kept), _PACKER.encode(gone)]
     args += _listed([part for pair in write.to_announce.items() for part in pair])
     args += _listed(list(write.announced))
     return keys, args

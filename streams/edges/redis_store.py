@@ -9,7 +9,7 @@ Keys of one partition share a hash tag, so they live in one slot of a Redis Clus
                                            reread_offset, reread_watermark_ms
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
     PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``OpenSurge``)
-    PREFIX:{TOPIC:N}:outbox                hash: announcement's name to the surge record
+    PREFIX:{TOPIC:N}:outbox                hash: a lot's name to its records (``surge_lot.py``)
 
 Every key expires by itself when nothing wrote it for ``expiry_seconds``.
 

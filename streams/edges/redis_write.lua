@@ -4,8 +4,9 @@
 --       5 seconds to live, 6 number of series, 7 the owner's generation, 8 and 9 offset and
 --       watermark where reading begins again for event ids ('': nowhere), then
 --       for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
---       then four lists, each its length and its members: surges to set (name, value, …), surges
---       to delete, outbox to set (name, value, …), outbox to delete
+--       then two lists in MessagePack (there may be many): surges to set (name, value, …), surges
+--       to delete; then two lists, each its length and its members: outbox to set (name, value,
+--       …), outbox to delete
 -- Redis does not roll back: whatever can be refused is refused before the first write, and the
 -- offset is written last. 'begun' is counted up first and set as 'done' last: they differ for
 -- ever after once half of a write was carried out, since counting up is repeated with that half.
@@ -54,18 +55,22 @@ for _ = 1, tonumber(ARGV[6]) do
   at = at + 8
 end
 
--- one list, a thousand members a command: Lua's unpack has a limit
-local function change(command, key)
-  local length = tonumber(ARGV[at])
-  for first = at + 1, at + length, 1000 do
-    redis.call(command, key, unpack(ARGV, first, math.min(first + 999, at + length)))
+-- a thousand members a command: Lua's unpack has a limit
+local function change(command, key, members, first, last)
+  for from = first, last, 1000 do
+    redis.call(command, key, unpack(members, from, math.min(from + 999, last)))
   end
+end
+for nth, command in ipairs({'HSET', 'HDEL'}) do
+  local members = cmsgpack.unpack(ARGV[at + nth - 1])
+  change(command, KEYS[2], members, 1, #members)
+end
+at = at + 2
+for _, command in ipairs({'HSET', 'HDEL'}) do
+  local length = tonumber(ARGV[at])
+  change(command, KEYS[3], ARGV, at + 1, at + length)
   at = at + 1 + length
 end
-change('HSET', KEYS[2])
-change('HDEL', KEYS[2])
-change('HSET', KEYS[3])
-change('HDEL', KEYS[3])
 redis.call('EXPIRE', KEYS[2], ttl)
 redis.call('EXPIRE', KEYS[3], ttl)
 redis.call('EXPIRE', meta, ttl)

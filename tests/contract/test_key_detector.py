@@ -99,6 +99,17 @@ def test_alarm_count_is_the_first_that_alarms(build: Build) -> None:
         detector.alarm_count(2, 0, found - 1, _OPEN)
 
 
+def test_alarm_counts_of_many_keys_are_those_of_each(build: Build) -> None:
+    detector = _played(build)
+    slots, lows = np.array([4, 2, 0]), np.array([0, 3, 5])
+    first = [detector.alarm_count(slot, 0, 300, _OPEN) for slot in slots.tolist()]
+    highs = np.array(first) + np.array([0, 2, 90])
+    opened = np.full(3, _OPEN)
+    assert detector.alarm_counts(slots, lows, highs, opened).tolist() == first
+    with pytest.raises(NoAlarmError):
+        detector.alarm_counts(slots, lows, np.array(first) - np.array([0, 1, 0]), opened)
+
+
 def test_surge_that_ended_is_over_and_one_that_lasts_is_not(build: Build) -> None:
     detector = _played(build)
     opened, counts = np.full(_SIZE, _OPEN), np.array([3_000, 3_000, 6, 3_000, 1, 3_000])

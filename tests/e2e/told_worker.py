@@ -51,7 +51,7 @@ def assert_plain(worker: WorkerProcess, *words: str) -> None:
     assert len(lines) == 1, worker.text()
     for word in words:
         assert word in lines[0]
-    assert "Traceback" not in worker.text()
+    assert "Traceback" not in worker.text(), worker.text()
 
 
 def main() -> int:

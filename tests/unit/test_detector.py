@@ -81,6 +81,44 @@ def test_same_counts_give_the_same_scores_also_from_a_pickle_halfway() -> None:
         other.learn_one({"count": count})
 
 
+def test_clone_is_new_and_has_the_same_parameters() -> None:
+    policy = DetectorPolicy(alarms_per_day=0.01)
+    used = SurgeDetector(policy, feature="count")
+    used.learn_one({"count": 9})
+    clone = used.clone()
+    assert (clone.policy, clone.feature) == (policy, "count")
+    assert pickle.dumps(clone) == pickle.dumps(SurgeDetector(policy, feature="count"))
+
+
+def test_clone_of_a_pipeline_scores_like_a_new_one() -> None:
+    model = compose.Select("follows") | SurgeDetector()
+    model.learn_one({"follows": 3})
+    clone = model.clone()
+    new = compose.Select("follows") | SurgeDetector()
+    for count in (3, 9, 0, 40) * 200:
+        assert clone.score_one({"follows": count}) == new.score_one({"follows": count})
+        clone.learn_one({"follows": count})
+        new.learn_one({"follows": count})
+
+
+def test_skipped_buckets_fade_like_buckets_of_no_exposure_and_no_day_is_taught_by_them() -> None:
+    one, steps = _usual(3), _usual(3)
+    one.skip(10 * _DAY)
+    for _ in range(10 * _DAY):
+        steps.skip()
+    assert one.expected == pytest.approx(steps.expected)
+    assert one._tail.days == pytest.approx(steps._tail.days)
+    assert one._tail.days < _usual(3)._tail.days
+    assert one.expected == pytest.approx(5.0, rel=0.1)
+
+
+def test_settled_detector_expects_the_median() -> None:
+    detector = SurgeDetector()
+    detector.settle([900.0, 1000.0, 1100.0, 90_000.0, 1000.0])
+    assert detector.expected == pytest.approx(1000.0, rel=0.03)
+    assert detector.score_one({"count": 1000}) < 1.0 <= detector.score_one({"count": 90_000})
+
+
 def test_scoring_changes_nothing() -> None:
     detector = _usual(2)
     before = pickle.dumps(detector)
@@ -208,7 +246,7 @@ def test_bar_is_the_evidence_that_scores_one() -> None:
         ("tail_prior_share", 1.5),
         ("dispersion", float("inf")),
         ("window_buckets", (12, 3, 72)),
-        ("rate_memory_days", 1000.0),
+        ("rate_memory_days", 10_000.0),
     ],
 )
 def test_policy_out_of_range_is_named(field: str, value: Any) -> None:

@@ -63,11 +63,10 @@ def test_each_method_moves_its_series(metrics: Metrics) -> None:
     assert _value(metrics, "dead_letters_total", reason="not_json") == 3
     metrics.add_stage("decode", 0.5)
     assert _value(metrics, "stage_seconds_total", stage="decode") == 0.5
-    metrics.add_surge("comments", "rule", "opened")
+    metrics.add_surges("comments", "rule", "opened", 1)
     labels = {"kind": "comments", "trigger": "rule", "state": "opened"}
     assert _value(metrics, "surges_total", **labels) == 1
-    metrics.observe_event_to_surge(-3.0)
-    metrics.observe_event_to_surge(2.0)
+    metrics.observe_event_to_surge([-3.0, 2.0])
     assert _value(metrics, "event_to_surge_seconds_sum") == 2.0
     assert _value(metrics, "event_to_surge_seconds_bucket", le="2.5") == 2
     metrics.observe_store_write(0.02, 1_000)

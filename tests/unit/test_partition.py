@@ -287,7 +287,7 @@ def test_hundreds_that_begin_to_surge_at_once_are_told_as_if_they_came_one_by_on
         for begin in range(0, len(burst), size)
         for surge in together.take(follows(burst[begin : begin + size])).surges
     ]
-    monkeypatch.setattr(watch, "_EACH_MAX", 0)  # each run's alarm is searched for by itself
+    monkeypatch.setattr(watch, "_TOGETHER_MIN", 10**9)  # each run is looked at by itself
     assert apart.take(follows(burst)).surges == told
     assert len({surge.creator_id for surge in rule_surges(told)}) == 300
     assert len({surge.creator_id for surge in told if surge.trigger == "model"}) == 300

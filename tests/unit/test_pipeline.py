@@ -1,7 +1,7 @@
 """The way of an event: what is stored, announced and acked, and in which order."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from streams.edges.store import (
     StateTorn,
     Write,
 )
+from streams.edges.surge_lot import SurgeLot
 from tests.jobs import follow_partition, watch
 from tests.unit.test_partition import BEGIN_MS
 
@@ -41,14 +42,19 @@ class Loudspeaker:
     """An announcer that keeps what it sent; it can be held up."""
 
     def __init__(self) -> None:
-        self.announced: list[tuple[str, bytes]] = []
+        self.announced: list[bytes] = []
         self.buried: list[DeadRecord] = []
         self.open = asyncio.Event()
         self.open.set()
 
-    async def announce(self, records: Mapping[str, bytes]) -> None:
+    async def announce(self, lots: Sequence[SurgeLot]) -> None:
         await self.open.wait()
-        self.announced += records.items()
+        for lot in lots:
+            told = [decode_surge(value) for value in lot.values()]
+            assert [(s.surge_id, s.creator_id) for s in told] == [
+                *zip(lot.surge_ids, lot.creator_ids, strict=True)
+            ]
+            self.announced += lot.values()
 
     async def bury(self, dead: Sequence[DeadRecord]) -> None:
         await self.open.wait()
@@ -137,8 +143,8 @@ def test_surges_stored_but_not_announced_are_announced_by_the_next_owner_byte_fo
         second = pipeline_on(store, free)
         assert await second.take_over({FOLLOWS}, 2) == {FOLLOWS: 25}
         await second.give_up({FOLLOWS})
-        assert dict(free.announced) == outbox
-        told = [decode_surge(value) for _, value in free.announced]
+        assert free.announced == b"".join(outbox.values()).splitlines()
+        told = [decode_surge(value) for value in free.announced]
         by_rule = sorted(s.observed for s in told if s.trigger == "rule")
         assert by_rule == [10, 20]
         assert (await store.read(PLACE)).outbox == {}

@@ -4,14 +4,16 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import uvloop
 from faust.types import TP
+from numpy.typing import NDArray
 
 from streams.app.pipeline import Pipeline
 from streams.app.worker import build_app
+from streams.core.block_ahead import Course
 from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Ints
 from streams.core.detector_block import DetectorBlock
@@ -25,6 +27,15 @@ from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_faults import AT_MS_END
 from streams.edges.settings import read_settings
 from tests.bench.engines.protocol import Order, Stamp, answer, order_of, stamp
+
+
+class NothingAhead(NamedTuple):
+    """Scores of 0, and nothing to keep."""
+
+    score: NDArray[np.float64]
+
+    def keep(self, keys: NDArray[np.bool_] | None) -> None:
+        """Keep nothing."""
 
 
 class NoDetector(DetectorBlock):
@@ -46,6 +57,10 @@ class NoDetector(DetectorBlock):
         """Score 0."""
         zeros = np.zeros(len(slots))
         return ScoreColumns(zeros, zeros, zeros, zeros, np.zeros(len(slots), dtype=np.int64))
+
+    def run_ahead(self, course: Course) -> NothingAhead:  # type: ignore[override]
+        """Score 0."""
+        return NothingAhead(np.zeros(len(course.buckets)))
 
 
 class Counter:

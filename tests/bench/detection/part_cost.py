@@ -1,0 +1,56 @@
+"""What a score and a learning step cost: one series, and a creator in a block."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from streams.core.detector import SurgeDetector
+from streams.core.detector_block import DetectorBlock
+from streams.core.detector_policy import DetectorPolicy
+from tests.bench.detection.part import Part
+
+_KEYS = 10_000
+_ROUNDS = 40
+
+
+def run() -> Part:
+    """CPU time of this process, best of three."""
+    detector = SurgeDetector(feature="count")
+    counts = [{"count": float(at * 7919 % 13)} for at in range(20_000)]
+
+    def alone() -> None:
+        for x in counts:
+            detector.score_one(x)
+            detector.learn_one(x)
+
+    block, every = DetectorBlock(DetectorPolicy()), np.arange(_KEYS)
+    block.grow(_KEYS)
+    block.begin(every, 0)
+    events = np.random.default_rng(1).poisson(3.0, (_ROUNDS, _KEYS)) + 1
+    opened = np.zeros(_KEYS, dtype=np.int64)
+
+    def together() -> None:
+        for row in events:
+            block.score(every, row, opened=opened)
+            block.advance(every, opened, row, opened + 1)
+            opened[:] += 1
+
+    reached = {
+        "scalar_us": round(_best_us(alone, len(counts)), 2),
+        "block_us": round(_best_us(together, _ROUNDS * _KEYS), 3),
+        "block_bytes": block.nbytes / _KEYS,
+    }
+    return Part(reached, [{"cost": name, "measured": value} for name, value in reached.items()])
+
+
+def _best_us(work: Callable[[], None], calls: int) -> float:
+    best = math.inf
+    for _ in range(3):
+        begin = time.process_time()
+        work()
+        best = min(best, time.process_time() - begin)
+    return best / calls * 1e6

@@ -1,0 +1,99 @@
+"""The floor: what the detector must reach, row by row, and whether it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A measure that must lie within ``low`` and ``high``; None: no bound on that side."""
+
+    key: str
+    """Name by which a part hands in its figure."""
+    what: str
+    low: float | None
+    high: float | None
+    aim: str
+
+    @property
+    def floor(self) -> str:
+        """The bounds in words."""
+        if self.low is None:
+            return f"≤ {self.high:g}"
+        return f"≥ {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+
+    def holds(self, reached: float | None) -> bool | None:
+        """Whether the floor is reached; None: not measured."""
+        if reached is None:
+            return None
+        return (self.low is None or reached >= self.low) and (
+            self.high is None or reached <= self.high
+        )
+
+
+_SEEN: Final = "seen over asked, bursty world, past the first day:"
+_FIRST: Final = "a creator's first day, nothing special: seen over asked at"
+_STORY: Final = "the story, page budget,"
+_MASTODON: Final = "Mastodon's hourly new users:"
+ROWS: Final = (
+    Row("nab_six", "NAB score of five real series, one in 6 days", 78, None, "84"),
+    Row("nab_mean", "NAB score, mean of one in 4, 5, 6, 7, 8 days", 76, None, "81"),
+    Row("rate_30", f"{_SEEN} one in 30 days", 0.3, 1.5, "0.5 to 1.25"),
+    Row("rate_1e3", f"{_SEEN} 1 in 1,000", 0.3, 1.5, "0.5 to 1.25"),
+    Row("rate_1e4", f"{_SEEN} 1 in 10,000", 0.3, 1.5, "0.5 to 1.25"),
+    Row("pages", "pages in ten million creator-days, one per million asked", None, 20, "5 to 15"),
+    Row("first_1e4", f"{_FIRST} 1 in 10,000", None, 2, "1.2"),
+    Row("first_1e5", f"{_FIRST} 1 in 100,000", None, 2, "1.2"),
+    Row("story_old_minutes", f"{_STORY} 25 days of history: minutes", None, 10, "5"),
+    Row("story_new_minutes", f"{_STORY} no history: minutes", None, 10, "5"),
+    Row("story_share", f"{_STORY} followers in when told, %", None, 1.5, "first bucket"),
+    Row("power_30", "× 30 at 0.1 to 1 a bucket, one in 30 days: % in 45 min", 95, None, "100"),
+    Row("power_10", "× 10 at 0.1 to 1 a bucket, page budget: % within a day", 95, None, "95"),
+    Row("power_10_minutes", "the same: median minutes", None, 100, "75"),
+    Row("wave_paged", "uneven wave: creators paged of 60,000 without a surge", None, 1, "0"),
+    Row("wave_own", "own surges of × 20 inside that wave: % found", 100, None, "100"),
+    Row("wave_own_minutes", "the same: median minutes", None, 15, "10"),
+    Row("wave_minutes", "the wave itself, told as one incident: minutes", None, 15, "10"),
+    Row("post_minutes", "a real post's reshares as comments, notice: minutes", None, 10, "5"),
+    Row("post_comments", "the same: comments in when told", None, 300, ""),
+    Row("mastodon_waves", f"{_MASTODON} waves of 3 told on their first day", 3, None, "3"),
+    Row("mastodon_jumps", f"{_MASTODON} artefacts of 3 named as jumps", 3, None, "3"),
+    Row("mastodon_false", f"{_MASTODON} artefacts told as surges that day", None, 0, "0"),
+    Row("mastodon_rate", f"{_MASTODON} alarms seen over asked, waves included", 0.3, 1.5, "1"),
+    Row("scalar_us", "cost, scalar, score and learn: µs", None, 8, "4"),
+    Row("block_us", "cost, block of 10,000, score and learn: µs a creator", None, 1, "0.5"),
+    Row("block_bytes", "state of a creator: bytes", None, 64, "44"),
+)
+
+
+def as_dicts(reached: Mapping[str, float]) -> list[dict[str, Any]]:
+    """For JSON. ``holds`` and ``reached`` are None where nothing was measured."""
+    return [
+        {
+            "what": row.what,
+            "floor": row.floor,
+            "aim": row.aim,
+            "reached": reached.get(row.key),
+            "holds": row.holds(reached.get(row.key)),
+        }
+        for row in ROWS
+    ]
+
+
+def print_rows(console: Console, reached: Mapping[str, float]) -> None:
+    """Print the floor as a table."""
+    table = Table(box=box.MARKDOWN)
+    for column in ("measure", "floor", "aim", "reached", "holds"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for row in as_dicts(reached):
+        shown = "not measured" if row["reached"] is None else f"{row['reached']:.4g}"
+        holds = {True: "yes", False: "NO", None: "-"}[row["holds"]]
+        table.add_row(row["what"], row["floor"], row["aim"], shown, holds)
+    console.print(table)
