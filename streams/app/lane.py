@@ -3,19 +3,36 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import msgspec
 from faust.types import TP
 
 from streams.app.rereading import Rereading
+from streams.core.block_state import DetectorStateError
 from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
+from streams.core.detector_river import RiverStateError
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.packing import LayoutUnknown
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.repeats import Lookback, Reread
 from streams.core.surges import Surge
 from streams.edges.codec import Decoded
+from streams.edges.errors import DataError
 from streams.edges.store import Fence, Place
 from streams.edges.surge_lot import SurgeLot, lots_of
+
+UNREADABLE: Final = (LayoutUnknown, DetectorStateError, RiverStateError, msgspec.DecodeError)
+"""What stored state is that this version cannot read."""
+
+
+def cannot_be_read(place: Place, error: Exception) -> DataError:
+    """Say that, and what to do about it."""
+    return DataError(
+        f"{place.topic}[{place.partition}]: the state in the store cannot be read: {error}. "
+        "Remove this prefix's keys, or set another SURGEWATCH_REDIS_PREFIX: the worker then "
+        "counts what Kafka still has"
+    )
 
 
 class Announcer(Protocol):

@@ -12,16 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
-import msgspec
 from faust.types import TP
 
-from streams.app.lane import Announcer, Lane, PipelinePolicy, Trade
+from streams.app.lane import UNREADABLE, Announcer, Lane, PipelinePolicy, Trade, cannot_be_read
 from streams.app.rereading import Rereading
-from streams.core.block_state import DetectorStateError
 from streams.core.dead_letter_limit import DeadLetterCount
-from streams.core.detector_river import RiverStateError
 from streams.core.events import CommentChunk, FollowChunk, RawChunk
-from streams.core.packing import LayoutUnknown, StateDamaged
+from streams.core.packing import StateDamaged
 from streams.core.repeats import Lookback
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.metrics import Place as Stand
@@ -43,17 +40,11 @@ from streams.edges.store import (
 from streams.edges.surge_lot import stored_lot_of
 
 _RETRY_SECONDS_MAX: Final = 5.0
-_AHEAD_FLUSHES: Final = 4
+_AHEAD_FLUSHES: Final = 2
 """Chunks are taken until so many flushes' worth of records wait for the store."""
 _LEAVING_SECONDS_MAX: Final = 0.005
 """What a write is given to leave: a socket holds 200 KB of its megabyte, the rest goes at turns
 of the loop, which counting a chunk keeps for 20 ms and more. The store would wait meanwhile."""
-_UNREADABLE: Final = (
-    LayoutUnknown,
-    DetectorStateError,
-    RiverStateError,
-    msgspec.DecodeError,
-)
 _FENCED_SECONDS_MAX: Final = 30.0
 
 Answer = TypeVar("Answer")
@@ -219,8 +210,8 @@ class Pipeline:
             lane.reads_back = False
         try:
             lane.job.admit(held)
-        except _UNREADABLE as error:
-            raise _cannot_be_read(lane.place, error) from error
+        except UNREADABLE as error:
+            raise cannot_be_read(lane.place, error) from error
         self._progress.read_back(lane.tp.topic, sum(len(series.names) for series in held.values()))
 
     def _let_go(self, lane: Lane) -> None:
@@ -243,8 +234,8 @@ class Pipeline:
         except (StateTorn, StateDamaged) as damage:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)
-        except _UNREADABLE as error:
-            raise _cannot_be_read(place, error) from error
+        except UNREADABLE as error:
+            raise cannot_be_read(place, error) from error
         lane = Lane(
             tp=tp,
             fence=fence,
@@ -401,11 +392,3 @@ class Pipeline:
                 log.warning("waiting for the partition: %s", error)
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
-
-
-def _cannot_be_read(place: Place, error: Exception) -> DataError:
-    return DataError(
-        f"{place.topic}[{place.partition}]: the state in the store cannot be read: {error}. "
-        "Remove this prefix's keys, or set another SURGEWATCH_REDIS_PREFIX: the worker then "
-        "counts what Kafka still has"
-    )
