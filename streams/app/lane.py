@@ -14,6 +14,7 @@ from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.repeats import Lookback, Reread
 from streams.core.surges import Surge
 from streams.edges.codec import Decoded
+from streams.edges.errors import DataError
 from streams.edges.store import Fence, Held, Place, frontier_of
 from streams.edges.surge_lot import SurgeLot, lots_of
 
@@ -139,6 +140,17 @@ class Lane:
             else self.lookback.first_beyond(self.job.standing.frontier_ms)
         )
         return begin._replace(held_offset=held, dead_offsets=tuple(dead))
+
+    def refuse_if_broken(self, chunk: RawChunk, dead: Sequence[DeadRecord]) -> None:
+        """Take note of what could not be used; raises DataError if that is more than allowed."""
+        broken = self.dead_count.take(chunk.offsets, [one.offset for one in dead])
+        if broken is not None:
+            msg = (
+                f"{self.tp.topic}[{self.tp.partition}] is broken up to offset {chunk.next_offset}: "
+                f"{broken}. They are in dead letters; mend the producer, or raise "
+                "SURGEWATCH_DEAD_LETTERS_SHARE_MAX and _ROW_MAX, then start again"
+            )
+            raise DataError(msg)
 
     def is_quiet(self, end_offset: int | None, now: float) -> bool:
         """Whether no record came for the allowed lateness; ``end_offset`` as told just now."""

@@ -22,7 +22,6 @@ from streams.core.dead_letter_limit import DeadLetterCount
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.hold import Ready
 from streams.core.packing import StateDamaged
-from streams.edges.errors import DataError
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
 from streams.edges.store import (
@@ -40,8 +39,11 @@ from streams.edges.store import (
 )
 from streams.edges.surge_lot import stored_lot_of
 
-_AHEAD_FLUSHES: Final = 4
+_AHEAD_FLUSHES: Final = 2
 """Chunks are taken until so many flushes' worth of records wait for the store."""
+_LEAVING_SECONDS_MAX: Final = 0.005
+"""What a write is given to leave: a socket holds 200 KB of its megabyte, the rest goes at turns
+of the loop, which counting a chunk keeps for 20 ms and more. The store would wait meanwhile."""
 _FENCED_SECONDS_MAX: Final = 30.0
 
 Answer = TypeVar("Answer")
@@ -120,10 +122,7 @@ class Pipeline:
         async with lane.turn:
             taken = await self._take_or_fail(lane, message, chunk)
         if taken and lane.unstored >= self._policy.flush_records_max:
-            self._begin_flush(lane)
-            ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
-            if lane.unstored >= ahead and lane.flushing is not None:
-                await lane.flushing
+            await self._flush_behind(lane)
 
     async def _take_or_fail(self, lane: Lane, message: Any, chunk: RawChunk) -> bool:
         """Whether the chunk was taken to its end; False: it was read once more only, or failed."""
@@ -196,20 +195,13 @@ class Pipeline:
         return unread
 
     async def _take(self, lane: Lane, chunk: RawChunk) -> None:
-        topic, trade = lane.tp.topic, self._trades[lane.tp.topic]
+        trade = self._trades[lane.tp.topic]
         with self._progress.stage("decode"):
             decoded = trade.decode(chunk)
         if decoded.dead:
             await self._announcer.bury(decoded.dead)
             lane.from_future |= from_future_in(decoded.dead, trade.decode_read)
-        broken = lane.dead_count.take(chunk.offsets, [dead.offset for dead in decoded.dead])
-        if broken is not None:
-            msg = (
-                f"{topic}[{lane.tp.partition}] is broken up to offset {chunk.next_offset}: "
-                f"{broken}. They are in dead letters; mend the producer, or raise "
-                "SURGEWATCH_DEAD_LETTERS_SHARE_MAX and _ROW_MAX, then start again"
-            )
-            raise DataError(msg)
+        lane.refuse_if_broken(chunk, decoded.dead)
         await self._count(lane, lane.job.ready(decoded.chunk), chunk, decoded.dead)
 
     async def _count(
@@ -298,9 +290,23 @@ class Pipeline:
         with suppress(FencedOff, StateLost):  # whoever claimed it, or emptied it: look again
             await self._patiently(lambda: self._store.drop(place, fence), "write")
 
-    def _begin_flush(self, lane: Lane) -> None:
-        if lane.flushing is None or lane.flushing.done():
-            lane.flushing = asyncio.create_task(self._flush_or_crash(lane))
+    async def _flush_behind(self, lane: Lane) -> None:
+        """Have the store work while the next chunks are counted; wait if it is far behind."""
+        ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
+        if lane.unstored >= ahead and lane.flushing is not None:
+            await lane.flushing  # else the store would have nothing to do for another chunk
+            if lane.lost or self._lanes.get(lane.tp) is not lane:
+                return  # who took it away settles it
+        if self._begin_flush(lane):
+            assert lane.flushing is not None, "just begun"
+            await asyncio.wait({lane.flushing}, timeout=_LEAVING_SECONDS_MAX)
+
+    def _begin_flush(self, lane: Lane) -> bool:
+        """Begin a write unless one is under way; whether it was begun."""
+        if lane.flushing is not None and not lane.flushing.done():
+            return False
+        lane.flushing = asyncio.create_task(self._flush_or_crash(lane))
+        return True
 
     async def _flush_or_crash(self, lane: Lane) -> None:
         try:

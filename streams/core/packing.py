@@ -44,27 +44,20 @@ class StateDamaged(ValueError):
 class PackedSeries:
     """State of some keys of one series.
 
-    A key's value is its head followed by its tail: ``heads`` are ``head_bytes`` each, ``tails``
-    ``tail_bytes[i]`` for key i, one after another. ``names`` are the keys.
+    ``data`` are the keys' values one after another, that of key i up to ``ends[i]``. ``names``
+    are the keys.
     """
 
     name: str
     names: Texts
     groups: NDArray[np.int32]
-    head_bytes: int
-    heads: bytes
-    tails: bytes
-    tail_bytes: NDArray[np.uint32]
+    data: bytes
+    ends: Ints
 
     def values(self) -> list[bytes]:
         """Value of each key as it stands in the store."""
-        ends = np.cumsum(self.tail_bytes, dtype=np.int64).tolist()
-        begins = [0, *ends[:-1]]
-        width = self.head_bytes
-        return [
-            self.heads[i * width : (i + 1) * width] + self.tails[begin:end]
-            for i, (begin, end) in enumerate(zip(begins, ends, strict=True))
-        ]
+        ends = self.ends.tolist()
+        return [self.data[b:e] for b, e in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def head_dtype_of(state_dtype: np.dtype[Any] | None) -> np.dtype[Any]:
@@ -90,22 +83,34 @@ def pack(
     if states is not None:
         heads["state"] = states
     buckets_counts, _ = counts.entries_of(slots)
-    sizes = counts.size[slots].astype(np.uint32)
+    sizes = counts.size[slots].astype(np.int64)
     entries = np.empty(len(buckets_counts), dtype=ENTRY_DTYPE)
     entries["back"] = np.repeat(heads["newest"], sizes) - (buckets_counts >> 32)
     entries["count"] = buckets_counts & 0xFFFFFFFF
-    tail_bytes = sizes * np.uint32(ENTRY_DTYPE.itemsize)
-    return PackedSeries(
-        name, keys, groups, heads.itemsize, heads.tobytes(), entries.tobytes(), tail_bytes
-    )
+    ends = np.cumsum(heads.itemsize + sizes * ENTRY_DTYPE.itemsize)
+    data = np.empty(heads.nbytes + entries.nbytes, dtype=np.uint8)
+    before = np.cumsum(sizes) - sizes  # entries of the keys before this one
+    heads_at = np.arange(len(slots)) * heads.itemsize + before * ENTRY_DTYPE.itemsize
+    _lay(data, heads, heads_at)
+    entries_at = np.repeat(np.arange(1, len(slots) + 1) * heads.itemsize, sizes)
+    _lay(data, entries, entries_at + np.arange(len(entries)) * ENTRY_DTYPE.itemsize)
+    return PackedSeries(name, keys, groups, data.tobytes(), ends)
+
+
+def _lay(data: NDArray[np.uint8], rows: NDArray[Any], places: Ints) -> None:
+    """Copy each row's bytes to its place."""
+    if len(rows):
+        whole = np.dtype((np.void, rows.itemsize))
+        view: Any = np.ndarray((len(data) - rows.itemsize + 1,), whole, data, strides=(1,))
+        view[places] = rows.view(whole)
 
 
 def pack_bytes(
     name: str, keys: Texts, groups: NDArray[np.int32], values: Sequence[bytes]
 ) -> PackedSeries:
     """Pack values of any length as they are."""
-    lengths = np.fromiter(map(len, values), np.uint32, len(values))
-    return PackedSeries(name, keys, groups, 0, b"", b"".join(values), lengths)
+    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
+    return PackedSeries(name, keys, groups, b"".join(values), ends)
 
 
 @dataclass(frozen=True, slots=True)

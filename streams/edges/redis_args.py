@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.hold import Standing
 from streams.core.packing import PackedSeries
@@ -13,47 +14,63 @@ from streams.edges.store import Fence, Write
 
 _REFRESH_SECONDS: Final = 43_200
 _PACKER: Final = msgspec.msgpack.Encoder()
-_LENGTHS_DTYPE: Final = np.dtype([("name", "<u2"), ("tail", "<u4")])
-_SEGMENT_DTYPE: Final = np.dtype([("key_no", "<u4"), ("count", "<u2"), ("refresh", "<u2")])
 
 
 class Expiries:
-    """When each hash's expiry was renewed: twice a day is enough for days to live.
+    """When each group's hash had its expiry renewed: twice a day is enough for days to live.
 
-    ``clock`` gives seconds that never go back.
+    A hash so lives ``expiry_seconds`` less half a day at least after its last write. ``clock``
+    gives seconds that never go back; groups are told apart by what their keys begin with.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], expiry_seconds: int) -> None:
         self._clock = clock
-        self._renewed: dict[str, float] = {}
+        self.expiry_seconds = expiry_seconds
+        self._renewed: dict[str, NDArray[np.float64]] = {}
 
-    def forget(self) -> None:
-        """Nothing is known to have been renewed."""
-        self._renewed.clear()
+    def forget(self, stem: str = "") -> None:
+        """Nothing is known to have been renewed of the keys that begin so."""
+        self._renewed = {s: held for s, held in self._renewed.items() if not s.startswith(stem)}
 
-    def stale(self, hashes: Sequence[str]) -> list[bool]:
-        """Which hashes need their expiry renewed; they count as renewed from now on."""
-        now = self._clock()
-        stale = []
-        for key in hashes:
-            due = now - self._renewed.get(key, -_REFRESH_SECONDS) >= _REFRESH_SECONDS
-            if due:
-                self._renewed[key] = now
-            stale.append(due)
+    def learn(self, stem: str, groups: Sequence[int], seconds_left: Sequence[int]) -> None:
+        """Take note of how long hashes live on by themselves (below 0: no hash, or no expiry).
+
+        One that was renewed at r has r + expiry - now left, so r is known as if this worker had
+        done it. Redis rounds to the nearest second: a whole one is taken off. More left than the
+        expiry: it was longer once, and is set anew.
+        """
+        left = np.array(seconds_left, dtype=np.float64)
+        renewed = self._clock() + left - self.expiry_seconds - 1
+        known = (left >= 0) & (left <= self.expiry_seconds)
+        rows = np.array(groups, dtype=np.int64)
+        self._column(stem, int(rows.max(initial=-1)))[rows] = np.where(known, renewed, -np.inf)
+
+    def stale(self, stem: str, groups: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which groups' hashes need their expiry renewed; they count as renewed from now on."""
+        now, renewed = self._clock(), self._column(stem, int(groups.max(initial=-1)))
+        stale: NDArray[np.bool_] = now - renewed[groups] >= _REFRESH_SECONDS
+        renewed[groups[stale]] = now
         return stale
+
+    def _column(self, stem: str, highest: int) -> NDArray[np.float64]:
+        held = self._renewed.get(stem, np.empty(0))
+        if highest >= len(held):
+            more = np.full(max(highest + 1 - len(held), len(held) // 2), -np.inf)
+            held = self._renewed[stem] = np.concatenate((held, more))
+        return held
 
 
 def write_call(
-    fence: Fence, write: Write, key_of: Callable[[str], str], expiry_seconds: int, ages: Expiries
-) -> tuple[list[str], list[Any]]:
+    fence: Fence, write: Write, key_of: Callable[[str], str], ages: Expiries
+) -> tuple[list[bytes], list[Any]]:
     """Keys and arguments of ``redis_write.lua``; ``key_of`` gives the key of a partition's part."""
-    keys = [key_of(part) for part in ("meta", "surges", "outbox")]
+    keys = [key_of(part).encode() for part in ("meta", "surges", "outbox")]
     args: list[Any] = [
         fence.owner,
         "" if write.from_offset is None else write.from_offset,
         write.next_offset,
         write.change.watermark_ms,
-        expiry_seconds,
+        ages.expiry_seconds,
         len(write.change.series),
         fence.generation,
         *_told(write.change.standing, 2),
@@ -62,7 +79,7 @@ def write_call(
         " ".join(map(str, write.reread.dead_offsets)) if write.reread else "",
     ]
     for series in write.change.series:
-        hashes, more = _series_args(series, len(keys) + 1, key_of, ages)
+        hashes, more = _series_args(series, key_of(f"s:{series.name}:"), ages)
         keys += hashes
         args += more
     surges = write.change.surges
@@ -74,29 +91,19 @@ def write_call(
     return keys, args
 
 
-def _series_args(
-    series: PackedSeries, first_key_no: int, key_of: Callable[[str], str], ages: Expiries
-) -> tuple[list[str], list[Any]]:
-    """The groups' hashes of one series, and the script's eight arguments about it."""
+def _series_args(series: PackedSeries, stem: str, ages: Expiries) -> tuple[list[bytes], list[Any]]:
+    """The groups' hashes of one series, and the script's six arguments about it."""
     assert (np.diff(series.groups) >= 0).all(), "slots rise, and groups with them"
-    lengths = np.empty(len(series.names), dtype=_LENGTHS_DTYPE)
-    lengths["name"] = series.names.lengths
-    lengths["tail"] = series.tail_bytes
     groups, counts = np.unique(series.groups, return_counts=True)
-    hashes = [key_of(f"s:{series.name}:{group}") for group in groups.tolist()]
-    segments = np.empty(len(groups), dtype=_SEGMENT_DTYPE)
-    segments["key_no"] = first_key_no + np.arange(len(groups))
-    segments["count"] = counts
-    segments["refresh"] = ages.stale(hashes)
-    return hashes, [
+    begin = stem.encode()
+    ends = np.column_stack((np.cumsum(series.names.lengths), series.ends))
+    return [b"%b%d" % (begin, group) for group in groups.tolist()], [
         series.name,
         int(groups[-1]),
-        series.head_bytes,
         series.names.joined(),
-        lengths.tobytes(),
-        series.heads,
-        series.tails,
-        segments.tobytes(),
+        series.data,
+        _PACKER.encode(ends.ravel().tolist()),
+        _PACKER.encode((2 * counts + ages.stale(stem, groups)).tolist()),
     ]
 
 

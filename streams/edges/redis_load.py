@@ -13,10 +13,14 @@ _READ_GROUPS: Final = 64
 
 
 class SeriesKeys(NamedTuple):
-    """Where one series of a partition stands: the client, and the key of each of its groups."""
+    """Where one series of a partition stands: the client, and the key of each of its groups.
+
+    ``learn`` is told groups and the seconds that their hashes live on by themselves.
+    """
 
     client: Any
     key_of: Callable[[int], str]
+    learn: Callable[[Sequence[int], Sequence[int]], None]
 
     async def everything(self, groups: int) -> StoredSeries:
         """All keys of the first ``groups`` groups, with their values."""
@@ -24,10 +28,7 @@ class SeriesKeys(NamedTuple):
         numbers: list[int] = []
         values: list[bytes] = []
         for part in _parts_of(groups):
-            pipeline = self.client.pipeline(transaction=False)
-            for group in part:
-                pipeline.hgetall(self.key_of(group))
-            for group, held in zip(part, await pipeline.execute(), strict=True):
+            for group, held in zip(part, await self._asked("hgetall", part), strict=True):
                 keys += held.keys()
                 values += held.values()
                 numbers += [group] * len(held)
@@ -38,13 +39,21 @@ class SeriesKeys(NamedTuple):
         keys: list[bytes] = []
         numbers: list[int] = []
         for part in _parts_of(groups):
-            pipeline = self.client.pipeline(transaction=False)
-            for group in part:
-                pipeline.hkeys(self.key_of(group))
-            for group, held in zip(part, await pipeline.execute(), strict=True):
+            for group, held in zip(part, await self._asked("hkeys", part), strict=True):
                 keys += held
                 numbers += [group] * len(held)
         return LeftOut(Texts.of_bytes(keys), numbers)
+
+    async def _asked(self, command: str, groups: Sequence[int]) -> list[Any]:
+        """Each group's answer to a command; when its hash expires is asked, too."""
+        pipeline = self.client.pipeline(transaction=False)
+        keys = [self.key_of(group) for group in groups]
+        for name in (command, "ttl"):
+            for key in keys:
+                getattr(pipeline, name)(key)
+        answers: list[Any] = await pipeline.execute()
+        self.learn(groups, answers[len(keys) :])
+        return answers[: len(keys)]
 
     async def some(self, wanted: Sequence[tuple[int, bytes]]) -> StoredSeries:
         """Those of the wanted keys (group, name) that are held there."""

@@ -26,6 +26,7 @@ anew from Kafka. So that this is seldom needed see ``edges/redis_file.py``.
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Final
 
@@ -82,7 +83,7 @@ class RedisStore:
         self._drop = client.register_script(fenced + _script("redis_drop.lua"))
         self._claim = client.register_script(_script("redis_claim.lua"))
         self._layout = client.register_script(_script("redis_layout.lua"))
-        self._ages = Expiries(clock)
+        self._ages = Expiries(clock, policy.expiry_seconds)
         self._worker = uuid.uuid4().hex
         self._claims = 0
         self._file = AppendOnlyFile(client, clock)
@@ -108,7 +109,7 @@ class RedisStore:
         self._claims += 1
         fence = Fence(generation, f"{self._worker}:{self._claims}")
         keys = [self._key(place, "meta")]
-        self._ages.forget()
+        self._ages.forget(self._key(place, ""))
         grace, expiry = _GENERATION_GRACE_SECONDS, self._policy.expiry_seconds
         try:
             await self._claim(keys=keys, args=[generation, fence.owner, grace, expiry])
@@ -167,10 +168,7 @@ class RedisStore:
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store. One script call; the server's errors leave everything as it was."""
-        expiry_seconds = self._policy.expiry_seconds
-        keys, args = write_call(
-            fence, write, lambda part: self._key(place, part), expiry_seconds, self._ages
-        )
+        keys, args = write_call(fence, write, lambda part: self._key(place, part), self._ages)
         try:
             await self._write(keys=keys, args=args)
         except ResponseError as error:
@@ -201,7 +199,10 @@ class RedisStore:
         return held  # bytes: the client does not decode
 
     def _series(self, place: Place, name: str) -> SeriesKeys:
-        return SeriesKeys(self._client, lambda group: self._key(place, f"s:{name}:{group}"))
+        stem = self._key(place, f"s:{name}:")
+        return SeriesKeys(
+            self._client, lambda group: f"{stem}{group}", partial(self._ages.learn, stem)
+        )
 
     async def _read_all(
         self, place: Place, groups: Mapping[str, int], surges: Mapping[str, bytes], limit: KeyLimit

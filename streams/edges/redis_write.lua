@@ -5,7 +5,8 @@
 --       read, 9 frontier, 10 frontier that must be stored ('': none), 11 and 12 offset and
 --       watermark where reading begins again ('': nowhere), 13 offset before which no record is
 --       held back, 14 offsets of records that were from the future, then
---       for each series: name, highest group, head bytes, names, lengths, heads, tails, groups;
+--       for each series: name, highest group, names, values, where each name and value ends, for
+--       each group twice its keys' number, plus one to renew its expiry (both in MessagePack);
 --       then two lists in MessagePack (there may be many): surges to set (name, value, …), surges
 --       to delete; then two lists, each its length and its members: outbox to set (name, value,
 --       …), outbox to delete
@@ -28,35 +29,39 @@ if not (offset == ARGV[2] and frontier == ARGV[10])
 end
 local begun = redis.call('HINCRBY', meta, 'begun', 1)
 
-local unpack_bytes, sub = struct.unpack, string.sub
-local at = 15
+-- One hash of a flush has one changed key as a rule: strings and calls are what it costs here.
+local call, sub = redis.call, string.sub
+local at, key_no = 15, 3
 for _ = 1, tonumber(ARGV[6]) do
-  local head_bytes, names, lengths = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
-  local heads, tails, groups = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
-  local name_at, length_at, head_at, tail_at = 1, 1, 1, 1
-  for group_at = 1, #groups, 8 do
-    local key_no, count, refresh = unpack_bytes('<I4I2I2', groups, group_at)
-    local fields = {}
-    for i = 1, 2 * count, 2 do
-      local name_bytes, tail_bytes = unpack_bytes('<I2I4', lengths, length_at)
-      fields[i] = sub(names, name_at, name_at + name_bytes - 1)
-      fields[i + 1] = sub(heads, head_at, head_at + head_bytes - 1)
-        .. sub(tails, tail_at, tail_at + tail_bytes - 1)
-      length_at = length_at + 6
-      name_at = name_at + name_bytes
-      head_at = head_at + head_bytes
-      tail_at = tail_at + tail_bytes
+  local names, values = ARGV[at + 2], ARGV[at + 3]
+  local ends, groups = cmsgpack.unpack(ARGV[at + 4]), cmsgpack.unpack(ARGV[at + 5])
+  local end_at, name_end, value_end = 1, 0, 0
+  for group_at = 1, #groups do
+    key_no = key_no + 1
+    local key, refresh = KEYS[key_no], groups[group_at] % 2
+    local last = end_at + groups[group_at] - refresh - 2
+    if end_at == last then
+      call('HSET', key, sub(names, name_end + 1, ends[last]),
+        sub(values, value_end + 1, ends[last + 1]))
+    else
+      local fields, length = {}, 0
+      for i = end_at, last, 2 do
+        fields[length + 1] = sub(names, name_end + 1, ends[i])
+        fields[length + 2] = sub(values, value_end + 1, ends[i + 1])
+        name_end, value_end, length = ends[i], ends[i + 1], length + 2
+      end
+      call('HSET', key, unpack(fields))
     end
-    redis.call('HSET', KEYS[key_no], unpack(fields))
+    name_end, value_end, end_at = ends[last], ends[last + 1], last + 2
     if refresh == 1 then
-      redis.call('EXPIRE', KEYS[key_no], ttl)
+      call('EXPIRE', key, ttl)
     end
   end
   local field = 'groups:' .. ARGV[at]
   if tonumber(ARGV[at + 1]) > tonumber(redis.call('HGET', meta, field) or '-1') then
     redis.call('HSET', meta, field, ARGV[at + 1])
   end
-  at = at + 8
+  at = at + 6
 end
 
 -- a thousand members a command: Lua's unpack has a limit

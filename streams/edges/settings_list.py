@@ -200,7 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 200
     flush_creators_max: Annotated[
         int, _int(1, 10_000_000, "Changed states are written once so many creators changed")
-    ] = 20_000
+    ] = 40_000
 
     dead_letters_share_max: Annotated[
         float,

@@ -92,7 +92,7 @@ def chunks_of(made: list[list[bytes]]) -> Iterator[tuple[int, bytes]]:
 def run(made: list[list[bytes]]) -> tuple[dict[str, float], int]:
     """CPU seconds by phase, and how many records there were."""
     settings = read_settings({})
-    limits, ages = limits_of(settings), Expiries(time.monotonic)
+    limits, ages = limits_of(settings), Expiries(time.monotonic, 1)
     jobs = [follow_partition_of(settings) for _ in range(PARTITIONS)]
     unstored, records = [0] * PARTITIONS, 0
     gc.collect()
@@ -111,7 +111,7 @@ def run(made: list[list[bytes]]) -> tuple[dict[str, float], int]:
             unstored[partition] = 0
             change = jobs[partition].drain()
             write = Write(change, None, records)
-            write_call(Fence(1, "phases:1"), write, lambda part: f"phases:{{0}}:{part}", 1, ages)
+            write_call(Fence(1, "phases:1"), write, lambda part: f"phases:{{0}}:{part}", ages)
             phases.lap("pack for the store")
     return dict(phases.seconds), records
 
