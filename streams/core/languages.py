@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from streams.core.buckets import bucket_of, oldest_bucket_of
-from streams.core.keys import UNMET
+from streams.core.keys import UNMET, Keys
 from streams.core.surges import LanguageShare, Surge
 from streams.core.tally import Tally
 from streams.core.texts import Ints, Texts, joined_texts, paired
@@ -19,28 +19,30 @@ _SEPARATOR: Final = "\x00"  # ids hold no null characters: the codec sees to tha
 
 
 class LanguageTally(Tally):
-    """Comments by key (a post or a creator) and language, in buckets."""
+    """Comments by key (a post or a creator) and language, in buckets.
+
+    A key of this table is a pair: of a post or creator, its **owner**, and a language. The pairs
+    of an owner are chained: its last one, then the one met before it, and so on.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._langs: dict[str, list[str]] = {}
-        self._known = 0
+        self._forget_owners()
 
     def pairs_of(self, keys: Texts, langs: Texts) -> Texts:
         """Keys of this tally for records of these keys and languages."""
         return paired(keys, langs, ord(_SEPARATOR))
 
     def slots_of(self, keys: Texts) -> Ints:
-        """Slots of pairs; languages beyond a key's limit are counted as "und"."""
+        """Slots of pairs; languages beyond an owner's limit are counted as "und"."""
         slots = self.keys.find(keys)
         unmet = (slots < 0).nonzero()[0]
         if len(unmet):
-            pairs = [pair if self._fits(pair) else _und(pair) for pair in keys.take(unmet)]
-            slots[unmet] = super().slots_of(Texts.of(pairs))
+            slots[unmet] = super().slots_of(self._fitting(keys.take(unmet)))
         return slots
 
     def left_out(self, keys: Texts) -> list[tuple[int, bytes]]:
-        """See Table. A pair beyond its key's limit is counted as another one."""
+        """See Table. A pair beyond its owner's limit is counted as another one."""
         if not len(self._directory):
             return []
         absent = keys.take(self.keys.find(keys) == UNMET)
@@ -48,45 +50,92 @@ class LanguageTally(Tally):
         return super().left_out(joined_texts((absent, others)))
 
     def keep_columns(self, slots: Ints) -> bool:
-        """See Table: a key's languages are known by its pairs."""
-        self._langs.clear()
-        self._known = 0
+        """See Table: owners are known by their pairs."""
+        self._forget_owners()
         return True
+
+    def owners_of(self, slots: Ints) -> Ints:
+        """Owner of each pair; good until keys are let go."""
+        self._learn()
+        return self._owner[slots]
+
+    def pair_of(self, slot: int) -> tuple[str, str]:
+        """Owner's key and language of a pair."""
+        key, _, lang = self.keys.name_of(slot).partition(_SEPARATOR)
+        return key, lang
+
+    def totals_of_owners(self, owners: Ints, oldest: int) -> Ints:
+        """Comments in all languages of each owner, in buckets from ``oldest`` on."""
+        self._learn()
+        totals = np.zeros(len(owners), dtype=np.int64)
+        rows, pairs = np.arange(len(owners)), self._last[owners]
+        while len(rows):
+            totals[rows] += self.counts.totals_since(pairs, oldest)
+            pairs = self._before[pairs]
+            left = pairs >= 0
+            rows, pairs = rows[left], pairs[left]
+        return totals
 
     def totals_of(self, key: str, water: int) -> dict[str, int]:
         """Comments of the rolling 24 hours by language."""
-        oldest = oldest_bucket_of(water)
-        totals = {}
-        for lang in sorted(self._langs_of(key)):
-            slot = self.keys.slot_of(f"{key}{_SEPARATOR}{lang}")
-            if slot is not None:
-                totals[lang] = self.counts.total_since(slot, oldest)
-        return totals
+        self._learn()
+        oldest, totals = oldest_bucket_of(water), {}
+        owner = self._owners.slot_of(key)
+        slot = -1 if owner is None else int(self._last[owner])
+        while slot >= 0:
+            totals[self.pair_of(slot)[1]] = self.counts.total_since(slot, oldest)
+            slot = int(self._before[slot])
+        return dict(sorted(totals.items()))
 
-    def _fits(self, pair: str) -> bool:
-        """Whether the new pair's key has room for one language more. Remembers it."""
-        key, _, lang = pair.partition(_SEPARATOR)
-        langs = self._langs_of(key)
-        if lang not in langs:
-            if len(langs) >= LANGS_MAX:
-                lang = "und"
-            if lang not in langs:
-                langs.append(lang)
-        return pair.endswith(f"{_SEPARATOR}{lang}")
+    def _fitting(self, pairs: Texts) -> Texts:
+        """Pairs that are new here, those beyond their owner's limit as its "und"."""
+        self._learn()
+        owners = self._owners.slots_of(_owners_in(pairs))
+        self._grow_owners()
+        if (self._sizes[owners] + np.bincount(owners)[owners] <= LANGS_MAX).all():
+            return pairs
+        met: dict[int, set[str]] = {}
+        names = []
+        for pair, owner in zip(pairs, owners.tolist(), strict=True):
+            mine = met.setdefault(owner, set())
+            if pair not in mine and self._sizes[owner] + len(mine) >= LANGS_MAX:
+                names.append(_und(pair))
+            else:
+                mine.add(pair)
+                names.append(pair)
+        return Texts.of(names)
 
-    def _langs_of(self, key: str) -> list[str]:
-        if self._known < len(self.keys):
-            self._learn()
-        return self._langs.setdefault(key, [])
+    def _forget_owners(self) -> None:
+        """All is learnt anew from the pairs."""
+        self._owners = Keys()
+        self._sizes = np.zeros(0, dtype=np.int64)  # pairs of each owner
+        self._last = np.zeros(0, dtype=np.int64)
+        self._owner = np.zeros(0, dtype=np.int64)
+        self._before = np.zeros(0, dtype=np.int64)
+        self._known = 0
 
     def _learn(self) -> None:
-        """Take up keys that came by restore."""
-        for pair in self.keys.names_of(np.arange(self._known, len(self.keys))):
-            key, _, lang = pair.partition(_SEPARATOR)
-            langs = self._langs.setdefault(key, [])
-            if lang not in langs:
-                langs.append(lang)
-        self._known = len(self.keys)
+        """Chain the pairs that came since the last call."""
+        known, count = self._known, len(self.keys)
+        if known == count:
+            return
+        slots = np.arange(known, count)
+        owners = self._owners.slots_of(_owners_in(self.keys.names_of(slots)))
+        self._grow_owners()
+        self._owner, self._before = _grown(self._owner, count, -1), _grown(self._before, count, -1)
+        self._owner[slots] = owners
+        order = np.argsort(owners, kind="stable")
+        slots, owners = slots[order], owners[order]
+        is_first = np.diff(owners, prepend=-1) != 0
+        before = np.concatenate((slots[:1], slots[:-1]))
+        self._before[slots] = np.where(is_first, self._last[owners], before)
+        self._last[owners] = slots  # of several for one owner the last one stays
+        self._sizes += np.bincount(owners, minlength=len(self._sizes))
+        self._known = count
+
+    def _grow_owners(self) -> None:
+        self._sizes = _grown(self._sizes, len(self._owners), 0)
+        self._last = _grown(self._last, len(self._owners), -1)
 
 
 class Languages:
@@ -117,6 +166,23 @@ class Languages:
         return msgspec.structs.replace(
             surge, langs=_shares_of(here), usual_lang=usual[0] if usual else None
         )
+
+
+def _owners_in(pairs: Texts) -> Texts:
+    """The part of each pair before its one null character."""
+    lengths, rows = pairs.lengths.copy(), np.arange(len(pairs))
+    while len(rows):
+        lengths[rows] -= 1
+        rows = rows[pairs.data[pairs.starts[rows] + lengths[rows]] != 0]
+    return Texts(pairs.data, pairs.starts, lengths)
+
+
+def _grown(column: Ints, size: int, empty: int) -> Ints:
+    """The column, with ``empty`` in more rows if it has fewer than ``size``."""
+    if size <= len(column):
+        return column
+    more = np.full(max(size, 2 * len(column)) - len(column), empty, dtype=np.int64)
+    return np.concatenate((column, more))
 
 
 def _und(pair: str) -> str:
