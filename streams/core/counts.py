@@ -10,12 +10,13 @@ A row's content depends on the key's own records only: entries older than 24 hou
 key's newest bucket are dropped when a newer bucket is begun, whatever the watermark is.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.buckets import WINDOW_BUCKETS
+from streams.core.buckets import WINDOW_BUCKETS, oldest_bucket_of
 
 Ints = NDArray[np.int64]
 
@@ -125,6 +126,35 @@ class Counts:
         sums = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept)))
         totals: Ints = sums[ends] - sums[ends - self.size[slots]]
         return totals
+
+    def recent(self, slots: Ints, water: int, windows: Sequence[int]) -> Ints:
+        """Events of each slot (columns) in its last ``windows`` buckets (rows, rising).
+
+        The windows end with bucket ``water``, the newest. One more row, the last: in 24 hours.
+        """
+        sums = np.zeros((len(windows) + 1, len(slots)), dtype=np.int64)
+        sizes, back = self.size[slots], np.arange(windows[-1])
+        places = (self._begin[slots] + sizes - 1)[:, None] - back
+        entries = self._arena[np.maximum(places, 0)]
+        counts = np.where(back < sizes[:, None], entries & _COUNT_MASK, 0)
+        buckets = entries >> _COUNT_BITS
+        for row, window in enumerate(windows):
+            sums[row] = np.where(buckets > water - window, counts, 0).sum(axis=1)
+        sums[-1] = self.total[slots] - self._expired(slots, oldest_bucket_of(water))
+        return sums
+
+    def _expired(self, slots: Ints, oldest: int) -> Ints:
+        """Events of each slot in buckets before ``oldest``: few, as rows drop them in time."""
+        expired = np.zeros(len(slots), dtype=np.int64)
+        rows, places = np.arange(len(slots)), self._begin[slots]
+        ends = places + self.size[slots]
+        while len(rows):
+            old = places < ends
+            old &= self._arena[np.minimum(places, len(self._arena) - 1)] >> _COUNT_BITS < oldest
+            rows, places, ends = rows[old], places[old], ends[old]
+            expired[rows] += self._arena[places] & _COUNT_MASK
+            places = places + 1
+        return expired
 
     def windows_below(self, slots: Ints, below: float) -> Ints:
         """Bucket whose 24 hours are the first to hold fewer than ``below`` events of each slot.

@@ -64,16 +64,33 @@ class LanguageTally(Tally):
         key, _, lang = self.keys.name_of(slot).partition(_SEPARATOR)
         return key, lang
 
-    def totals_of_owners(self, owners: Ints, oldest: int) -> Ints:
-        """Comments in all languages of each owner, in buckets from ``oldest`` on."""
+    def pairs_of_owner(self, owner: int) -> list[int]:
+        """Slots of an owner's pairs, the last one first."""
+        slots, slot = [], int(self._last[owner])
+        while slot >= 0:
+            slots.append(slot)
+            slot = int(self._before[slot])
+        return slots
+
+    def slot_of(self, key: str, lang: str) -> int | None:
+        """Slot of a pair; None: it was never met."""
+        return self.keys.slot_of(f"{key}{_SEPARATOR}{lang}")
+
+    def recent_of_owners(self, owners: Ints, water: int, windows: Sequence[int]) -> Ints:
+        """Comments in all languages of each owner, as `Counts.recent` gives those of one."""
         self._learn()
-        totals = np.zeros(len(owners), dtype=np.int64)
         rows, pairs = np.arange(len(owners)), self._last[owners]
+        chained = [(rows, pairs)]
         while len(rows):
-            totals[rows] += self.counts.totals_since(pairs, oldest)
             pairs = self._before[pairs]
             left = pairs >= 0
             rows, pairs = rows[left], pairs[left]
+            chained.append((rows, pairs))
+        every, slots = (np.concatenate(column) for column in zip(*chained, strict=True))
+        order = np.argsort(every, kind="stable")
+        begins = np.searchsorted(every[order], np.arange(len(owners)))
+        sums = self.counts.recent(slots[order], water, windows)
+        totals: Ints = np.add.reduceat(sums, begins, axis=1) if len(owners) else sums
         return totals
 
     def totals_of(self, key: str, water: int) -> dict[str, int]:
@@ -81,10 +98,8 @@ class LanguageTally(Tally):
         self._learn()
         oldest, totals = oldest_bucket_of(water), {}
         owner = self._owners.slot_of(key)
-        slot = -1 if owner is None else int(self._last[owner])
-        while slot >= 0:
+        for slot in [] if owner is None else self.pairs_of_owner(owner):
             totals[self.pair_of(slot)[1]] = self.counts.total_since(slot, oldest)
-            slot = int(self._before[slot])
         return dict(sorted(totals.items()))
 
     def _fitting(self, pairs: Texts) -> Texts:

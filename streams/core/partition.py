@@ -7,9 +7,8 @@ the surge that the worker announces.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
@@ -17,16 +16,17 @@ from streams.core.chunks import taken
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
+from streams.core.mix import MixPolicy
+from streams.core.mix_watch import MixWatch
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.repeats import RepeatPolicy, Repeats
 from streams.core.rows import Rows, count_of, slots_of_rows
-from streams.core.surges import Happening, OpenSurge, Surge
+from streams.core.stored_surges import drained_surges, restore_surges
+from streams.core.surges import Happening, Surge
 from streams.core.table import Table
 from streams.core.tally import Tally
 from streams.core.texts import Ints, Texts
 from streams.core.watch import Watch, in_order
-
-_ENCODER: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ class Partition:
         self._water = -1
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
+        self._mixes: dict[str, MixWatch] = {}
 
     @property
     def creators_known(self) -> int:
@@ -128,17 +129,11 @@ class Partition:
     def drain(self) -> StateChange:
         """Give the state that changed since the last call, packed; nothing is kept as changed."""
         series: list[PackedSeries] = []
-        surges: dict[str, bytes | None] = {}
         for table in (*self._watches.values(), *self._tallies.values()):
             slots = table.drain_slots()
             if len(slots):
                 series += table.packed(slots)
-        for name, watch in self._watches.items():
-            drained = watch.drain_surges()
-            kept = [(key, surge) for key, surge in drained.items() if surge is not None]
-            lines = _ENCODER.encode_lines([surge for _, surge in kept]).split(b"\n")
-            surges |= dict.fromkeys([f"{name}|{key}" for key in drained])
-            surges |= zip([f"{name}|{key}" for key, _ in kept], lines, strict=False)
+        surges = drained_surges(self._watches, self._mixes)
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
@@ -151,12 +146,7 @@ class Partition:
                 table.restore(stored.series)
             if table.name in stored.left_out:
                 table.leave_out(*stored.left_out[table.name])
-        surges: dict[str, list[OpenSurge]] = {name: [] for name in self._watches}
-        for name, content in sorted(stored.surges.items()):
-            watch_name, _, _ = name.partition("|")
-            surges[watch_name].append(msgspec.json.decode(content, type=OpenSurge))
-        for watch_name, watch in self._watches.items():
-            watch.restore_surges(surges[watch_name])
+        restore_surges(stored.surges, self._watches, self._mixes)
 
     def _stand(self, standing: Standing) -> None:
         if self.hold is None and standing.frontier_ms < standing.read_ms:
@@ -283,6 +273,8 @@ class Partition:
         ended: list[Happening] = []
         for watch in self._watches.values():
             ended += watch.advance(water, row)
+        for mix in self._mixes.values():
+            ended += mix.advance(water, row)
         return ended
 
 
@@ -345,6 +337,9 @@ class CommentPartition(Partition):
         posts.describe_by(self._languages.describe)
         tallies = [self._languages.posts, self._languages.creators]
         super().__init__([creators, posts], tallies, repeats, lateness)
+        policy = MixPolicy(creators.policy.false_alarm_rate)
+        mixes = [MixWatch(policy, tally, self._languages.creators) for tally in tallies]
+        self._mixes = {mix.name: mix for mix in mixes}
 
     def _count(self, ready: Ready) -> Outcome:
         chunk: CommentChunk = ready.chunk
@@ -369,8 +364,11 @@ class CommentPartition(Partition):
                 told = count_creators(rows)
                 for one in count_posts(rows):
                     told.append(self._described(one, chunk, (creators, posts), rows.indexes))
-                for tally, slots in columns:
-                    tally.count(rows.stretch(slots, ids))
+                stretches = [rows.stretch(slots, ids) for _, slots in columns]
+                for mix, stretch in zip(self._mixes.values(), stretches, strict=True):
+                    told += mix.look(stretch, stretches[-1])
+                for (tally, _), stretch in zip(columns, stretches, strict=True):
+                    tally.count(stretch)
                 return told
 
             return count

@@ -67,7 +67,7 @@ def runs_of(stretch: Stretch) -> Iterator[Runs]:
     if not len(stretch.slots):
         return
     if (stretch.buckets == stretch.water).all():
-        slots, counts = _distinct(stretch.slots)
+        slots, counts = distinct(stretch.slots)
         yield Runs(slots, np.full(len(slots), stretch.water), counts)
         return
     order, begins, rounds = _cut(stretch)
@@ -78,7 +78,7 @@ def runs_of(stretch: Stretch) -> Iterator[Runs]:
         yield every.take(rounds == round_no)
 
 
-def _distinct(slots: Ints) -> tuple[Ints, Ints]:
+def distinct(slots: Ints) -> tuple[Ints, Ints]:
     """Each slot once, rising, and how often it stood there: np.unique at half its cost."""
     ordered = np.sort(slots)
     is_first = np.empty(len(ordered), dtype=np.bool_)

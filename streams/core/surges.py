@@ -11,7 +11,7 @@ import msgspec
 
 from streams.core.buckets import WINDOW_BUCKETS, bucket_of
 
-Kind = Literal["followers", "comments"]
+Kind = Literal["followers", "comments", "mix"]
 Trigger = Literal["rule", "model"]
 State = Literal["opened", "grown", "closed", "amended"]
 Severity = Literal["notice", "page"]
@@ -27,6 +27,15 @@ class LanguageShare(msgspec.Struct, frozen=True, gc=False):
     share: float
 
 
+class MixShift(msgspec.Struct, frozen=True, gc=False):
+    """A language's share of ``comments`` in a window, and the share that is usual (0..1)."""
+
+    lang: str
+    share: float
+    usual_share: float
+    comments: int
+
+
 class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     """One announcement of one surge.
 
@@ -34,7 +43,8 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     time; ``seen_ms`` is the partition's watermark when it was told. ``observed`` and
     ``expected_own`` count the events of ``window_ms``; None is unknown. A closed surge's window
     ends with ``closed_ms``, also when it is amended; None: it is open. ``late_records`` came
-    after the surge opened, in a bucket before the watermark's, and belong to its time.
+    after the surge opened, in a bucket before the watermark's, and belong to its time. ``mix`` is
+    there for that kind alone; ``observed`` are then the comments in its language.
     """
 
     surge_id: str
@@ -62,6 +72,7 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     usual_lang: LanguageShare | None = None
     late_records: int = 0
     closed_ms: int | None = None
+    mix: MixShift | None = None
 
 
 Happening = tuple[int, Surge]
