@@ -69,7 +69,7 @@ def test_a_shift_is_told_of_post_and_creator_at_the_record_that_makes_it_one() -
     for surge in (of_post, of_creator):
         assert (surge.creator_id, surge.state, surge.trigger) == ("ann", "opened", "model")
         assert surge.opened_ms == surge.at_ms == surge.seen_ms
-        assert at(360 + 15) <= surge.opened_ms <= at(360 + 25)
+        assert at(360 + 10) <= surge.opened_ms <= at(360 + 20)
     mix = of_creator.mix
     assert mix is not None
     begin_ms = (of_creator.at_ms // BUCKET_MS + 1) * BUCKET_MS - of_creator.window_ms
