@@ -251,7 +251,7 @@ class Pipeline:
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
         try:
             job, held = await self._restored(place)
-            resend = {name: stored_lot_of(lines) for name, lines in held.outbox.items()}
+            resend = {name: stored_lot_of(stored) for name, stored in held.outbox.items()}
         except (StateTorn, StateDamaged) as damage:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)
@@ -373,7 +373,7 @@ class Pipeline:
         with self._progress.stage("store"):
             change = lane.job.drain()
         reread, frontier = lane.reread_now(), lane.stored_frontier
-        waiting = {name: lot.lines for name, lot in fresh.items()}
+        waiting = {name: lot.stored for name, lot in fresh.items()}
         offsets = (lane.stored_offset, lane.next_offset)
         write = Write(change, *offsets, waiting, announced, reread, frontier)
         began = time.perf_counter()

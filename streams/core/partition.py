@@ -7,9 +7,8 @@ the surge that the worker announces.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
@@ -20,13 +19,12 @@ from streams.core.languages import Languages
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.repeats import RepeatPolicy, Repeats
 from streams.core.rows import Rows, count_of, slots_of_rows
+from streams.core.stored_surges import encoded_surges, stored_surge_of
 from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
 from streams.core.tally import Tally
 from streams.core.texts import Ints, Texts
 from streams.core.watch import Watch, in_order
-
-_ENCODER: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +133,11 @@ class Partition:
                 series += table.packed(slots)
         for name, watch in self._watches.items():
             drained = watch.drain_surges()
-            kept = [(key, surge) for key, surge in drained.items() if surge is not None]
-            lines = _ENCODER.encode_lines([surge for _, surge in kept]).split(b"\n")
-            surges |= dict.fromkeys([f"{name}|{key}" for key in drained])
-            surges |= zip([f"{name}|{key}" for key, _ in kept], lines, strict=False)
+            names = [f"{name}|{key}" for key in drained]
+            lines = iter(encoded_surges([one for one in drained.values() if one is not None]))
+            gone = None in drained.values()
+            contents = [one and next(lines) for one in drained.values()] if gone else lines
+            surges |= zip(names, contents, strict=True)
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
@@ -154,7 +153,7 @@ class Partition:
         surges: dict[str, list[OpenSurge]] = {name: [] for name in self._watches}
         for name, content in sorted(stored.surges.items()):
             watch_name, _, _ = name.partition("|")
-            surges[watch_name].append(msgspec.json.decode(content, type=OpenSurge))
+            surges[watch_name].append(stored_surge_of(content))
         for watch_name, watch in self._watches.items():
             watch.restore_surges(surges[watch_name])
 
