@@ -49,7 +49,8 @@ detection: $(STAMP)  ## The detector against its floor: make detection PARTS=nab
 
 chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUNDS=50 SEED=1
 	@tests/provision.sh
-	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED)) \
+		$(if $(LATENESS),--lateness-seconds $(LATENESS))
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt
 	@echo "== locking (about a minute)"

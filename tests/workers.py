@@ -87,6 +87,17 @@ class Site:
                 for number in range(self.settings.topic_partitions)
             }
 
+    def holds_back(self) -> bool:
+        """Whether records before a stored offset are not counted in Redis yet: they are held."""
+        settings = self.settings
+        with sync_client_of(settings) as client:
+            metas = [
+                client.hgetall(f"{self.name}:{{{topic}:{number}}}:meta")
+                for topic in (settings.topic_follows, settings.topic_comments)
+                for number in range(settings.topic_partitions)
+            ]
+        return any(meta.get(b"frontier_ms") != meta.get(b"read_watermark_ms") for meta in metas)
+
     def stored_buckets(self, topic: str, series: str) -> dict[str, Buckets]:
         """Keys and their counts as Redis holds them, read by the layout's description alone."""
         state_bytes = 0 if series in {"unfollows", "post_langs", "creator_langs"} else None

@@ -30,7 +30,7 @@ _COUNT: Final = struct.Struct(">i")
 _COUNT_AT: Final = 57
 _CODEC_AT: Final = 22  # the low byte of the attributes, whose last three bits it is
 _HEADER_BYTES: Final = 61
-_DECODERS: Final[Mapping[int, Callable[[bytes], bytes]]] = MappingProxyType(
+DECODERS: Final[Mapping[int, Callable[[bytes], bytes]]] = MappingProxyType(
     {
         DefaultRecordBatch.CODEC_GZIP: codec.gzip_decode,
         DefaultRecordBatch.CODEC_SNAPPY: codec.snappy_decode,
@@ -38,6 +38,7 @@ _DECODERS: Final[Mapping[int, Callable[[bytes], bytes]]] = MappingProxyType(
         DefaultRecordBatch.CODEC_ZSTD: codec.zstd_decode,
     }
 )
+"""Unpack the records of a batch, by the codec that its attributes name."""
 
 
 class KeptRecords(MemoryRecords):  # type: ignore[misc]  # aiokafka is untyped here
@@ -129,7 +130,7 @@ def _is_v2(batch: Any) -> bool:
 def _uncompressed(batch: Any, data: bytes) -> _Batch:
     """The batch as if it had been sent uncompressed; as it is where it cannot be decompressed."""
     try:
-        decoded = _DECODERS[batch.compression_type](data[_HEADER_BYTES:])
+        decoded = DECODERS[batch.compression_type](data[_HEADER_BYTES:])
     except Exception:  # aiokafka meets the same when the batch is walked, and tells it then
         return _Batch(batch, batch.next_offset)
     header = bytearray(data[:_HEADER_BYTES])

@@ -23,7 +23,8 @@ __all__ = ["Settings", "SettingsError", "read_settings"]
 
 PREFIX: Final = "SURGEWATCH_"
 _CONFIG: Final = PREFIX + "CONFIG"
-_NOT_SETTINGS: Final = frozenset({_CONFIG, PREFIX + "CACHE"})  # CACHE: the build's and the tests'
+# CACHE and DATA are the build's and the tests'.
+_NOT_SETTINGS: Final = frozenset({_CONFIG, PREFIX + "CACHE", PREFIX + "DATA"})
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)$")
 """Variables that Kubernetes sets in every pod for a service that is called surgewatch…"""
 

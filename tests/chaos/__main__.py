@@ -24,6 +24,9 @@ def told_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=None, help="default: chosen, and printed")
+    parser.add_argument(
+        "--lateness-seconds", type=int, default=0, help="hold records back so long; try 60"
+    )
     parser.add_argument("--only", default="", help="kinds of fault with one of these words: a,b")
     parser.add_argument("--json", type=Path, default=Path("build/chaos.json"))
     return parser.parse_args(argv)
@@ -41,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     say(f"seed {seed}, {options.rounds} rounds; logs in {folder}")
     try:
-        result = run(folder, seed, options.rounds, say, options.only)
+        result = run(folder, seed, options.rounds, say, options.only, options.lateness_seconds)
     except ServerMissing as missing:
         say(str(missing))
         return 2

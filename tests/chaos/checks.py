@@ -72,6 +72,9 @@ def settle(stage: Stage) -> None:
         msg = "the producer did not come to an end within 120 s"
         raise ChaosFailed(msg)
     stage.truth.read()
+    if stage.site.settings.allowed_lateness_ms:
+        stage.truth.let_held()
+        stage.stream.pause()
     ends = {place: len(sums) for place, sums in stage.truth.sums.items()}
     if not wait_for(
         stage, lambda: all(stage.stored()[p] == e for p, e in ends.items()), SETTLED_SECONDS_MAX
@@ -87,6 +90,7 @@ def check(stage: Stage, account: Account) -> None:
     unsent = stage.truth.unsent(stage.stream.acknowledged)
     stage.stream.acknowledged.clear()
     account.wrong += [f"acknowledged and not in Kafka as sent: {words}" for words in unsent[:3]]
+    _wait_counted(stage)
     _check_counts(stage, account)
     _check_told(stage, account)
     _check_zombies(stage, account)
@@ -107,6 +111,14 @@ def check_commits(stage: Stage) -> None:
     if passed or stage.commits.passed:
         msg = f"committed past what is stored: {passed or stage.commits.passed[0]}"
         raise ChaosFailed(msg)
+
+
+def _wait_counted(stage: Stage) -> None:
+    """Wait until what workers hold back is counted, if they do: some time after the last record."""
+    site = stage.site
+    seconds_max = site.settings.allowed_lateness_ms / 1000 + RECOVERY_SECONDS_MAX
+    if site.settings.allowed_lateness_ms:
+        wait_for(stage, lambda: not site.holds_back(), seconds_max)
 
 
 def _check_counts(stage: Stage, account: Account) -> None:

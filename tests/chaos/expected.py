@@ -33,4 +33,13 @@ class ExpectedSurges:
         chunk = RawChunk(topic, partition, list(values), range(first_offset, end), end, 0, end)
         decoded = self._trades[topic].decode(chunk)
         for surge in self._jobs[topic, partition].take(decoded.chunk).surges:
-            self.surges[surge.surge_id, surge.revision] = decode_surge(encode_surge(surge))
+            self._expect(surge)
+
+    def let_held(self) -> None:
+        """Count what is held: no record came for the allowed lateness."""
+        for job in self._jobs.values():
+            for surge in job.take_held().surges:
+                self._expect(surge)
+
+    def _expect(self, surge: Surge) -> None:
+        self.surges[surge.surge_id, surge.revision] = decode_surge(encode_surge(surge))

@@ -13,6 +13,7 @@ SPAN_MS = 80_000_000
 POISON_SHARE = 0.002
 WITH_ID_SHARE = 0.9
 REPEATED_SHARE = 0.03
+_LATE_MS = 20_000
 _REPEATED_WITHIN = 300
 """Records: some minutes of event time at the most, so within the ten that are remembered."""
 _POISON = (
@@ -34,6 +35,16 @@ class Records:
         self._step_ms = step_ms
         self._latest: deque[tuple[str, bytes, bytes]] = deque(maxlen=_REPEATED_WITHIN)
         self.made = 0
+        self._pauses = 0
+
+    def pause(self) -> None:
+        """Nothing that comes is older than what came, nor a repeat of it.
+
+        What was held back is let go in a pause: a record from before it would be later than is
+        allowed, and its order would show once the topics are read from their beginning.
+        """
+        self._pauses += 1
+        self._latest.clear()
 
     def next(self) -> tuple[str, bytes, bytes]:
         """Topic (`follows` or `comments`), key and value. A poison record's key is its reason."""
@@ -47,13 +58,13 @@ class Records:
     def _make(self) -> tuple[str, bytes, bytes]:
         chance, number = self._chance, self.made
         self.made += 1
-        at_ms = BEGIN_MS + min(int(number * self._step_ms), SPAN_MS)
+        at_ms = BEGIN_MS + min(int(number * self._step_ms), SPAN_MS) + self._pauses * 2 * _LATE_MS
         topic = "comments" if chance.random() < 0.25 else "follows"
         if chance.random() < POISON_SHARE:
             reason, text = chance.choice(_POISON)
             return topic, b"poison %s" % reason.encode(), text % number
         creator = self._creator(number)
-        late_ms = chance.choice((0, 0, 0, 20_000))
+        late_ms = chance.choice((0, 0, 0, _LATE_MS))
         if topic == "comments":
             record = {
                 "comment_id": f"k-{number}",

@@ -66,11 +66,22 @@ class RoundFailed(Exception):
         super().__init__(f"seed {result.seed}, round {number} ({faults}):\n{cause}")
 
 
-def run(folder: Path, seed: int, rounds: int, say: Callable[[str], None], only: str = "") -> Result:
-    """Run the rounds. Raises RoundFailed, ServerMissing."""
+def run(
+    folder: Path,
+    seed: int,
+    rounds: int,
+    say: Callable[[str], None],
+    only: str = "",
+    lateness_seconds: int = 0,
+) -> Result:
+    """Run the rounds. Raises RoundFailed, ServerMissing.
+
+    With ``lateness_seconds`` workers hold records back. It must be longer than a fault lasts: what
+    is held is then let go at the end of a round only, as the ledger takes it.
+    """
     began = time.monotonic()
     result = Result(seed)
-    stage = Stage.built(folder, seed, rounds)
+    stage = Stage.built(folder, seed, rounds, lateness_seconds)
     kinds = [kind for kind in KINDS if any(word in kind for word in only.split(","))]
     with stage.kept:
         wait_for(stage, lambda: not stage.fleet.unready(), 60)

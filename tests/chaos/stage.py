@@ -46,7 +46,7 @@ class Stage:
     kept: ExitStack
 
     @classmethod
-    def built(cls, folder: Path, seed: int, rounds: int) -> Self:
+    def built(cls, folder: Path, seed: int, rounds: int, lateness_seconds: int = 0) -> Self:
         """Start it all; workers reach both servers through a proxy, checks go straight."""
         with ExitStack() as stack:
             kafka_net, redis_net = Proxy(seed), Proxy(seed + 1)
@@ -63,6 +63,7 @@ class Stage:
             chance = random.Random(seed)
             more = {
                 **_SETTINGS,
+                "SURGEWATCH_ALLOWED_LATENESS_MS": str(1000 * lateness_seconds),
                 "SURGEWATCH_KEYS_IN_MEMORY_MAX": str(chance.choice(_KEYS_IN_MEMORY)),
                 "SURGEWATCH_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{kafka_net.port}",
                 "SURGEWATCH_REDIS_URL": f"redis://127.0.0.1:{redis_net.port}/0",

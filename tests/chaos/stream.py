@@ -50,6 +50,10 @@ class Stream:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
 
+    def pause(self) -> None:
+        """What is sent from now on is later than all that was sent."""
+        self._records.pause()
+
     def owe(self, records: int) -> None:
         """Send so many records as fast as it goes."""
         self._owed += records

@@ -33,12 +33,14 @@ class FollowsDesk:
             for place, name in enumerate(creators)
         ]
 
-    def send(self, records: Iterable[tuple[int, bytes]]) -> None:
-        """Send records to their partitions; returns when Kafka has them."""
-        asyncio.run(self._send(list(records)))
+    def send(self, records: Iterable[tuple[int, bytes]], packed_by: str | None = None) -> None:
+        """Send records to their partitions, in packed batches if so told; waits for Kafka."""
+        asyncio.run(self._send(list(records), packed_by))
 
-    async def _send(self, records: list[tuple[int, bytes]]) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self.site.bootstrap, linger_ms=5)
+    async def _send(self, records: list[tuple[int, bytes]], packed_by: str | None) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.site.bootstrap, linger_ms=5, compression_type=packed_by
+        )
         await producer.start()
         try:
             sent = [

@@ -118,6 +118,11 @@ def test_a_value_of_the_wrong_type_in_the_file_is_refused(tmp_path: Path) -> Non
     assert "true" in _refusal({}, _file(tmp_path, "topic_partitions = true")).lower()
 
 
+@pytest.mark.parametrize("name", ["CACHE", "DATA"])
+def test_what_the_build_and_the_tests_are_told_is_no_setting(name: str) -> None:
+    assert read_settings({f"SURGEWATCH_{name}": "folder"}) == Settings()
+
+
 def test_an_unknown_key_or_variable_is_refused_with_the_closest_name(tmp_path: Path) -> None:
     line = _refusal({}, _file(tmp_path, "[rule]\nfollower_24h = 5\n"))
     assert "unknown key rule_follower_24h = 5: did you mean rule_followers_24h?" in line

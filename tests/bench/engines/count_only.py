@@ -68,6 +68,7 @@ class Counter:
 
     def __init__(self, records: int, threshold: int) -> None:
         self.done = asyncio.Event()
+        self.error: Exception | None = None
         self.rereads: Mapping[TP, tuple[int, int]] = {}
         self.crossed: dict[str, int] = {}
         self.stamps: list[Stamp] = []
@@ -88,7 +89,14 @@ class Counter:
         """Nothing is kept."""
 
     async def take(self, event: Any) -> None:
-        """Decode and count a chunk."""
+        """Decode and count a chunk; an error ends the run, as an agent would go on past it."""
+        try:
+            self._take(event)
+        except Exception as error:
+            self.error = error
+            self.done.set()
+
+    def _take(self, event: Any) -> None:
         if not self.stamps:
             self.stamps.append(stamp())
         message = event.message
@@ -131,6 +139,8 @@ async def run(order: Order) -> None:
         )
         if app.crash_reason is not None:
             raise app.crash_reason
+        if counter.error is not None:
+            raise counter.error
         counter.report()
         await app.stop()
 
