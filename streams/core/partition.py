@@ -134,10 +134,7 @@ class Partition:
         for name, watch in self._watches.items():
             drained = watch.drain_surges()
             names = [f"{name}|{key}" for key in drained]
-            lines = iter(encoded_surges([one for one in drained.values() if one is not None]))
-            gone = None in drained.values()
-            contents = [one and next(lines) for one in drained.values()] if gone else lines
-            surges |= zip(names, contents, strict=True)
+            surges |= zip(names, encoded_surges(drained.values()), strict=True)
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:

@@ -1,6 +1,6 @@
 """How surges that are remembered stand in the store: a JSON array each, `OpenSurge`'s fields."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,9 +23,14 @@ class _Key(msgspec.Struct, array_like=True):
 _KEY_DECODER: Final = msgspec.json.Decoder(_Key)
 
 
-def encoded_surges(surges: Sequence[OpenSurge]) -> list[bytes]:
-    """Each surge as it is stored."""
-    return _ENCODER.encode_lines(surges).split(b"\n")[: len(surges)]
+def encoded_surges(surges: Collection[OpenSurge | None]) -> Sequence[bytes | None]:
+    """Each surge as it is stored; None stays None."""
+    kept = [surge for surge in surges if surge is not None]
+    contents = _ENCODER.encode_lines(kept).split(b"\n")[: len(kept)]
+    if len(kept) == len(surges):
+        return contents
+    rest = iter(contents)
+    return [None if surge is None else next(rest) for surge in surges]
 
 
 def stored_surge_of(content: bytes) -> OpenSurge:
