@@ -83,7 +83,7 @@ def write_call(
         keys += hashes
         args += more
     surges = write.change.surges
-    kept = [part for name, value in surges.items() if value for part in (name, value)]
+    kept = [part for name, value in surges.items() if value for part in (name, value.decode())]
     gone = [name for name, value in surges.items() if value is None]
     args += [_PACKER.encode(kept), _PACKER.encode(gone)]
     args += _listed([part for pair in write.to_announce.items() for part in pair])
