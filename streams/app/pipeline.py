@@ -39,8 +39,9 @@ from streams.edges.store import (
 )
 from streams.edges.surge_lot import stored_lot_of
 
-_AHEAD_FLUSHES: Final = 2
-"""Chunks are taken until so many flushes' worth of records wait for the store."""
+AHEAD_FLUSHES: Final = 4
+"""Chunks are taken until so many flushes' worth of records wait, which are one write: the slower
+the store, the larger its writes, and the fewer of them name a creator twice."""
 _LEAVING_SECONDS_MAX: Final = 0.005
 """What a write is given to leave: a socket holds 200 KB of its megabyte, the rest goes at turns
 of the loop, which counting a chunk keeps for 20 ms and more. The store would wait meanwhile."""
@@ -251,7 +252,7 @@ class Pipeline:
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
         try:
             job, held = await self._restored(place)
-            resend = {name: stored_lot_of(lines) for name, lines in held.outbox.items()}
+            resend = {name: stored_lot_of(stored) for name, stored in held.outbox.items()}
         except (StateTorn, StateDamaged) as damage:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)
@@ -292,21 +293,21 @@ class Pipeline:
 
     async def _flush_behind(self, lane: Lane) -> None:
         """Have the store work while the next chunks are counted; wait if it is far behind."""
-        ahead = _AHEAD_FLUSHES * self._policy.flush_records_max
+        ahead = AHEAD_FLUSHES * self._policy.flush_records_max
         if lane.unstored >= ahead and lane.flushing is not None:
             await lane.flushing  # else the store would have nothing to do for another chunk
             if lane.lost or self._lanes.get(lane.tp) is not lane:
                 return  # who took it away settles it
-        if self._begin_flush(lane):
-            assert lane.flushing is not None, "just begun"
-            await asyncio.wait({lane.flushing}, timeout=_LEAVING_SECONDS_MAX)
+        if (begun := self._begin_flush(lane)) is not None:
+            await asyncio.sleep(0)  # the change is packed meanwhile, which may take longer
+            await asyncio.wait({begun}, timeout=_LEAVING_SECONDS_MAX)
 
-    def _begin_flush(self, lane: Lane) -> bool:
-        """Begin a write unless one is under way; whether it was begun."""
+    def _begin_flush(self, lane: Lane) -> asyncio.Task[None] | None:
+        """Begin a write; None: one is under way."""
         if lane.flushing is not None and not lane.flushing.done():
-            return False
+            return None
         lane.flushing = asyncio.create_task(self._flush_or_crash(lane))
-        return True
+        return lane.flushing
 
     async def _flush_or_crash(self, lane: Lane) -> None:
         try:
@@ -373,7 +374,7 @@ class Pipeline:
         with self._progress.stage("store"):
             change = lane.job.drain()
         reread, frontier = lane.reread_now(), lane.stored_frontier
-        waiting = {name: lot.lines for name, lot in fresh.items()}
+        waiting = {name: lot.stored for name, lot in fresh.items()}
         offsets = (lane.stored_offset, lane.next_offset)
         write = Write(change, *offsets, waiting, announced, reread, frontier)
         began = time.perf_counter()

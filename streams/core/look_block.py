@@ -30,7 +30,7 @@ from streams.core.surges import (
     Measured,
     OpenSurge,
     Trigger,
-    new_surge_id,
+    new_surge_ids,
     severity_of,
 )
 from streams.core.texts import Ints, Texts
@@ -187,11 +187,7 @@ class LookBlock:
         if self._watched.policy.name == "posts":
             creators = texts_of(stretch.creator_ids.take(stretch.indexes[rows]))
             posts = [*keys]
-        known = map(self._life.book.of, slots.tolist())
-        ids = [
-            new_surge_id(kind, trigger, key, at, mine)
-            for key, at, mine in zip(keys, at_ms, known, strict=True)
-        ]
+        ids = new_surge_ids(kind, trigger, keys, at_ms, self._life.book.of_all(slots.tolist()))
         seen_ms = stretch.seen_ms[rows].tolist()
         return keys, Openings(trigger, ids, creators, posts, at_ms, seen_ms)
 

@@ -1,7 +1,10 @@
-"""The surges of a partition as the store holds them: JSON by name, the name of its series first."""
+"""How surges that are remembered stand in the store: by name, the name of their series first.
 
-from collections.abc import Mapping
-from typing import Final
+A surge is a JSON array of `OpenSurge`'s fields, a shift of languages an object of `MixSurge`'s.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -10,6 +13,19 @@ from streams.core.surges import OpenSurge
 from streams.core.watch import Watch
 
 _ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(OpenSurge)
+_FIELDS: Final = msgspec.structs.fields(OpenSurge)
+
+
+class _Key(msgspec.Struct, array_like=True):
+    """The first fields of an `OpenSurge`."""
+
+    surge_id: str
+    trigger: str
+    key: str
+
+
+_KEY_DECODER: Final = msgspec.json.Decoder(_Key)
 
 
 def drained_surges(
@@ -19,10 +35,8 @@ def drained_surges(
     surges: dict[str, bytes | None] = {}
     for name, watch in watches.items():
         drained = watch.drain_surges()
-        kept = [(key, surge) for key, surge in drained.items() if surge is not None]
-        lines = _ENCODER.encode_lines([surge for _, surge in kept]).split(b"\n")
-        surges |= dict.fromkeys([f"{name}|{key}" for key in drained])
-        surges |= zip([f"{name}|{key}" for key, _ in kept], lines, strict=False)
+        names = [f"{name}|{key}" for key in drained]
+        surges |= zip(names, encoded_surges(drained.values()), strict=True)
     for name, mix in mixes.items():
         for key, shift in mix.drain().items():
             surges[f"{name}|{key}"] = None if shift is None else _ENCODER.encode(shift)
@@ -40,8 +54,38 @@ def restore_surges(
         if series in shifts:
             shifts[series].append(msgspec.json.decode(content, type=MixSurge))
         else:
-            surges[series].append(msgspec.json.decode(content, type=OpenSurge))
+            surges[series].append(stored_surge_of(content))
     for series, watch in watches.items():
         watch.restore_surges(surges[series])
     for series, mix in mixes.items():
         mix.restore(shifts[series])
+
+
+def encoded_surges(surges: Collection[OpenSurge | None]) -> Sequence[bytes | None]:
+    """Each surge as it is stored; None stays None."""
+    kept = [surge for surge in surges if surge is not None]
+    contents = _ENCODER.encode_lines(kept).split(b"\n")[: len(kept)]
+    if len(kept) == len(surges):
+        return contents
+    rest = iter(contents)
+    return [None if surge is None else next(rest) for surge in surges]
+
+
+def stored_surge_of(content: bytes) -> OpenSurge:
+    """Read a stored surge. Raises ``msgspec.DecodeError`` for anything else."""
+    if content.startswith(b"{"):
+        return msgspec.convert(_row_of(content), OpenSurge)
+    return _DECODER.decode(content)
+
+
+def stored_key_of(content: bytes) -> str:
+    """The key of a stored surge. Raises ``msgspec.DecodeError`` for anything else."""
+    if content.startswith(b"{"):
+        return stored_surge_of(content).key
+    return _KEY_DECODER.decode(content).key
+
+
+def _row_of(content: bytes) -> list[Any]:
+    """What an earlier version stored, an object without the fields that are as by default."""
+    held = msgspec.json.decode(content, type=dict[str, Any])
+    return [held.get(f.name, None if f.required else f.default) for f in _FIELDS]

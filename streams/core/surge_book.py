@@ -1,13 +1,15 @@
 """The surges that one watch remembers, and when each has to be looked at again."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
+
+import msgspec
 
 from streams.core.surges import Closing, OpenSurge, Trigger
 
 
-class Entry(NamedTuple):
-    """A surge, and the slot of its key."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A surge, and the slot of its key. As many as surges: no tuple, which would be walked."""
 
     slot: int
     surge: OpenSurge
@@ -21,7 +23,7 @@ class SurgeBook:
     """
 
     def __init__(self) -> None:
-        self._of_slot: dict[int, list[OpenSurge]] = {}
+        self._of_slot: dict[int, tuple[OpenSurge, ...]] = {}
         self._open: dict[Trigger, dict[int, OpenSurge]] = {"rule": {}, "model": {}}
         self._due: dict[int, list[Entry]] = {}
         self._unsaid: dict[str, Entry] = {}
@@ -33,12 +35,8 @@ class SurgeBook:
 
     def add(self, entry: Entry) -> None:
         """Take up a surge that opened, or comes from the store."""
-        slot, surge = entry
-        mine = self._of_slot.get(slot)
-        if mine is None:
-            self._of_slot[slot] = [surge]
-        else:
-            mine.append(surge)
+        slot, surge = entry.slot, entry.surge
+        self._of_slot[slot] = (*self.of(slot), surge)
         if surge.closing is None:
             self._open[surge.trigger][slot] = surge
         if surge.late_records:
@@ -46,15 +44,14 @@ class SurgeBook:
 
     def open_all(self, trigger: Trigger, slots: list[int], surges: list[OpenSurge]) -> None:
         """Take up surges of one trigger that open, each of another slot; the store has to know."""
-        of_slot = self._of_slot
-        for slot, surge in zip(slots, surges, strict=True):
-            mine = of_slot.get(slot)
-            if mine is None:
-                of_slot[slot] = [surge]
-            else:
-                mine.append(surge)
+        known = self.of_all(slots)
+        now: Iterable[tuple[OpenSurge, ...]] = zip(surges, strict=True)
+        if any(known):
+            now = [(*mine, *some) for mine, some in zip(known, now, strict=True)]
+        self._of_slot.update(zip(slots, now, strict=True))
         self._open[trigger].update(zip(slots, surges, strict=True))
-        self._touched.update(zip([surge.name for surge in surges], surges, strict=True))
+        names = [f"{trigger}|{surge.key}" for surge in surges]  # `OpenSurge.name`: they are open
+        self._touched.update(zip(names, surges, strict=True))
 
     def slots(self) -> list[int]:
         """Slots that have a surge, open or closed."""
@@ -78,9 +75,13 @@ class SurgeBook:
             for bucket, entries in self._due.items()
         }
 
-    def of(self, slot: int) -> list[OpenSurge]:
+    def of(self, slot: int) -> tuple[OpenSurge, ...]:
         """Surges of a slot, open and closed."""
-        return self._of_slot.get(slot, [])
+        return self._of_slot.get(slot, ())
+
+    def of_all(self, slots: list[int]) -> list[tuple[OpenSurge, ...]]:
+        """`of` each slot."""
+        return [*map(self._of_slot.get, slots, repeat(()))]
 
     def open_of(self, slot: int, trigger: Trigger) -> OpenSurge | None:
         """The open surge of a slot and trigger."""
@@ -115,6 +116,10 @@ class SurgeBook:
         """Have the surge in `take_due` when the watermark has reached a bucket; once."""
         self._due.setdefault(bucket, []).append(entry)
 
+    def look_again_at_all(self, entries: Iterable[Entry], bucket: int) -> None:
+        """`look_again` for each."""
+        self._due.setdefault(bucket, []).extend(entries)
+
     def take_due(self, water: int) -> list[Entry]:
         """Surges that have to be looked at now that the watermark stands in ``water``."""
         due = [bucket for bucket in self._due if bucket <= water]
@@ -127,7 +132,7 @@ class SurgeBook:
 
     def close(self, entry: Entry, closing: Closing) -> None:
         """Take note that a surge closed, which gives it another name."""
-        slot, surge = entry
+        slot, surge = entry.slot, entry.surge
         del self._open[surge.trigger][slot]
         self.drop(surge.name)
         surge.closing = closing
@@ -135,10 +140,11 @@ class SurgeBook:
 
     def forget(self, entry: Entry) -> None:
         """Drop a closed surge."""
-        slot, surge = entry
-        mine = self._of_slot[slot]
-        mine.remove(surge)
-        if not mine:
+        slot, surge = entry.slot, entry.surge
+        mine = tuple(one for one in self._of_slot[slot] if one is not surge)
+        if mine:
+            self._of_slot[slot] = mine
+        else:
             del self._of_slot[slot]
         self.drop(surge.name)
 

@@ -74,8 +74,7 @@ class SurgeLife:
         """Take up surges of one trigger that open, each of another slot."""
         self.book.open_all(trigger, slots, surges)
         if trigger == "rule":
-            for entry in map(Entry, slots, surges):
-                self.book.look_again(entry, _NEXT_BUCKET)
+            self.book.look_again_at_all(map(Entry, slots, surges), _NEXT_BUCKET)
 
     def take_late(self, runs: Runs, water: int) -> None:
         """Take note of counted records of buckets before ``water``: they may amend a surge."""
@@ -110,7 +109,7 @@ class SurgeLife:
         """Open surges by rule that are over; the others are looked at when they may be."""
         if not entries:
             return []
-        slots = np.array([slot for slot, _ in entries])
+        slots = np.array([one.slot for one in entries])
         below = self._watched.policy.rule.close_below
         ends = self._watched.counts.windows_below(slots, below)
         over = []
@@ -126,7 +125,7 @@ class SurgeLife:
         if not entries:
             return []
         _, _, counts, detector, _ = self._watched
-        slots = np.array([slot for slot, _ in entries])
+        slots = np.array([one.slot for one in entries])
         opened = counts.newest[slots].astype(np.int64)
         over = detector.are_over(slots, water, opened=opened, counts=counts.newest_counts(slots))
         return [entries[row] for row in np.flatnonzero(over).tolist()]
@@ -135,7 +134,7 @@ class SurgeLife:
         moment = Moment(start_ms_of(water), start_ms_of(water))
         told = []
         for entry, measured in zip(entries, self._measure(entries, water), strict=True):
-            slot, surge = entry
+            slot, surge = entry.slot, entry.surge
             closing = Closing(bucket=water, measured=measured)
             self.book.close(entry, closing)
             self.book.look_again(entry, _forgotten_at(closing))
@@ -155,7 +154,7 @@ class SurgeLife:
         for entry, measured in zip(still_open, self._measure(still_open, water), strict=True):
             moment = Moment(start_ms_of(water), start_ms_of(water))
             told.append(self.describe(self._amended(entry.surge, moment, measured)))
-        for _, surge in entries:
+        for surge in [one.surge for one in entries]:
             if surge.closing is not None:
                 end = surge.closing
                 moment = Moment(start_ms_of(end.bucket), start_ms_of(water))
@@ -174,10 +173,10 @@ class SurgeLife:
         if not entries:
             return []
         _, _, counts, detector, _ = self._watched
-        slots = np.array([slot for slot, _ in entries])
+        slots = np.array([one.slot for one in entries])
         opened = counts.newest[slots].astype(np.int64)
         columns = detector.score(slots, counts.newest_counts(slots), opened=opened)
-        windows = np.array([surge.window_buckets for _, surge in entries])
+        windows = np.array([one.surge.window_buckets for one in entries])
         return measured_of(columns, counts.totals_since(slots, water - windows + 1), windows)
 
 

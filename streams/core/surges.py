@@ -105,9 +105,29 @@ def new_surge_id(
     As long as a record of the same millisecond can be counted, the first surge is among them.
     """
     made, again = surge_id_of(kind, trigger, key, opened_ms), 0
-    while known and any(one.surge_id == made for one in known):
+    while known and made in [one.surge_id for one in known]:
         again += 1
         made = surge_id_of(kind, trigger, key, opened_ms, again)
+    return made
+
+
+def new_surge_ids(
+    kind: Kind,
+    trigger: Trigger,
+    keys: Sequence[str],
+    opened_ms: Sequence[int],
+    known: "Sequence[Sequence[OpenSurge]]",
+) -> list[str]:
+    """`new_surge_id` of many keys; ``known`` has what is remembered of each."""
+    begin, blake2b = f"{kind}|{trigger}|", hashlib.blake2b
+    made = [
+        blake2b(f"{begin}{key}|{at}".encode(), digest_size=8).hexdigest()
+        for key, at in zip(keys, opened_ms, strict=True)
+    ]
+    if any(known):
+        for row, mine in enumerate(known):
+            if mine and made[row] in [one.surge_id for one in mine]:
+                made[row] = new_surge_id(kind, trigger, keys[row], opened_ms[row], mine)
     return made
 
 
@@ -133,8 +153,8 @@ class Closing(msgspec.Struct, kw_only=True, gc=False):
     usual_lang: LanguageShare | None = None
 
 
-class OpenSurge(msgspec.Struct, omit_defaults=True, gc=False):
-    """What is remembered of a surge between its announcements; stored as JSON.
+class OpenSurge(msgspec.Struct, array_like=True, gc=False):
+    """What is remembered of a surge between its announcements; stored as a JSON array.
 
     ``mark`` is the rolling total at which it is told as grown. ``quiet_until``: the bucket from
     which on the model may alarm again for the key. A closed surge (``closing``) is remembered as

@@ -37,7 +37,11 @@ def in_order(happenings: list[Happening]) -> list[Surge]:
     if len(set(rows)) == len(rows):
         happenings.sort(key=itemgetter(0))
     else:
-        happenings.sort(key=lambda one: (one[0], one[1].surge_id, one[1].revision))
+        surges = [surge for _, surge in happenings]
+        names = [surge.surge_id for surge in surges]
+        revisions = [surge.revision for surge in surges]
+        # of one id and revision there is one, so that no two surges are ever compared
+        return [one[-1] for one in sorted(zip(rows, names, revisions, surges, strict=True))]
     return [surge for _, surge in happenings]
 
 

@@ -85,7 +85,11 @@ class KafkaAnnouncer:
             texts = Texts.of(lot.creator_ids)
             chosen = np.array(partitions_of(texts, self._settings.topic_partitions))
             pairs = list(zip(map(str.encode, lot.surge_ids), lot.values(), strict=True))
-            for partition in np.unique(chosen).tolist():
+            partitions = np.unique(chosen).tolist()
+            if len(partitions) == 1:  # as a rule: a lot is one partition's, and counts are equal
+                letters[partitions[0]] += pairs
+                continue
+            for partition in partitions:
                 rows = np.flatnonzero(chosen == partition).tolist()
                 letters[partition] += [pairs[row] for row in rows]
         await self._send(self._settings.topic_surges, letters)

@@ -9,7 +9,7 @@ Keys of one partition share a hash tag, so they live in one slot of a Redis Clus
                                            reread_offset, reread_watermark_ms, reread_dead,
                                            read_watermark_ms, frontier_ms, held_offset
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
-    PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``OpenSurge``)
+    PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``core/stored_surges.py``)
     PREFIX:{TOPIC:N}:outbox                hash: a lot's name to its records (``surge_lot.py``)
 
 Every key expires by itself when nothing wrote it for ``expiry_seconds``.

@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-import msgspec
-
 from streams.core.hold import Standing
 from streams.core.packing import StoredSeries
 from streams.core.partition import LeftOut, StateChange, StoredState
 from streams.core.repeats import Reread
+from streams.core.stored_surges import stored_key_of
 from streams.core.texts import Texts
 from streams.edges.errors import DataError
 
@@ -110,14 +109,10 @@ class KeyLimit(NamedTuple):
 NO_LIMIT: Final = KeyLimit(1 << 62, ())
 
 
-class _SurgeKey(msgspec.Struct):
-    key: str
-
-
 def surge_keys_of(surges: Mapping[str, bytes], series: str) -> set[bytes]:
     """Keys of a series that have a surge; surges as they are stored, by name."""
     return {
-        msgspec.json.decode(content, type=_SurgeKey).key.encode()
+        stored_key_of(content).encode()
         for name, content in surges.items()
         if name.partition("|")[0] == series
     }

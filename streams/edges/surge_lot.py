@@ -1,56 +1,64 @@
 """Announcements that wait together: a lot of surge records is one value in the outbox.
 
-A lot is the records' JSON, one a line; a record alone with no line's end is a lot too. A hundred
-thousand surges stored and removed one by one would cost Redis and us as many fields, twice.
+A lot is stored as MessagePack, an array of the records' fields for each: a third of their JSON,
+which takes Redis a third of the time. A hundred thousand surges stored and removed one by one
+would cost Redis and us as many fields, twice. What an earlier version left there is JSON, a
+record a line, and is read too.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple, fields
 
 from streams.core.surges import Surge
 
 LOT_MAX: Final = 5_000
-"""Records in one lot: some megabytes."""
+"""Records in one lot: some megabytes of JSON."""
 _ENCODER: Final = msgspec.json.Encoder()
-
-
-class _Name(msgspec.Struct):
-    surge_id: str
-    creator_id: str
-
-
-_NAMES: Final = msgspec.json.Decoder(_Name)
+_PACKER: Final = msgspec.msgpack.Encoder()
+_ARRAY32: Final = 0xDD
+_HEAD: Final = struct.Struct(">BI")
+"""MessagePack's head of an array; its members follow, so that each is packed by itself."""
+_LINES: Final = msgspec.json.Decoder(Surge)
+_ROW: Final[Any] = msgspec.defstruct(
+    "_ROW", [(one.name, one.type) for one in fields(Surge)], array_like=True, gc=False
+)
+_ROWS: Final = msgspec.msgpack.Decoder(list[_ROW])
 
 
 class SurgeLot(NamedTuple):
-    """Surge records in the order in which they were told, and what they are sent by."""
+    """Surge records in the order in which they were told, as they are stored and sent."""
 
+    stored: bytes
     lines: bytes
     surge_ids: list[str]
     creator_ids: list[str]
 
     def values(self) -> list[bytes]:
-        """Each record."""
-        values = self.lines.split(b"\n")
-        if not values[-1]:
-            values.pop()
-        return values
+        """JSON of each record, as it is sent."""
+        return self.lines.split(b"\n")[: len(self.surge_ids)]
 
 
 def lots_of(surges: Sequence[Surge]) -> Iterator[SurgeLot]:
     """Lots of these surges: same surges, same bytes. A number that is not finite becomes null."""
     for first in range(0, len(surges), LOT_MAX):
-        some = surges[first : first + LOT_MAX]
-        yield SurgeLot(
-            _ENCODER.encode_lines(some),
-            [surge.surge_id for surge in some],
-            [surge.creator_id for surge in some],
-        )
+        yield _lot_of(surges[first : first + LOT_MAX])
 
 
-def stored_lot_of(lines: bytes) -> SurgeLot:
+def stored_lot_of(stored: bytes) -> SurgeLot:
     """A lot from the outbox. Raises ``msgspec.DecodeError`` for anything else."""
-    names = _NAMES.decode_lines(lines)
-    return SurgeLot(lines, [name.surge_id for name in names], [name.creator_id for name in names])
+    if stored.startswith(b"{"):
+        return _lot_of(_LINES.decode_lines(stored))
+    return _lot_of([Surge(*astuple(row)) for row in _ROWS.decode(stored)])
+
+
+def _lot_of(surges: Sequence[Surge]) -> SurgeLot:
+    return SurgeLot(
+        _HEAD.pack(_ARRAY32, len(surges)) + b"".join(map(_PACKER.encode, map(astuple, surges))),
+        _ENCODER.encode_lines(surges),
+        [surge.surge_id for surge in surges],
+        [surge.creator_id for surge in surges],
+    )

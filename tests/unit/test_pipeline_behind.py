@@ -2,7 +2,7 @@
 
 import asyncio
 
-from streams.app.pipeline import Pipeline
+from streams.app.pipeline import AHEAD_FLUSHES, Pipeline
 from streams.edges.store import Fence, MemoryStore, Place, Write
 from tests.unit.test_pipeline import FOLLOWS, Loudspeaker, event, many, pipeline_on, run
 
@@ -14,6 +14,7 @@ class SlowStore(MemoryStore):
         super().__init__()
         self.pieces, self.begun, self.arrived = pieces, 0, 0
         self.let = asyncio.Semaphore(0)
+        self.offsets: list[int] = []
 
     def let_all(self) -> None:
         """Hold up no write from now on."""
@@ -23,6 +24,7 @@ class SlowStore(MemoryStore):
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store."""
         self.begun += 1
+        self.offsets.append(write.next_offset)
         for _ in range(self.pieces):
             await asyncio.sleep(0)
         self.arrived += 1
@@ -48,20 +50,22 @@ def test_a_write_has_left_before_the_next_chunk_is_counted() -> None:
     run(body)
 
 
-def test_the_next_write_begins_as_one_ends_when_chunks_wait_for_it() -> None:
+def test_the_next_write_begins_as_one_ends_and_takes_all_that_waited() -> None:
     async def body() -> None:
         store = SlowStore(pieces=1)
         pipeline = await taking(store)
-        await pipeline.take(event(0, many("ann", 10)))
-        await pipeline.take(event(10, many("ann", 10)))
+        for nth in range(AHEAD_FLUSHES):
+            await pipeline.take(event(10 * nth, many("ann", 10)))
         assert store.begun == 1
-        third = asyncio.create_task(pipeline.take(event(20, many("ann", 10))))
+        offset = 10 * AHEAD_FLUSHES
+        last = asyncio.create_task(pipeline.take(event(offset, many("ann", 10))))
         await asyncio.sleep(0.05)
-        assert not third.done(), "two writes' worth of records wait"
+        assert not last.done(), "so many writes' worth of records wait"
         store.let.release()
-        await third
+        await last
         assert store.begun == 2
         store.let_all()
         await pipeline.give_up({FOLLOWS})
+        assert store.offsets[:2] == [10, offset + 10]
 
     run(body)
