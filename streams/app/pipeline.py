@@ -39,9 +39,8 @@ from streams.edges.store import (
 )
 from streams.edges.surge_lot import stored_lot_of
 
-AHEAD_FLUSHES: Final = 4
-"""Chunks are taken until so many flushes' worth of records wait, which are one write: the slower
-the store, the larger its writes, and the fewer of them name a creator twice."""
+AHEAD_FLUSHES: Final = 2
+"""Chunks are taken until so many flushes' worth of records wait for the store, as one write."""
 _LEAVING_SECONDS_MAX: Final = 0.005
 """What a write is given to leave: a socket holds 200 KB of its megabyte, the rest goes at turns
 of the loop, which counting a chunk keeps for 20 ms and more. The store would wait meanwhile."""
