@@ -114,7 +114,7 @@ class Look:
         opened_ms = int(self._stretch.at_ms[row])
         surge = OpenSurge(
             surge_id=new_surge_id(
-                watched.policy.kind, trigger, key, opened_ms, self._life.book.of(slot)
+                watched.policy.subject, trigger, key, opened_ms, self._life.book.of(slot)
             ),
             trigger=trigger,
             key=key,

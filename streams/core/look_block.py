@@ -180,14 +180,20 @@ class LookBlock:
 
     def _openings_of(self, tells: Tells) -> tuple[list[str], Openings]:
         """What opens, and its keys."""
-        stretch, kind, trigger = self._stretch, self._watched.policy.kind, tells.trigger
+        stretch, trigger = self._stretch, tells.trigger
         slots, rows = self._runs.slots[tells.at], self._rows_of(tells)
         keys, at_ms = texts_of(self._watched.keys.names_of(slots)), stretch.at_ms[rows].tolist()
         creators, posts = keys, list[str | None]([None]) * len(keys)
         if self._watched.policy.name == "posts":
             creators = texts_of(stretch.creator_ids.take(stretch.indexes[rows]))
             posts = [*keys]
-        ids = new_surge_ids(kind, trigger, keys, at_ms, self._life.book.of_all(slots.tolist()))
+        ids = new_surge_ids(
+            self._watched.policy.subject,
+            trigger,
+            keys,
+            at_ms,
+            self._life.book.of_all(slots.tolist()),
+        )
         seen_ms = stretch.seen_ms[rows].tolist()
         return keys, Openings(trigger, ids, creators, posts, at_ms, seen_ms)
 

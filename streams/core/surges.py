@@ -79,16 +79,17 @@ Happening = tuple[int, Surge]
 """A surge told because of a record of a chunk: its row, and the surge."""
 
 
-def surge_id_of(kind: Kind, trigger: Trigger, key: str, opened_ms: int, again: int = 0) -> str:
+def surge_id_of(subject: str, trigger: Trigger, key: str, opened_ms: int, again: int = 0) -> str:
     """Name of a surge: 16 hexadecimal digits that depend on nothing but the input.
 
-    ``again``: how many surges of this key opened at a record of the same millisecond before; a
-    late record may open one after the first has closed.
+    ``subject``: followers, comments (of a creator), posts, mix. ``again``: how many surges of this
+    key opened at a record of the same millisecond before; a late record may open one after the
+    first has closed.
 
     >>> surge_id_of("followers", "rule", "c-1", 1736899200000)
     'edfea439a425e08e'
     """
-    text = f"{kind}|{trigger}|{key}|{opened_ms}" + (f"|{again}" if again else "")
+    text = f"{subject}|{trigger}|{key}|{opened_ms}" + (f"|{again}" if again else "")
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -98,28 +99,28 @@ def severity_of(trigger: Trigger) -> Severity:
 
 
 def new_surge_id(
-    kind: Kind, trigger: Trigger, key: str, opened_ms: int, known: "Sequence[OpenSurge]"
+    subject: str, trigger: Trigger, key: str, opened_ms: int, known: "Sequence[OpenSurge]"
 ) -> str:
     """Name of a surge that opens now, while these of its key are remembered.
 
     As long as a record of the same millisecond can be counted, the first surge is among them.
     """
-    made, again = surge_id_of(kind, trigger, key, opened_ms), 0
+    made, again = surge_id_of(subject, trigger, key, opened_ms), 0
     while known and made in [one.surge_id for one in known]:
         again += 1
-        made = surge_id_of(kind, trigger, key, opened_ms, again)
+        made = surge_id_of(subject, trigger, key, opened_ms, again)
     return made
 
 
 def new_surge_ids(
-    kind: Kind,
+    subject: str,
     trigger: Trigger,
     keys: Sequence[str],
     opened_ms: Sequence[int],
     known: "Sequence[Sequence[OpenSurge]]",
 ) -> list[str]:
     """`new_surge_id` of many keys; ``known`` has what is remembered of each."""
-    begin, blake2b = f"{kind}|{trigger}|", hashlib.blake2b
+    begin, blake2b = f"{subject}|{trigger}|", hashlib.blake2b
     made = [
         blake2b(f"{begin}{key}|{at}".encode(), digest_size=8).hexdigest()
         for key, at in zip(keys, opened_ms, strict=True)
@@ -127,7 +128,7 @@ def new_surge_ids(
     if any(known):
         for row, mine in enumerate(known):
             if mine and made[row] in [one.surge_id for one in mine]:
-                made[row] = new_surge_id(kind, trigger, keys[row], opened_ms[row], mine)
+                made[row] = new_surge_id(subject, trigger, keys[row], opened_ms[row], mine)
     return made
 
 

@@ -15,3 +15,8 @@ class WatchPolicy:
     rule: Rule
     detector: str
     false_alarm_rate: float
+
+    @property
+    def subject(self) -> str:
+        """What its surges are of, in their names: a creator may have the id of a post."""
+        return "posts" if self.name == "posts" else self.kind

@@ -50,7 +50,7 @@ def surge(demo_state: DemoState, /, **changes: Any) -> Surge:
     """Mei's post by rule, as true as the state knows it."""
     true = next(s for s in demo_state.truth().surges if s.kind == "comments")
     told: dict[str, Any] = {
-        "surge_id": surge_id_of("comments", "rule", true.post_id or "", true.opened_ms),
+        "surge_id": surge_id_of("posts", "rule", true.post_id or "", true.opened_ms),
         "revision": 0, "kind": "comments", "trigger": "rule", "state": "opened",
         "severity": "page", "creator_id": true.creator_id, "post_id": true.post_id,
         "opened_ms": true.opened_ms, "seen_ms": true.opened_ms, "at_ms": true.opened_ms,

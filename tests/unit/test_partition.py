@@ -27,6 +27,7 @@ from tests.jobs import (
     rule_surges,
     stored_of,
 )
+from tests.jobs import watch as watch_of
 
 DAY_MS = WINDOW_BUCKETS * BUCKET_MS
 BEGIN_MS = 1_736_899_200_000
@@ -292,3 +293,12 @@ def test_hundreds_that_begin_to_surge_at_once_are_told_as_if_they_came_one_by_on
     assert len({surge.creator_id for surge in rule_surges(told)}) == 300
     assert len({surge.creator_id for surge in told if surge.trigger == "model"}) == 300
     assert together.drain().surges == apart.drain().surges
+
+
+def test_a_post_with_the_id_of_its_creator_has_surges_of_other_names() -> None:
+    watches = (watch_of("comments", "comments", 5), watch_of("posts", "comments", 5))
+    partition = CommentPartition(*watches)
+    surges = partition.take(comments([("7", "7", "en", BEGIN_MS + n) for n in range(9)])).surges
+    opened = [one for one in rule_surges(surges) if one.state == "opened"]
+    assert [one.post_id for one in opened if one.post_id] == ["7"]
+    assert len({one.surge_id for one in opened}) == len(opened) == 2
