@@ -17,7 +17,7 @@ def real_data(name: str) -> Path:
     try:
         return path_of(name)
     except RealDataAbsent as absent:
-        pytest.skip(str(absent))
+        pytest.skip(str(absent))  # it is no part of the repository: says where it was looked for
 
 
 def path_of(name: str) -> Path:

@@ -39,14 +39,19 @@ class Cast:
 
     def name_of(self, surge: Surge | TrueSurge) -> str:
         """What a surge is about, in a few words: ``comments on Mei's post p-2-0``."""
+        if surge.kind == "mix":
+            return f"languages of comments on {self._commented(surge)}"
         if surge.kind == "followers":
             who = "Lin " if surge.creator_id == self.newcomer_id else ""
             return f"followers of {who}{surge.creator_id}"
+        return f"comments on {self._commented(surge)}"
+
+    def _commented(self, surge: Surge | TrueSurge) -> str:
         if surge.post_id is None:
             who = "Mei " if surge.creator_id == self.post_creator_id else ""
-            return f"comments on all of {who}{surge.creator_id}"
+            return f"all of {who}{surge.creator_id}"
         who = "Mei's post " if surge.post_id == self.post_id else ""
-        return f"comments on {who}{surge.post_id}"
+        return f"{who}{surge.post_id}"
 
     def plays(self, surge: Surge) -> bool:
         """Whether a surge is about one of them."""
@@ -117,8 +122,9 @@ def verdict_of(truth: Truth, told: Iterable[Surge], cast: Cast) -> Verdict:
     by_rule = {_key_of(surge): surge for surge in opened if surge.trigger == "rule"}
     true = {_key_of(surge): surge for surge in truth.surges}
     by_model = [surge for surge in opened if surge.trigger == "model"]
+    on_post = [one for one in by_model if one.post_id == cast.post_id and one.kind == "comments"]
     rule_ms = [s.opened_ms for s in truth.surges if s.post_id == cast.post_id]
-    model_ms = [surge.opened_ms for surge in by_model if surge.post_id == cast.post_id]
+    model_ms = [surge.opened_ms for surge in on_post]
     return Verdict(
         true=tuple(truth.surges),
         told=tuple(surge for key, surge in true.items() if key in by_rule),

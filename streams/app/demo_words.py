@@ -18,6 +18,7 @@ from streams.core.world import HOUR_MS
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _PARTS: Final = " ▏▎▍▌▋▊▉"
 _LINE_SECONDS: Final = 5.0
+_MINUTE_MS: Final = 60_000
 
 
 def sparkline(values: Iterable[float], width: int, top_min: float = 0.0) -> str:
@@ -88,12 +89,17 @@ def seconds_of(seconds: float | None) -> str:
 
 
 def observed_of(surge: Surge) -> str:
-    """What was counted, in how many hours: ``50,000 in 24 h``."""
+    """What was counted, in how long: ``50,000 in 24 h``, ``7 in 20 min``."""
+    if surge.window_ms < HOUR_MS:
+        return f"{surge.observed:,} in {surge.window_ms // _MINUTE_MS} min"
     return f"{surge.observed:,} in {surge.window_ms / HOUR_MS:g} h"
 
 
 def langs_of(surge: Surge) -> str:
-    """Languages of a post's comments and her usual one; empty when there are none."""
+    """Languages of comments and her usual one, or what shifts; empty when there are none."""
+    if surge.mix is not None:
+        mix = surge.mix
+        return f"{mix.lang} {mix.share:.0%} of {mix.comments:,} (usually {mix.usual_share:.0%})"
     if not surge.langs:
         return ""
     told = ", ".join(f"{one.lang} {one.share:.0%}" for one in surge.langs if one.share >= 0.02)

@@ -136,10 +136,12 @@ class Metrics:
         self._surges = counter(
             "surges",
             "Surge announcements.",
-            kind=get_args(Kind),
+            kind=[kind for kind in get_args(Kind) if kind != "mix"],
             trigger=get_args(Trigger),
             state=get_args(State),
         )
+        for state in ("opened", "closed"):  # by the model alone, and no more is said of it
+            self._surges.labels("mix", "model", state)
         self._stages = counter(
             "stage_seconds",
             "Wall time of each stage; store and announce wait while others go on.",

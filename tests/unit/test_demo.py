@@ -14,9 +14,16 @@ from streams.app.demo_servers import NoRoomForServers, demo_settings
 from streams.app.demo_state import TELLING, DemoState
 from streams.app.demo_story import chapter_at, story_policy, verdict_of
 from streams.app.demo_view import LiveView, frame_of, plain_glyphs
-from streams.app.demo_words import PlainView, bar, progress_line, sparkline, summary_lines
+from streams.app.demo_words import (
+    PlainView,
+    bar,
+    progress_line,
+    sparkline,
+    summary_lines,
+    surge_line,
+)
 from streams.core.simulation import Simulation
-from streams.core.surges import LanguageShare, State, Surge, surge_id_of
+from streams.core.surges import LanguageShare, MixShift, State, Surge, surge_id_of
 from streams.core.world import World, WorldPolicy, world_of
 from streams.edges.codec_out import encode_surge
 from streams.edges.embedded import EmbeddedServerMissing
@@ -87,6 +94,25 @@ def test_a_truth_that_was_told_holds_and_the_models_lead_is_known() -> None:
     assert verdict.holds
     assert verdict.lead_ms == 2 * HOUR_MS
     assert verdict.on_others == 1
+
+
+def shift_of(state: DemoState) -> Surge:
+    """A shift of languages on Mei's post, long before the rule tells it."""
+    early_ms = surge(state).opened_ms - 3 * HOUR_MS
+    return surge(
+        state, kind="mix", trigger="model", severity="notice", opened_ms=early_ms, at_ms=early_ms,
+        window_ms=20 * 60_000, observed=7, threshold=None, expected_own=0.8, ratio=9.1, langs=None,
+        usual_lang=None, mix=MixShift("en", 0.35, 0.04, 20),
+    )  # fmt: skip
+
+
+def test_a_shift_of_languages_is_told_as_one_and_is_no_lead_over_the_rule() -> None:
+    state = state_told()
+    line = surge_line(state, state.hear(shift_of(state), 20.0))
+    assert "surge by model: languages of comments on Mei's post p-" in line
+    assert ": 7 in 20 min; expected 0.8; ratio 9.1×; en 35% of 20 (usually 4%); " in line
+    told = [surge(state), follower_surge(state), shift_of(state)]
+    assert verdict_of(state.truth(), told, state.cast).lead_ms is None
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class Counter:
         """Decode and count a chunk; an error ends the run, as an agent would go on past it."""
         try:
             self._take(event)
-        except Exception as error:
+        except Exception as error:  # an agent's is seen by nobody: `run` raises it
             self.error = error
             self.done.set()
 
