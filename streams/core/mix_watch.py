@@ -33,7 +33,7 @@ from streams.core.surges import Happening, MixShift, State, Surge, surge_id_of
 
 _HOUR: Final = WINDOWS[-1]
 _OVER: Final = 0.5
-"""A shift is over when its evidence is below this part of what told it."""
+"""A shift is over when its evidence is below this part of what it takes to be told."""
 
 
 class MixSurge(msgspec.Struct, omit_defaults=True, gc=False):
