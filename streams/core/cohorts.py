@@ -6,9 +6,9 @@ algorithm, 1981): a small number and a count of votes, whatever the number of co
 that one may be ahead are limited, so that an audience that changes is noticed.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +20,8 @@ COHORTS_MAX: Final = 200
 """Cohorts told apart in a partition; what comes beyond counts as unknown."""
 UNKNOWN: Final = 0
 """Cohort of a key of whose audience nothing is known."""
+COHORTS_NAME: Final = "cohorts|names"
+"""Where a partition's cohorts are stored, among its surges: a JSON list of names by number."""
 VOTE_DTYPE: Final = np.dtype([("cohort", "u1"), ("votes", "u1")])
 """What is stored of a key: its cohort's number in the partition, and its votes ahead."""
 _VOTES_MAX: Final = 60
@@ -31,8 +33,8 @@ _UND: Final = "und"
 def audience_of(lang: str, region: str) -> int:
     """Pack a language and a region, as far as they are told apart; 0: neither is told.
 
-    >>> audience_of("zh", "CN") == int.from_bytes(b"zh\\0\\0CN\\0\\0", "little")
-    True
+    >>> audience_of("zh", "CN").to_bytes(8, "little").decode().split(chr(0) * 2)
+    ['zh', 'CN', '']
     """
     words = (text.encode()[:AUDIENCE_BYTES].ljust(AUDIENCE_BYTES, b"\0") for text in (lang, region))
     return int.from_bytes(b"".join(words), "little")
@@ -55,9 +57,11 @@ def names_in(audience: int) -> tuple[str, str]:
 class Cohorts:
     """Cohorts that a partition has met, numbered in the order of their first meeting from 1 on."""
 
-    def __init__(self, names: Sequence[tuple[str, str]] = ()) -> None:
-        self.names: list[tuple[str, str]] = [(_UND, _UND), *names]
-        self._numbers = {name: number for number, name in enumerate(self.names)}
+    def __init__(self) -> None:
+        self.names: list[tuple[str, str]] = []
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._number_of((_UND, _UND))
+        self._drained = 1
         self._audiences: Words = np.zeros(1 << _TABLE_BITS, dtype=np.uint64)
         self._known = np.zeros(1 << _TABLE_BITS, dtype=np.uint8)  # of audience 0: unknown
 
@@ -65,9 +69,23 @@ class Cohorts:
         """How many there are, the unknown one included."""
         return len(self.names)
 
+    def drain(self) -> dict[str, bytes]:
+        """What has to be stored since the last call."""
+        if self._drained == len(self.names):
+            return {}
+        self._drained = len(self.names)
+        return {COHORTS_NAME: msgspec.json.encode(self.names)}
+
+    def restore(self, stored: bytes | None) -> None:
+        """Take up what was stored, if anything."""
+        if stored is not None:
+            for name in msgspec.json.decode(stored, type=list[tuple[str, str]]):
+                self._number_of(name)
+            self._drained = len(self.names)
+
     def numbers_of(self, audiences: Words) -> NDArray[np.uint8]:
         """Number of the cohort of each audience; new ones are numbered in their order."""
-        places = (audiences * _MIX) >> np.uint64(64 - _TABLE_BITS)
+        places = _places_of(audiences)
         numbers = self._known[places]
         strange = (self._audiences[places] != audiences).nonzero()[0]
         if len(strange):
@@ -77,13 +95,14 @@ class Cohorts:
     def _met(self, audiences: Words) -> NDArray[np.uint8]:
         """Numbers of audiences that do not stand in their place of the table."""
         every, first, inverse = np.unique(audiences, return_index=True, return_inverse=True)
-        numbers = np.zeros(len(every), dtype=np.uint8)
+        numbers, places = np.zeros(len(every), dtype=np.uint8), _places_of(every)
         for row in np.argsort(first).tolist():
             audience = every[row]
             numbers[row] = number = self._number_of(names_in(int(audience)))
-            place = int((audience * _MIX) >> np.uint64(64 - _TABLE_BITS))
+            place = int(places[row])
             self._audiences[place], self._known[place] = audience, number
-        return numbers[inverse]
+        found: NDArray[np.uint8] = numbers[inverse]
+        return found
 
     def _number_of(self, name: tuple[str, str]) -> int:
         number = self._numbers.get(name)
@@ -93,6 +112,10 @@ class Cohorts:
             number = self._numbers[name] = len(self.names)
             self.names.append(name)
         return number
+
+
+def _places_of(audiences: Words) -> Words:
+    return (audiences * _MIX) >> np.uint64(64 - _TABLE_BITS)
 
 
 class Votes:
@@ -123,6 +146,21 @@ class Votes:
         changed = np.where(taken, 1, np.where(more, votes + 1, np.where(same, votes, votes - 1)))
         self._votes[slots] = np.where(counted, changed, votes)
 
+    def take_in_turn(self, slots: Ints, sizes: Ints, cohorts: NDArray[np.uint8]) -> None:
+        """Count ``sizes`` (>= 1) votes of each of these distinct slots, one after the other.
+
+        A slot's ``cohorts`` follow those of the slot before.
+        """
+        begins = np.cumsum(sizes) - sizes
+        alike = np.add.reduceat(cohorts == np.repeat(self.cohorts[slots], sizes), begins) == sizes
+        alike &= self.cohorts[slots] != UNKNOWN
+        calm = slots[alike]
+        self._votes[calm] = np.minimum(self._votes[calm] + sizes[alike], _VOTES_MAX)
+        slots, begins, sizes = slots[~alike], begins[~alike], sizes[~alike]
+        for turn in range(int(sizes.max(initial=0))):
+            some = sizes > turn
+            self.take(slots[some], cohorts[begins[some] + turn])
+
     def packed(self, slots: Ints) -> NDArray[Any]:
         """States of these slots, as `VOTE_DTYPE`."""
         states = np.empty(len(slots), dtype=VOTE_DTYPE)
@@ -132,5 +170,3 @@ class Votes:
     def restore(self, slots: Ints, states: NDArray[Any]) -> None:
         """Put packed states back."""
         self.cohorts[slots], self._votes[slots] = states["cohort"], states["votes"]
-
-
