@@ -31,7 +31,7 @@ def share_interval(hits: int, cases: int) -> tuple[float, float]:
     """Shares that so many hits do not contradict at 95 % (Wilson 1927).
 
     >>> tuple(round(end, 2) for end in share_interval(49, 60))
-    (0.7, 0.9)
+    (0.7, 0.89)
     """
     if not cases:
         return 0.0, 1.0
