@@ -6,20 +6,22 @@ the surge that the worker announces.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
 from streams.core.chunks import taken
+from streams.core.cohorts import COHORTS_NAME, Cohorts
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
 from streams.core.mix import MixPolicy
 from streams.core.mix_watch import MixWatch
 from streams.core.packing import PackedSeries, StoredSeries
+from streams.core.partition_state import StateChange, StoredState
 from streams.core.repeats import RepeatPolicy, Repeats
 from streams.core.rows import Rows, count_of, parts_of, slots_of_rows
 from streams.core.stored_surges import drained_surges, restore_surges
@@ -38,45 +40,6 @@ class Outcome:
     late: int
     surges: list[Surge]
     repeated: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StateChange:
-    """State that changed since the last drain. ``surges``: name to content, None to delete.
-
-    ``standing`` is there where records are held back.
-    """
-
-    watermark_ms: int
-    series: list[PackedSeries]
-    surges: dict[str, bytes | None]
-    standing: Standing | None = None
-
-    @property
-    def keys(self) -> int:
-        """How many keys changed."""
-        return sum(len(series.names) for series in self.series)
-
-
-class LeftOut(NamedTuple):
-    """Keys, and the group of each, of a series that the store holds, without their values."""
-
-    names: Texts
-    groups: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredState:
-    """A partition's state as it stands in the store.
-
-    ``left_out``: keys that are read when they are met, by series; some may be in ``series`` too.
-    """
-
-    watermark_ms: int = -1
-    series: dict[str, StoredSeries] = field(default_factory=dict)
-    surges: dict[str, bytes] = field(default_factory=dict)
-    left_out: dict[str, LeftOut] = field(default_factory=dict)
-    standing: Standing | None = None
 
 
 _Count = Callable[[Rows], list[Happening]]
@@ -105,6 +68,7 @@ class Partition:
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
         self._mixes: dict[str, MixWatch] = {}
+        self._cohorts = Cohorts()
 
     @property
     def creators_known(self) -> int:
@@ -135,7 +99,7 @@ class Partition:
             if len(slots):
                 series += table.packed(slots)
             series += table.packed_shared()
-        surges = drained_surges(self._watches, self._mixes)
+        surges = drained_surges(self._watches, self._mixes) | self._cohorts.drain()
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
@@ -149,7 +113,9 @@ class Partition:
             if table.name in stored.left_out:
                 table.leave_out(*stored.left_out[table.name])
             table.restore_shared(stored.series)
-        restore_surges(stored.surges, self._watches, self._mixes)
+        surges = dict(stored.surges)
+        self._cohorts.restore(surges.pop(COHORTS_NAME, None))
+        restore_surges(surges, self._watches, self._mixes)
 
     def _stand(self, standing: Standing) -> None:
         if self.hold is None and standing.frontier_ms < standing.read_ms:
@@ -258,7 +224,9 @@ class Partition:
             again &= ~late
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
-        rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
+        told = chunk.audiences
+        cohorts = None if told is None else self._cohorts.numbers_of(told)
+        rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1, cohorts)
         bounds = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist(), len(at_ms)]
         happenings: list[Happening] = []
         for part in parts_of([*self._watches.values()], water):

@@ -34,7 +34,7 @@ from redis.exceptions import ResponseError
 
 from streams.core.keys import GROUP_KEYS
 from streams.core.packing import StoredSeries
-from streams.core.partition import LeftOut, StoredState
+from streams.core.partition_state import LeftOut, StoredState
 from streams.edges.errors import SurgewatchError
 from streams.edges.redis_args import Expiries, reread_in, standing_in, write_call
 from streams.edges.redis_client import AsyncClient

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from streams.core.hold import Standing
-from streams.core.partition import StateChange
+from streams.core.partition_state import StateChange
 from streams.core.repeats import Reread
 from streams.edges.store import KeyLimit, StateLost, Store, Write
 from tests.contract.test_store import (

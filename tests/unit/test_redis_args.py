@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from streams.core.packing import PackedSeries
-from streams.core.partition import StateChange
+from streams.core.partition_state import StateChange
 from streams.core.texts import Texts
 from streams.edges.redis_args import Expiries, write_call
 from streams.edges.store import Fence, Write
