@@ -5,7 +5,8 @@ import numpy as np
 from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.events import CommentChunk, FollowChunk
-from streams.core.partition import CommentPartition, FollowPartition, StateChange, StoredState
+from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.partition_state import StateChange, StoredState
 from streams.core.rules import Rule
 from streams.core.surges import Kind, Surge
 from streams.core.texts import Texts

@@ -289,7 +289,6 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_window,
             settings.dead_letters_row_max,
         ),
-        settings.repeats_horizon_ms,
         settings.keys_in_memory_max if settings.detector == OWN_DETECTOR else None,
     )
 

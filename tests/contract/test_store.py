@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from redis.asyncio import Redis
 
-from streams.core.partition import StateChange, StoredState
+from streams.core.partition_state import StateChange, StoredState
 from streams.edges.embedded import EmbeddedValkey
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.redis_store import RedisStore, RedisStorePolicy

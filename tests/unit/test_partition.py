@@ -11,7 +11,8 @@ from streams.app.jobs import follow_partition_of
 from streams.core import watch
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.packing import StateDamaged, StoredSeries
-from streams.core.partition import CommentPartition, FollowPartition, StoredState
+from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.partition_state import StoredState
 from streams.core.surges import Surge
 from streams.core.texts import Texts
 from streams.edges.settings import Settings
