@@ -91,9 +91,10 @@ class Runner:
         fresh = course.are_new.nonzero()[0]
         keys.birth[fresh] = course.buckets[fresh]
         age = course.buckets - keys.birth[self.key]
-        sums = self.exposure.sums_of(keys.birth[self.key], course.buckets)
+        slots = course.slots[self.key]
+        sums = self.exposure.sums_of(slots, keys.birth[self.key], course.buckets)
         exposure = np.empty(len(age))
-        exposure[:] = self.exposure.open_of(course.buckets)
+        exposure[:] = self.exposure.open_of(slots, course.buckets)
         buckets = sums[3] + policy.rate_prior_buckets
         windows, rate_count = self._learnt(keys, buckets, exposure)
         faded = sums[:3] * self.powers.factors[:3]

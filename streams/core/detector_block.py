@@ -81,8 +81,8 @@ class DetectorBlock:
         opened = np.asarray(opened, dtype=np.int64)
         bucket = np.asarray(bucket, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._exposure.sums_of(keys.birth, opened)
-        exposure = self._exposure.open_of(opened)
+        sums = self._exposure.sums_of(slots, keys.birth, opened)
+        exposure = self._exposure.open_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
@@ -112,8 +112,8 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         opened = np.asarray(opened, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._exposure.sums_of(keys.birth, opened)
-        exposure = self._exposure.open_of(opened)
+        sums = self._exposure.sums_of(slots, keys.birth, opened)
+        exposure = self._exposure.open_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
@@ -180,14 +180,14 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
         opening = np.asarray(opened, dtype=np.int64)
-        sums = self._exposure.sums_of(keys.birth, opening)
+        sums = self._exposure.sums_of(slots, keys.birth, opening)
         rate = self._outlook(keys, sums).rate
         closed = buckets > opening
         events = as_counts(counts)
         keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
         keys.windows += events
         keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
-        exposure = self._exposure.sums_of(keys.birth, buckets)[:3]
+        exposure = self._exposure.sums_of(slots, keys.birth, buckets)[:3]
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread

@@ -13,6 +13,7 @@ import numpy as np
 from streams.core.agreed_clock import AgreedClock
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
 from streams.core.chunks import taken
+from streams.core.cohorts import COHORTS_NAME, Cohorts
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
@@ -56,6 +57,7 @@ class Partition:
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
         self._mixes: dict[str, MixWatch] = {}
+        self._cohorts = Cohorts()
 
     @property
     def creators_known(self) -> int:
@@ -90,7 +92,7 @@ class Partition:
             slots = table.drain_slots()
             if len(slots):
                 series += table.packed(slots)
-        surges = drained_surges(self._watches, self._mixes)
+        surges = drained_surges(self._watches, self._mixes) | self._cohorts.drain()
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
@@ -103,7 +105,9 @@ class Partition:
                 table.restore(stored.series)
             if table.name in stored.left_out:
                 table.leave_out(*stored.left_out[table.name])
-        restore_surges(stored.surges, self._watches, self._mixes)
+        surges = dict(stored.surges)
+        self._cohorts.restore(surges.pop(COHORTS_NAME, None))
+        restore_surges(surges, self._watches, self._mixes)
 
     def _stand(self, standing: Standing) -> None:
         if self.hold is None and standing.frontier_ms < standing.read_ms:
@@ -227,7 +231,9 @@ class Partition:
             again &= ~late
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
-        rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1)
+        told = chunk.audiences
+        cohorts = None if told is None else self._cohorts.numbers_of(told)
+        rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1, cohorts)
         count = prepare(rows.of(~left_out) if some_left_out else rows)
         begins = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist()]
         happenings: list[Happening] = []
