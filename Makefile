@@ -44,8 +44,9 @@ bench-scaling: $(STAMP)  ## Measure cost as the work grows: creators, partitions
 	@tests/provision.sh
 	@$(BIN)/python -m tests.bench.scaling $(if $(PARTS),--parts $(PARTS))
 
-detection: $(STAMP)  ## The detector against its floor: make detection PARTS=nab,mastodon
-	@$(BIN)/python -m tests.bench.detection $(if $(PARTS),--parts $(PARTS))
+detection: $(STAMP)  ## The detector against its floor: make detection PARTS=nab,rates SIZE=0.1
+	@$(BIN)/python -m tests.bench.detection $(if $(PARTS),--parts $(PARTS)) \
+		$(if $(SIZE),--size $(SIZE))
 
 chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUNDS=50 SEED=1
 	@tests/provision.sh

@@ -17,9 +17,9 @@ from typing import Self
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.surges import Surge
+from streams.core.watch_state import WATCH_STATE_DTYPE
 from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
 from streams.edges.producer import partition_of
 from streams.edges.redis_client import sync_client_of
@@ -149,7 +149,7 @@ def _last_day(row: Buckets) -> Buckets:
 def _buckets_in(value: bytes, state_bytes: int | None) -> Buckets:
     layout, newest = struct.unpack_from("<Bi", value)
     assert layout == 1
-    begin = 5 + (STATE_DTYPE.itemsize if state_bytes is None else state_bytes)
+    begin = 5 + (WATCH_STATE_DTYPE.itemsize if state_bytes is None else state_bytes)
     entries = struct.iter_unpack("<HI", value[begin:])
     return {newest - back: count for back, count in entries}
 

@@ -32,10 +32,12 @@ class _Groups(NamedTuple):
 
     slots: Ints
     begins: Ints
-    """First entry of each slot in ``buckets`` and ``added``."""
+    """First entry of each slot in ``buckets``, ``added`` and ``cohorts``."""
     sizes: Ints
     buckets: Ints
     added: Ints
+    cohorts: NDArray[np.uint8] | None
+    """Of the first record of each slot and bucket."""
 
 
 class AheadCounter:
@@ -46,7 +48,9 @@ class AheadCounter:
         self._lively = np.zeros(0, dtype=np.bool_)
         self._able = True
 
-    def take(self, slots: Ints, buckets: Ints, water: Ints) -> tuple[Flags, list[Ints]] | None:
+    def take(
+        self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
+    ) -> tuple[Flags, list[Ints]] | None:
         """Count records (in their order, the watermark's bucket at each) as far as can be.
 
         Which were counted, and the slots that changed; None: none, count them all.
@@ -71,10 +75,12 @@ class AheadCounter:
             end = int(np.searchsorted(water, base + _PIECE))
             here = slice(begin, end)
             some, at = slots[here], water[here]
+            of = None if cohorts is None else cohorts[here]
             if some_late:
-                some, at = some[~late[here]], at[~late[here]]
+                on_time = ~late[here]
+                some, at, of = some[on_time], at[on_time], None if of is None else of[on_time]
             if len(some):
-                changed.append(self._piece(_groups_of(some, at, base)))
+                changed.append(self._piece(_groups_of(some, at, base, of)))
             counted[here] = ~self._lively[slots[here]]
             begin = end
         self._lively[slots] = False
@@ -99,7 +105,7 @@ class AheadCounter:
             ahead.keep(None)
         else:
             ahead.keep(calm[order])
-        _add(counts, groups, goes_on, calm)
+        _add(self._watched, groups, goes_on, calm)
         return groups.slots[calm]
 
     def _note_marked(self, groups: _Groups) -> None:
@@ -122,21 +128,28 @@ class AheadCounter:
         self._lively[slots[~quiet]] = True
 
 
-def _groups_of(slots: Ints, water: Ints, base: int) -> _Groups:
+def _groups_of(slots: Ints, water: Ints, base: int, cohorts: NDArray[np.uint8] | None) -> _Groups:
     """Group records by slot and bucket, which is the watermark's."""
     pairs = slots << _PIECE_BITS
     pairs += water - base
-    if int(pairs.max()) < 1 << 32:  # half as wide sorts twice as fast
+    if cohorts is None and int(pairs.max()) < 1 << 32:  # half as wide sorts twice as fast
         pairs = np.sort(pairs.astype(np.uint32)).astype(np.int64)
     else:
+        row_bits = len(slots).bit_length()  # with the row, a pair's first record comes first
+        pairs <<= row_bits
+        pairs += np.arange(len(pairs))
         pairs.sort()
+        rows = pairs & ((1 << row_bits) - 1)
+        pairs >>= row_bits
     begins = (np.diff(pairs, prepend=-1) != 0).nonzero()[0]
+    first = None if cohorts is None else cohorts[rows[begins]]
     added = np.diff(begins, append=len(pairs))
     runs = pairs[begins]
     buckets = (runs & (_PIECE - 1)) + base
     runs >>= _PIECE_BITS
     firsts = (np.diff(runs, prepend=-1) != 0).nonzero()[0]
-    return _Groups(runs[firsts], firsts, np.diff(firsts, append=len(runs)), buckets, added)
+    sizes = np.diff(firsts, append=len(runs))
+    return _Groups(runs[firsts], firsts, sizes, buckets, added, first)
 
 
 def _course_of(groups: _Groups, counts: Counts, newest: Ints, closes: Flags) -> tuple[Ints, Course]:
@@ -164,8 +177,9 @@ def _course_of(groups: _Groups, counts: Counts, newest: Ints, closes: Flags) -> 
     return order, Course(groups.slots[order], are_new, begins.tolist(), buckets, whole)
 
 
-def _add(counts: Counts, groups: _Groups, goes_on: Flags, calm: Flags) -> None:
-    """Count the records of calm slots."""
+def _add(watched: Watched, groups: _Groups, goes_on: Flags, calm: Flags) -> None:
+    """Count the records of calm slots, and their votes."""
+    counts = watched.counts
     going = (goes_on & calm).nonzero()[0]
     if len(going):
         counts.add_to_newest(groups.slots[going], groups.added[groups.begins[going]])
@@ -176,3 +190,5 @@ def _add(counts: Counts, groups: _Groups, goes_on: Flags, calm: Flags) -> None:
     if len(begun):
         chosen = groups.slots[begun], sizes[begun], groups.buckets[fresh], groups.added[fresh]
         counts.begin_buckets(*chosen)
+        if groups.cohorts is not None:
+            watched.votes.take_in_turn(*chosen[:2], groups.cohorts[fresh])

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from streams.core.chunks import taken
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.keys import Keys
 from streams.core.texts import Ints, Texts
@@ -27,17 +28,12 @@ class Dealer:
     def deal_follows(self, chunk: FollowChunk) -> Iterator[tuple[int, FollowChunk]]:
         """Parts of a chunk that are not empty, with their partitions."""
         for partition, rows in self._rows(chunk.creator_ids):
-            events = None if chunk.event_ids is None else chunk.event_ids.take(rows)
-            ids = chunk.creator_ids.take(rows)
-            yield partition, FollowChunk(ids, chunk.at_ms[rows], chunk.unfollows[rows], events)
+            yield partition, taken(chunk, rows)
 
     def deal_comments(self, chunk: CommentChunk) -> Iterator[tuple[int, CommentChunk]]:
         """Parts of a chunk that are not empty, with their partitions."""
         for partition, rows in self._rows(chunk.creator_ids):
-            events = None if chunk.event_ids is None else chunk.event_ids.take(rows)
-            texts = (chunk.creator_ids, chunk.post_ids, chunk.langs)
-            ids, posts, langs = (column.take(rows) for column in texts)
-            yield partition, CommentChunk(ids, posts, langs, chunk.at_ms[rows], events)
+            yield partition, taken(chunk, rows)
 
     def _rows(self, creator_ids: Texts) -> Iterator[tuple[int, Ints]]:
         known = len(self._known)

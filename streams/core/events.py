@@ -73,12 +73,15 @@ class FollowChunk:
     """Decoded follows: who was followed (or unfollowed), and when (event time, int64 ms).
 
     ``event_ids``: the ids that producers gave ("": none), None where repeats are not looked for.
+    ``audiences``: language and region of who followed, as ``core/cohorts.py`` packs them; None:
+    not read.
     """
 
     creator_ids: Texts
     at_ms: NDArray[np.int64]
     unfollows: NDArray[np.bool_]
     event_ids: Texts | None = None
+    audiences: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.at_ms)
@@ -86,13 +89,17 @@ class FollowChunk:
 
 @dataclass(frozen=True, slots=True)
 class CommentChunk:
-    """Decoded comments: whose post, which post, in which language ("und": not told), and when."""
+    """Decoded comments: whose post, which post, in which language ("und": not told), and when.
+
+    ``event_ids`` and ``audiences`` are as in `FollowChunk`.
+    """
 
     creator_ids: Texts
     post_ids: Texts
     langs: Texts
     at_ms: NDArray[np.int64]
     event_ids: Texts | None = None
+    audiences: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.at_ms)

@@ -1,9 +1,9 @@
-"""How a key's state is packed: layout 1, little-endian, read by anyone.
+"""How a key's state is packed: layout 2, little-endian, read by anyone.
 
-    byte 0        layout version, 1
+    byte 0        layout version, 2
     byte 1 … 4    newest non-empty bucket (int32; its start is this number × 300,000 ms)
-    then          the detector's state of the key (``DetectorBlock.STATE_DTYPE``), for watched
-                  series only
+    then          the detector's state of the key and its cohort (``watch_state.py``), for
+                  watched series only
     then          6 bytes for each non-empty bucket in the order of time:
                   uint16 how many buckets before the newest, uint32 count
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streams.core.counts import Counts, Ints
 from streams.core.texts import Texts
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 ENTRY_DTYPE: Final = np.dtype([("back", "<u2"), ("count", "<u4")])
 _HEAD_FIELDS: Final = [("layout", "u1"), ("newest", "<i4")]
 

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import BUCKET_MS, bucket_of, oldest_bucket_of
 from streams.core.packing import unpack
+from streams.core.watch_state import WATCH_STATE_DTYPE
 
 Ints = NDArray[np.int64]
 
@@ -90,7 +90,7 @@ def windows_of(values: Sequence[bytes], *, watched: bool, oldest_bucket: int) ->
     """
     if not values:
         return Windows.joined([])
-    rows = unpack(values, STATE_DTYPE if watched else None)
+    rows = unpack(values, WATCH_STATE_DTYPE if watched else None)
     buckets, counts = rows.entries >> 32, rows.entries & _COUNT_MASK
     kept = buckets >= oldest_bucket
     ends = np.cumsum(rows.sizes)

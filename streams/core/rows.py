@@ -1,6 +1,7 @@
 """Rows of a chunk between which the partition's watermark stays in one bucket."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,23 +16,29 @@ from streams.core.watch import Watch
 
 
 class Rows(NamedTuple):
-    """Rows of a chunk that count while the watermark stands in bucket ``water``."""
+    """Rows of a chunk that count while the watermark stands in bucket ``water``.
+
+    ``cohorts`` are those of all the chunk's records (see `Stretch`).
+    """
 
     indexes: Ints
     buckets: Ints
     at_ms: Ints
     seen_ms: Ints
     water: int
+    cohorts: NDArray[np.uint8] | None = None
 
     def of(self, chosen: NDArray[np.bool_] | slice) -> "Rows":
         """Only the chosen rows."""
-        indexes, buckets, at_ms, seen_ms, water = self
-        return Rows(indexes[chosen], buckets[chosen], at_ms[chosen], seen_ms[chosen], water)
+        indexes, buckets, at_ms, seen_ms, water, cohorts = self
+        columns = (indexes[chosen], buckets[chosen], at_ms[chosen], seen_ms[chosen])
+        return Rows(*columns, water, cohorts)
 
     def stretch(self, slots: Ints, creator_ids: Texts) -> Stretch:
         """These rows for one table; ``slots`` are those of the whole chunk in it."""
-        indexes, buckets, at_ms, seen_ms, water = self
-        return Stretch(slots[indexes], buckets, at_ms, seen_ms, indexes, creator_ids, water)
+        indexes, buckets, at_ms, seen_ms, water, cohorts = self
+        mine = slots[indexes]
+        return Stretch(mine, buckets, at_ms, seen_ms, indexes, creator_ids, water, cohorts)
 
 
 def slots_of_rows(table: Table, keys: Texts, rows: Ints) -> Ints:
@@ -43,11 +50,30 @@ def slots_of_rows(table: Table, keys: Texts, rows: Ints) -> Ints:
     return column
 
 
+def parts_of(watches: Sequence[Watch], water: Ints) -> Iterator[slice]:
+    """Cut rows where what keys share changes; it is changed before each part is given.
+
+    ``water`` is the watermark's bucket at each row.
+    """
+    detectors, cuts = [watch.detector for watch in watches], {len(water)}
+    for detector in detectors:
+        detector.enter(int(water[0]))
+        first, last = detector.epochs_of(water[[0, -1]]).tolist()
+        if first != last:
+            cuts.update((np.diff(detector.epochs_of(water)).nonzero()[0] + 1).tolist())
+    for begin, end in pairwise([0, *sorted(cuts)]):
+        for detector in detectors:
+            detector.enter(int(water[begin]))
+        yield slice(begin, end)
+
+
 def count_of(
     watch: Watch, slots: Ints, ids: Texts, rows: Rows
 ) -> Callable[[Rows], list[Happening]]:
     """Count what a watch can count ahead of these rows, once, and give what counts the others."""
-    counted = watch.count_ahead(slots[rows.indexes], rows.buckets, rows.seen_ms // BUCKET_MS)
+    cohorts = None if rows.cohorts is None else rows.cohorts[rows.indexes]
+    water = rows.seen_ms // BUCKET_MS
+    counted = watch.count_ahead(slots[rows.indexes], rows.buckets, water, cohorts)
     if counted is None:
         return lambda some: watch.count(some.stretch(slots, ids))
     left = np.zeros(len(slots), dtype=np.bool_)

@@ -16,7 +16,8 @@ class Stretch:
 
     ``slots``, ``buckets`` and ``at_ms`` have one row a record, in order, without those that are
     late; ``indexes`` are the records' places in their chunk, whose creators are ``creator_ids``,
-    and ``seen_ms`` the watermark at each.
+    and ``seen_ms`` the watermark at each. ``cohorts`` are the numbers of those of the chunk's
+    records: of who followed or commented; None: not known.
     """
 
     slots: Ints
@@ -26,6 +27,7 @@ class Stretch:
     indexes: Ints
     creator_ids: Texts
     water: int
+    cohorts: NDArray[np.uint8] | None = None
 
 
 class Runs(NamedTuple):

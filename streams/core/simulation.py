@@ -90,7 +90,9 @@ class Simulation:
         totals = world.size_to[:, -1]
         day_share = BUCKET_MS / DAY_MS / 1_000_000 / 1000
         scale = per_day * day_share / max(1, int(world.size.sum()))
-        rates = totals[:, None] * self._audience * np.array(rhythm_of(start_ms)) * scale
+        # their product with the rhythm has more than 63 bits from 13 million follows a day on
+        audience = (totals[:, None] * self._audience).astype(np.float64)
+        rates = audience * np.array(rhythm_of(start_ms)) * scale
         counts = rng.poisson(rates)
         creators, regions = [], []
         for lang in range(len(LANGS)):

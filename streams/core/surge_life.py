@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from streams.core.buckets import WINDOW_BUCKETS, start_ms_of
+from streams.core.cohorts import Votes
 from streams.core.counts import Counts
 from streams.core.key_detector import KeyDetector
 from streams.core.keys import UNMET, Keys
@@ -33,6 +34,7 @@ class Watched(NamedTuple):
     counts: Counts
     detector: KeyDetector[Any]
     marks: Marks
+    votes: Votes
 
 
 class SurgeLife:
@@ -124,7 +126,7 @@ class SurgeLife:
         entries = list(self.book.models())
         if not entries:
             return []
-        _, _, counts, detector, _ = self._watched
+        counts, detector = self._watched.counts, self._watched.detector
         slots = np.array([one.slot for one in entries])
         opened = counts.newest[slots].astype(np.int64)
         over = detector.are_over(slots, water, opened=opened, counts=counts.newest_counts(slots))
@@ -172,7 +174,7 @@ class SurgeLife:
         """Measure the windows that end as the watermark enters ``water``."""
         if not entries:
             return []
-        _, _, counts, detector, _ = self._watched
+        counts, detector = self._watched.counts, self._watched.detector
         slots = np.array([one.slot for one in entries])
         opened = counts.newest[slots].astype(np.int64)
         columns = detector.score(slots, counts.newest_counts(slots), opened=opened)

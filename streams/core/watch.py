@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.ahead import AheadCounter
-from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import oldest_bucket_of
+from streams.core.cohorts import Votes
 from streams.core.counts import NO_BUCKET, Ints
 from streams.core.key_detector import KeyDetector
 from streams.core.look import Look, Run
@@ -25,7 +25,9 @@ from streams.core.runs import Runs, Stretch, runs_of
 from streams.core.surge_life import SurgeLife, Watched
 from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
+from streams.core.texts import Texts
 from streams.core.watch_policy import WatchPolicy
+from streams.core.watch_state import WATCH_STATE_DTYPE
 
 _TOGETHER_MIN: Final = 4
 """From so many runs on, one look at all of them costs less than a look at each."""
@@ -53,31 +55,55 @@ class Watch(Table):
         self.policy = policy
         self.detector = detector
         self._marks = Marks(policy.rule.first_mark)
-        self._watched = Watched(policy, self.keys, self.counts, detector, self._marks)
+        self._votes = Votes()
+        self._first = np.zeros(0, dtype=np.uint8)
+        self._watched = Watched(policy, self.keys, self.counts, detector, self._marks, self._votes)
         self._life = SurgeLife(self._watched)
         self._ahead = AheadCounter(self._watched, self._life)
+        self._shared: bytes | None = None
 
     def grow_columns(self, size: int) -> None:
         """Make room in the detector and the marks."""
         self._marks.grow(size)
+        self._votes.grow(size)
+        self._first = np.zeros(size, dtype=np.uint8)
         self.detector.grow(size)
 
     def packed(self, slots: Ints) -> list[PackedSeries]:
         """See Table. States of any length stand in a series of their own."""
         states = self.detector.state_of(slots)
         if isinstance(states, np.ndarray):
-            return [self.pack(slots, states)]
+            both = np.empty(len(slots), dtype=WATCH_STATE_DTYPE)
+            both["detector"], both["audience"] = states, self._votes.packed(slots)
+            return [self.pack(slots, both)]
         names, groups = self.keys.names_of(slots), self.keys.groups_of(slots)
         return [self.pack(slots, None), pack_bytes(self._models, names, groups, states)]
 
     def restore(self, stored: Mapping[str, StoredSeries]) -> None:
         """See Table."""
         models = stored.get(self._models)
-        slots, states = self.unpack(stored[self.name], None if models else STATE_DTYPE)
-        if models is None:
-            self.detector.restore(slots, states)
-        else:
+        slots, states = self.unpack(stored[self.name], None if models else WATCH_STATE_DTYPE)
+        if states is not None:
+            self.detector.restore(slots, states["detector"])
+            self._votes.restore(slots, states["audience"])
+        elif models is not None:
             self.detector.restore(self.keys.slots_of(models.names), models.values)
+
+    def packed_shared(self) -> list[PackedSeries]:
+        """See Table. A series of one key."""
+        state = self.detector.shared_state()
+        if state is None or state == self._shared:
+            return []
+        self._shared = state
+        groups = np.zeros(1, dtype=np.int32)
+        return [pack_bytes(self.shared_name, Texts.of(["pool"]), groups, [state])]
+
+    def restore_shared(self, stored: Mapping[str, StoredSeries]) -> None:
+        """See Table."""
+        series = stored.get(self.shared_name)
+        if series is not None and series.values:
+            (self._shared,) = series.values
+            self.detector.restore_shared(self._shared)
 
     def let_go(self, count: int, oldest: int) -> int:
         """See Table. A key that has a surge stays."""
@@ -94,10 +120,16 @@ class Watch(Table):
         if not self.detector.keep(slots):
             return False
         self._marks.keep(slots)
+        self._votes.keep(slots)
         mine = np.array(self._life.book.slots(), dtype=np.int64)
         moved = np.searchsorted(slots, mine).tolist()
         self._life.book.move(dict(zip(mine.tolist(), moved, strict=True)))
         return True
+
+    @property
+    def shared_name(self) -> str:
+        """Series of what its keys share."""
+        return f"{self.name}.shared"
 
     @property
     def _models(self) -> str:
@@ -111,12 +143,15 @@ class Watch(Table):
         """Tell what is over or was amended as record ``row`` moves the watermark into ``water``."""
         return [(row, surge) for surge in self._life.advance(water)]
 
-    def count_ahead(self, slots: Ints, buckets: Ints, water: Ints) -> NDArray[np.bool_] | None:
+    def count_ahead(
+        self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
+    ) -> NDArray[np.bool_] | None:
         """Count records of keys that tell nothing, before the watermark moves over the chunk.
 
-        ``water`` is the watermark's bucket at each record. Which were counted; None: none.
+        ``water`` is the watermark's bucket at each record, ``cohorts`` whose audience it is.
+        Which were counted; None: none.
         """
-        taken = self._ahead.take(slots, buckets, water)
+        taken = self._ahead.take(slots, buckets, water, cohorts)
         if taken is None:
             return None
         counted, changed = taken
@@ -129,7 +164,8 @@ class Watch(Table):
         happenings: list[Happening] = []
         for whole in runs_of(stretch):
             for runs in (whole,) if whole.in_open else self._pieces_of(whole):
-                scored = self._add_open(runs, stretch.water) if runs.in_open else self._add(runs)
+                add = self._add_open if runs.in_open else self._add
+                scored = add(runs, stretch)
                 rows = self._candidates(runs, scored, stretch.water)
                 if len(rows):
                     happenings += self._look(runs.placed(stretch).take(rows), scored[rows], stretch)
@@ -167,7 +203,7 @@ class Watch(Table):
                 at = slice(row, row + 1)
                 yield Runs(slots[at], buckets[at], one, order, begins[at] + nth)
 
-    def _add(self, runs: Runs) -> NDArray[np.float64]:
+    def _add(self, runs: Runs, stretch: Stretch) -> NDArray[np.float64]:
         """Count the runs; the score of each slot's newest bucket, 0 where the run was earlier."""
         slots, buckets, added = runs.slots, runs.buckets, runs.counts
         self.mark_changed(slots)
@@ -175,6 +211,9 @@ class Watch(Table):
         same, newer = newest == buckets, newest < buckets
         if newer.any():
             self._begin(slots[newer], newest[newer], buckets[newer], added[newer])
+            if stretch.cohorts is not None and runs.order is not None and runs.begins is not None:
+                first = stretch.indexes[runs.order[runs.begins[newer]]]
+                self._votes.take(slots[newer], stretch.cohorts[first])
         if same.any():
             self.counts.add_to_newest(slots[same], added[same])
         on_time = same | newer
@@ -191,10 +230,10 @@ class Watch(Table):
         scores[on_time] = self.detector.score(slots[on_time], counts, opened=buckets[on_time]).score
         return scores
 
-    def _add_open(self, runs: Runs, water: int) -> NDArray[np.float64]:
-        """As `_add`, where every run is of bucket ``water``: most stretches, so with few calls."""
+    def _add_open(self, runs: Runs, stretch: Stretch) -> NDArray[np.float64]:
+        """As `_add`, where every run is of the watermark's bucket: most are, so with few calls."""
         slots, buckets, added = runs.slots, runs.buckets, runs.counts
-        counts = self.counts
+        counts, water = self.counts, stretch.water
         self.mark_changed(slots)
         newest = counts.newest[slots]
         older = newest != water
@@ -212,6 +251,10 @@ class Watch(Table):
                 closed = counts.newest_counts(known)
                 self.detector.advance(known, opened[is_old], closed, water)
             counts.begin_bucket(begun, buckets[rows], added[rows])
+            if stretch.cohorts is not None:  # of several records of a slot the last one stays
+                back = slice(None, None, -1)
+                self._first[stretch.slots[back]] = stretch.cohorts[stretch.indexes[back]]
+                self._votes.take(begun, self._first[begun])
         now = counts.newest_counts(slots)
         score: NDArray[np.float64] = self.detector.score(slots, now, opened=water).score
         return score

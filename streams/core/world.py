@@ -169,8 +169,9 @@ def world_of(policy: WorldPolicy, seed: int, start_ms: int) -> World:
     newcomer, post_creator = (int(n) for n in rng.choice(policy.creators, 2, replace=False))
     lang[newcomer], lang[post_creator] = LANGS.index("en"), LANGS.index("zh")
     tail = (rng.pareto(policy.size_tail, policy.creators) * 1000).astype(np.int64) + 50
-    scaled = tail * (policy.follows_per_day * 1000) // int(tail.sum())
-    size = np.minimum(scaled, policy.creator_follows_per_day_max * 1000)
+    # Python's numbers: the product has more than 63 bits on large platforms
+    scaled = tail.astype(object) * (policy.follows_per_day * 1000) // int(tail.sum())
+    size = np.minimum(scaled, policy.creator_follows_per_day_max * 1000).astype(np.int64)
     size[newcomer], size[post_creator] = 0, min(400_000, policy.follows_per_day * 10)
     lifts = np.array(WAVE_LIFTS, dtype=np.int64)
     return World(

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar,
 import msgspec
 import numpy as np
 
+from streams.core.cohorts import AUDIENCE_BYTES, audience_of
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
-from streams.core.texts import Ints, Texts, joined_texts
+from streams.core.texts import Ints, Texts, Words, joined_texts
 from streams.core.values import Values
 from streams.edges.codec_faults import (
     AT_MS_END,
@@ -29,12 +30,13 @@ from streams.edges.codec_faults import (
 )
 from streams.edges.codec_learning import TextField, TimeField
 from streams.edges.codec_lots import Form, rows_of
-from streams.edges.codec_shapes import ROWS_MIN, Lot, Reader
+from streams.edges.codec_shapes import ROWS_MIN, Found, Lot, Reader
 
 LANG_UNKNOWN: Final = "und"
 """BCP 47's word for a language that is not told."""
 
 Chunk = TypeVar("Chunk")
+_AUDIENCE: Final = ("lang", "region")
 _UNFOLLOW: Final = b"unfollow"
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
@@ -89,6 +91,7 @@ class _Comment(_Timed, gc=False, kw_only=True):
     region: _Region | None = None
 
 
+_MASKS: Final = np.array([*((1 << 8 * n) - 1 for n in range(AUDIENCE_BYTES + 1)), 0], np.uint64)
 _ID = text_check(1, ID_CHARACTERS_MAX, required=True)
 _OPTIONAL_ID = text_check(1, ID_CHARACTERS_MAX, required=False)
 _LANG = text_check(0, LANG_CHARACTERS_MAX, required=False)
@@ -160,7 +163,7 @@ class _Way(NamedTuple):
 
 
 def _way(form: Form[Any], fields: Any, *texts: str) -> _Way:
-    return _Way(form, Reader(fields, texts, form.one), texts)
+    return _Way(form, Reader(fields, (*texts, *_AUDIENCE), form.one), texts)
 
 
 _FOLLOW_WAYS: Final = {
@@ -186,6 +189,7 @@ def decode_follows(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[Foll
         at_ms=columns.at_ms,
         unfollows=texts["kind"].lengths == len(_UNFOLLOW),
         event_ids=texts.get("event_id"),
+        audiences=columns.audiences,
     )
     return Decoded(decoded, dead)
 
@@ -200,20 +204,22 @@ def decode_comments(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[Com
         langs=texts["lang"],
         at_ms=columns.at_ms,
         event_ids=texts.get("event_id"),
+        audiences=columns.audiences,
     )
     return Decoded(decoded, dead)
 
 
 class _Columns(NamedTuple):
-    """Wanted fields of records by name, and their times."""
+    """Wanted fields of records by name, their times, and whose audience they are."""
 
     texts: dict[str, Texts]
     at_ms: Ints
+    audiences: Words
 
     def of(self, rows: Any) -> "_Columns":
         """Only these rows."""
         texts = {name: column.take(rows) for name, column in self.texts.items()}
-        return _Columns(texts, self.at_ms[rows])
+        return _Columns(texts, self.at_ms[rows], self.audiences[rows])
 
 
 def _decode(
@@ -239,14 +245,16 @@ def _columns_of(
     present = cast("Sequence[bytes]", values)
     lot = Lot(present, LANG_UNKNOWN.encode())
     found = way.reader.read(lot, present, record_bytes_max)
+    audiences = _audiences_in(lot, found)
     texts = {}
-    for name, (starts, lengths) in found.texts.items():
+    for name in way.texts:
+        starts, lengths = found.column(name)
         blank = lengths <= 0
         if blank.any():  # not told
             starts[blank] = lot.more_at
             lengths[blank] = len(LANG_UNKNOWN) if name == "lang" else 0
         texts[name] = Texts(lot.data, starts, lengths)
-    shaped = _Columns(texts, found.at_ms)
+    shaped = _Columns(texts, found.at_ms, audiences)
     if found.known.all():
         return shaped, {}
     others = (~found.known).nonzero()[0]
@@ -258,6 +266,7 @@ def _columns_of(
     both = _Columns(
         {name: joined_texts((shaped.texts[name], odd.texts[name])) for name in way.texts},
         np.concatenate((shaped.at_ms, odd.at_ms)),
+        np.concatenate((shaped.audiences, odd.audiences)),
     )
     return both.of(order), {places[place]: reason for place, reason in faults.items()}
 
@@ -280,7 +289,20 @@ def _one_by_one(
         blank = LANG_UNKNOWN if name == "lang" else ""
         texts[name] = Texts.of([getattr(row, name) or blank for row in rows])
     at_ms = np.fromiter([row.at_ms for row in rows], np.int64, len(rows))
-    return _Columns(texts, at_ms), found.faults
+    audiences = [audience_of(row.lang or "", row.region or "") for row in rows]
+    return _Columns(texts, at_ms, np.array(audiences, np.uint64)), found.faults
+
+
+def _audiences_in(lot: Lot, found: Found) -> Words:
+    """Whose audience each row is, packed as `audience_of` does it; 0 where nothing is told."""
+    audiences = np.zeros(len(found.known), np.uint64)
+    for name, shift in zip(_AUDIENCE, (0, 8 * AUDIENCE_BYTES), strict=True):
+        if name in found.texts:
+            starts, lengths = found.texts[name]
+            # a length of -1 is that of the last mask, of no bytes
+            word = lot.words(starts, 1)[:, 0] & _MASKS[np.minimum(lengths, AUDIENCE_BYTES)]
+            audiences |= word << np.uint64(shift)
+    return audiences
 
 
 def _dead_records(chunk: RawChunk, faults: dict[int, Reason]) -> list[DeadRecord]:

@@ -66,12 +66,19 @@ class Found:
     """Which rows had a shape, and their fields.
 
     ``texts[name]`` are starts and lengths in the buffer (a length of -1: the row has no such
-    field). Only rows with ``known`` are set.
+    field), of the fields that any shape had. Only rows with ``known`` are set.
     """
 
     known: Flags
     texts: dict[str, tuple[Ints, Ints]]
     at_ms: Ints
+
+    def column(self, name: str) -> tuple[Ints, Ints]:
+        """Starts and lengths of a field, to be set."""
+        if name not in self.texts:
+            rows = len(self.known)
+            self.texts[name] = np.zeros(rows, np.int64), np.full(rows, -1)
+        return self.texts[name]
 
 
 class Lot:
@@ -222,11 +229,7 @@ class Reader:
     def read(self, lot: Lot, values: Sequence[bytes], record_bytes_max: int) -> Found:
         """Fields of all rows that have one of the first shapes met."""
         rows = len(values)
-        found = Found(
-            np.zeros(rows, np.bool_),
-            {name: (np.zeros(rows, np.int64), np.full(rows, -1)) for name in self._wanted},
-            np.zeros(rows, np.int64),
-        )
+        found = Found(np.zeros(rows, np.bool_), {}, np.zeros(rows, np.int64))
         pending = ((lot.lengths > 0) & (lot.lengths <= record_bytes_max)).nonzero()[0]
         for _ in range(SHAPES_MAX):
             pending = _from_plain(values, pending)
@@ -274,8 +277,8 @@ class Reader:
         for name, start, length in columns:
             if name == _TIME:
                 found.at_ms[chosen] = start[kept]
-            elif name in found.texts:
-                starts, lengths = found.texts[name]
+            elif name in self._wanted:
+                starts, lengths = found.column(name)
                 starts[chosen], lengths[chosen] = start[kept], length[kept]
         return good
 

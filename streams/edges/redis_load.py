@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from streams.core.packing import StoredSeries
-from streams.core.partition import LeftOut
+from streams.core.partition_state import LeftOut
 from streams.core.texts import Texts
 
 _READ_GROUPS: Final = 64

@@ -7,6 +7,7 @@ Keys of one partition share a hash tag, so they live in one slot of a Redis Clus
                                            written_s, groups:SERIES (highest group),
                                            begun, done (writes; differ: half of one is here),
                                            reread_offset, reread_watermark_ms, reread_dead,
+                                           reread_agreed,
                                            read_watermark_ms, frontier_ms, held_offset
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
     PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``core/stored_surges.py``)
@@ -34,7 +35,7 @@ from redis.exceptions import ResponseError
 
 from streams.core.keys import GROUP_KEYS
 from streams.core.packing import StoredSeries
-from streams.core.partition import LeftOut, StoredState
+from streams.core.partition_state import LeftOut, StoredState
 from streams.edges.errors import SurgewatchError
 from streams.edges.redis_args import Expiries, reread_in, standing_in, write_call
 from streams.edges.redis_client import AsyncClient

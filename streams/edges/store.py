@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 from streams.core.hold import Standing
 from streams.core.packing import StoredSeries
-from streams.core.partition import LeftOut, StateChange, StoredState
+from streams.core.partition_state import LeftOut, StateChange, StoredState
 from streams.core.repeats import Reread
 from streams.core.stored_surges import stored_key_of
 from streams.core.texts import Texts

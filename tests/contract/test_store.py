@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from redis.asyncio import Redis
 
-from streams.core.partition import StateChange, StoredState
+from streams.core.partition_state import StateChange, StoredState
 from streams.edges.embedded import EmbeddedValkey
 from streams.edges.errors import DataError, RedisUnreachable
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
@@ -234,7 +234,7 @@ def test_of_fleets_that_start_at_once_one_settles_everything(
         async with Redis.from_url(redis_server.url) as client:
             held = await client.hgetall(f"{prefix}:layout")
         assert held == {
-            b"layout": b"1",
+            b"layout": b"2",
             b"partitions": str(winner.partitions).encode(),
             b"detector": winner.detector.encode(),
             b"group": winner.group.encode(),

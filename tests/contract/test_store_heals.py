@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from streams.core.partition import StateChange, StoredState
+from streams.core.partition_state import StateChange, StoredState
 from streams.edges.errors import RedisUnreachable
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
 from streams.edges.store import (

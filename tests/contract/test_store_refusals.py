@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from streams.core.partition import StateChange
+from streams.core.partition_state import StateChange
 from streams.edges.errors import RedisRefuses, RedisUnreachable
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
 from streams.edges.store import Place, Write

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.detection import __main__, part, rows
+from streams.core.buckets import BUCKET_MS
+from streams.core.count_world import CountWorld, count_world_of
+from streams.core.world_plans import WORLDS
+from tests.bench.detection import __main__, part, part_seismic, part_story, rows
 from tests.bench.detection.nab import gated
+from tests.bench.detection.parts import PARTS
+from tests.bench.detection.statistics import NEVER, middle_of, poisson_interval, share_interval
+from tests.bench.detection.world_job import ran
 
 
 def test_gate_is_one_alarm_and_a_day_of_quiet() -> None:
@@ -57,3 +63,85 @@ def test_part_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str])
 def test_parts_are_skipped_by_a_name_of_their_own() -> None:
     with pytest.raises(part.PartSkipped):
         part.data("no-such-file")
+
+
+def test_delay_that_never_ends_is_said_and_does_not_hold() -> None:
+    key = "story_new_minutes"
+    (told,) = (row for row in rows.as_dicts({key: NEVER}) if row["reached"] is not None)
+    assert (told["reached"], told["holds"]) == ("never", False)
+    assert "Infinity" not in json.dumps(told)
+
+
+def test_post_that_the_model_never_tells_is_never_told_with_all_its_comments() -> None:
+    assert part_seismic.told_by("model", [], [0, 60, 120]) == (NEVER, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),  # Garwood's table
+    [(0, 0.0, 3.689), (1, 0.0253, 5.572), (10, 4.795, 18.390), (100, 81.364, 121.627)],
+)
+def test_interval_of_a_count_is_the_exact_one(count: int, low: float, high: float) -> None:
+    assert poisson_interval(count) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_interval_of_a_share_has_the_share_in_it_and_narrows() -> None:
+    few, many = share_interval(9, 10), share_interval(900, 1000)
+    assert few == pytest.approx((0.5958, 0.9821), abs=1e-3)
+    assert few[0] < many[0] < 0.9 < many[1] < few[1]
+
+
+def test_median_takes_what_was_never_told_for_the_longest() -> None:
+    assert middle_of([3.0, NEVER, 1.0]) == 3.0
+    assert middle_of([3.0, NEVER, NEVER]) == NEVER
+    assert middle_of([]) == NEVER
+
+
+def small_story(hours: int = 40) -> CountWorld:
+    return count_world_of(WORLDS["story"], seed=3, creators=200, hours=hours)
+
+
+def test_the_job_gets_each_count_as_so_many_records_of_its_bucket() -> None:
+    world = small_story()
+    creator = int(world.columns.surges.creator[0])
+    found = ran(world, [0.001], tracked=[creator])
+    steps = list(world.buckets())
+    for step in steps[-30:]:
+        begin_ms = step.bucket * BUCKET_MS
+        count = int(step.counts[step.creators == creator].sum())
+        assert found.records_in(creator, begin_ms, begin_ms + BUCKET_MS) == count
+    met = {int(n): step.bucket for step in reversed(steps) for n in step.creators.tolist()}
+    assert {n: int(found.met[n]) for n in met} == met
+
+
+def test_days_of_a_creator_are_her_first_and_all_after_it() -> None:
+    world = small_story()
+    found = ran(world, [0.001])
+    lived = (world.after - found.met).clip(0) / 288
+    first, later = found.days(first=True), found.days(first=False)
+    assert (first + later).tolist() == pytest.approx(lived.tolist())
+    assert first.max() == 1.0
+    alarms = [len(found.alarms(0.001, first=first)) for first in (True, False)]
+    assert sum(alarms) == len(found.opened(0.001)) > 0
+
+
+def test_order_within_a_bucket_changes_no_rate() -> None:
+    world = small_story()
+    opened = [
+        {(one.creator_id, one.opened_ms // BUCKET_MS) for one in ran_so.opened(0.001)}
+        for ran_so in (ran(world, [0.001]), ran(world, [0.001], in_turn=False))
+    ]
+    assert opened[0] == opened[1] != set()
+
+
+def test_story_of_a_creator_with_a_history_is_told_by_the_model_with_its_delay() -> None:
+    cases = [case for case in part_story.cases_of(small_story(hours=5 * 24)) if not case.newborn]
+    assert cases
+    assert all(0 < case.minutes < 60 and 0 < case.share < 0.05 for case in cases)
+
+
+def test_simulated_part_measures_its_rows_at_a_small_size() -> None:
+    found = PARTS["story"](0.01)
+    keys = {row.key for row in rows.ROWS}
+    assert found.details
+    assert found.reached
+    assert set(found.reached) <= keys

@@ -5,10 +5,10 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core.block_state import STATE_DTYPE
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.packing import unpack
 from streams.core.partition import FollowPartition
+from streams.core.watch_state import WATCH_STATE_DTYPE
 from tests.jobs import FollowKind, follow_partition, follows, rule_surges
 from tests.unit.test_partition import BEGIN_MS
 
@@ -22,10 +22,10 @@ within_a_day = st.lists(
 
 def buckets_of(partition: FollowPartition) -> dict[str, list[tuple[int, int]]]:
     """Buckets and counts of each creator, read from the packed state."""
-    (series,) = partition.drain().series
+    series = partition.drain().series[0]
     found = {}
     for name, value in zip(series.names, series.values(), strict=True):
-        entries = unpack([value], STATE_DTYPE).entries
+        entries = unpack([value], WATCH_STATE_DTYPE).entries
         found[name] = list(
             zip((entries >> 32).tolist(), (entries & 0xFFFFFFFF).tolist(), strict=True)
         )

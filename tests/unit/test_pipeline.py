@@ -9,12 +9,13 @@ from faust.types import TP
 
 from streams.app.lane import PipelinePolicy, Trade
 from streams.app.pipeline import Pipeline
-from streams.core.block_state import STATE_DTYPE
+from streams.core.agreed_clock import AgreedClock, Sampling
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import DeadRecord, RawChunk
 from streams.core.packing import unpack
 from streams.core.partition import FollowPartition
 from streams.core.repeats import RepeatPolicy
+from streams.core.watch_state import WATCH_STATE_DTYPE
 from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_out import decode_surge
 from streams.edges.errors import DataError
@@ -368,12 +369,15 @@ def test_a_new_owner_reads_the_last_horizon_again_uncounted_and_knows_its_repeat
     again = [records[3], *records[16:]]  # the first of them came more than the horizon ago
 
     def deduplicating(store: MemoryStore) -> Pipeline:
-        repeats = RepeatPolicy(horizon_ms, 1_000)
-        trade = Trade(
-            lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, Limits(with_event_ids=True)),
-            lambda: FollowPartition(watch("follows", "followers", 10), repeats),
-        )
-        policy = PipelinePolicy(0.01, 10_000, LIMIT, horizon_ms)
+        def build() -> FollowPartition:
+            repeats = RepeatPolicy(horizon_ms, 1_000)
+            partition = FollowPartition(watch("follows", "followers", 10), repeats)
+            partition.clock = AgreedClock(Sampling(1, 1, 0))
+            return partition
+
+        limits = Limits(with_event_ids=True)
+        trade = Trade(lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, limits), build)
+        policy = PipelinePolicy(0.01, 10_000, LIMIT)
         return Pipeline({"follows": trade}, store, Loudspeaker(), policy, Silence())
 
     async def body() -> None:
@@ -395,7 +399,7 @@ def test_a_new_owner_reads_the_last_horizon_again_uncounted_and_knows_its_repeat
         assert once_more.message.acked
         held = await store.read(PLACE)
         assert held.next_offset == 25
-        rows = unpack(held.state.series["follows"].values, STATE_DTYPE)
+        rows = unpack(held.state.series["follows"].values, WATCH_STATE_DTYPE)
         assert int((rows.entries & 0xFFFFFFFF).sum()) == 21
 
     run(body)

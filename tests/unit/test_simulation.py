@@ -190,6 +190,29 @@ def test_sizes_have_a_heavy_tail_that_ends_at_the_maximum() -> None:
     assert np.sort(size)[-200:].sum() > 0.25 * size.sum()
 
 
+def test_large_platform_has_as_many_follows_as_it_is_large() -> None:
+    drawn = []
+    for follows_per_day in (4_000_000, 40_000_000):
+        policy = replace(
+            SMALL,
+            hours=1,
+            follows_per_day=follows_per_day,
+            creator_follows_per_day_max=follows_per_day,
+        )
+        drawn.append(len(next(iter(Simulation(small_world(policy=policy)).steps())).follows))
+    assert drawn[1] / drawn[0] == pytest.approx(10, rel=0.05)
+
+
+def test_sizes_of_the_largest_platforms_add_up() -> None:
+    whole = 2_000_000_000
+    policy = replace(
+        SMALL, creators=900_000, follows_per_day=whole, creator_follows_per_day_max=whole
+    )
+    world = small_world(policy=policy)
+    assert world.size.min() >= 0
+    assert world.size.sum() / 1000 == pytest.approx(whole, rel=0.01)
+
+
 def test_share_of_unfollows_is_that_of_the_policy_and_each_had_followed() -> None:
     rows = [s.follows for s in steps_of(small_world(policy=replace(SMALL, hours=40)))]
     followed: set[tuple[int, int]] = set()

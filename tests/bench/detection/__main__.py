@@ -1,10 +1,11 @@
-"""``python -m tests.bench.detection [--parts nab,mastodon]``: the detector against its floor."""
+"""``python -m tests.bench.detection [--parts nab,rates] [--size 0.1]``: detector and floor."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,28 +33,45 @@ def print_details(console: Console, name: str, details: Sequence[dict[str, Any]]
         console.print(table)
 
 
+def _size(text: str) -> float:
+    size = float(text)
+    if not 0 < size <= 1:
+        message = f"{text}: a size is above 0 and at most 1"
+        raise argparse.ArgumentTypeError(message)
+    return size
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, write; 1 when a floor that was measured is not reached."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.detection", description=__doc__)
     parser.add_argument(
         "--parts", type=names_among(PARTS), default=list(PARTS), help=",".join(PARTS)
     )
+    parser.add_argument(
+        "--size", type=_size, default=1.0, help="of the simulated worlds, above 0 to 1: all"
+    )
     parser.add_argument("--json", type=Path, default=Path("build/detection.json"))
     parser.add_argument("--pictures", type=Path, default=Path("build"), help="folder")
     options, console = parser.parse_args(argv), Console(soft_wrap=True, width=180)
     options.pictures.mkdir(parents=True, exist_ok=True)
     reached: dict[str, float] = {}
-    found: dict[str, Any] = {"date": report.now(), "machine": report.machine(), "parts": {}}
+    found: dict[str, Any] = {
+        "date": report.now(),
+        "machine": report.machine(),
+        "size": options.size,
+        "parts": {},
+    }
     written = [options.json]
     for name in options.parts:
+        begin = time.monotonic()
         try:
-            part = PARTS[name]()
+            part = PARTS[name](options.size)
         except PartSkipped as skipped:
             console.print(f"\n{name}: not measured: {skipped}")
             continue
         reached |= part.reached
         found["parts"][name] = part.details
-        print_details(console, name, part.details)
+        print_details(console, f"{name} ({time.monotonic() - begin:.0f} s)", part.details)
         written += part.draw(options.pictures) if part.draw else []
     console.print("\nfloor:")
     rows.print_rows(console, reached)

@@ -5,12 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench.detection import part_cost, part_mastodon, part_nab, part_seismic
+from tests.bench.detection import (
+    part_cost,
+    part_first,
+    part_mastodon,
+    part_mix,
+    part_nab,
+    part_pages,
+    part_power,
+    part_rates,
+    part_seismic,
+    part_story,
+    part_wave,
+)
 from tests.bench.detection.part import Part
 
-PARTS: Final[dict[str, Callable[[], Part]]] = {
-    "nab": part_nab.run,
-    "mastodon": part_mastodon.run,
-    "seismic": part_seismic.run,
-    "cost": part_cost.run,
+Run = Callable[[float], Part]
+"""Measures; given the size of the simulated worlds, above 0 to 1."""
+
+
+def _whole(run: Callable[[], Part]) -> Run:
+    """A part that has no worlds: its size is what it is."""
+    return lambda _: run()
+
+
+PARTS: Final[dict[str, Run]] = {
+    "nab": _whole(part_nab.run),
+    "mastodon": _whole(part_mastodon.run),
+    "seismic": _whole(part_seismic.run),
+    "rates": part_rates.run,
+    "first": part_first.run,
+    "pages": part_pages.run,
+    "story": part_story.run,
+    "power": part_power.run,
+    "wave": part_wave.run,
+    "mix": part_mix.run,
+    "cost": _whole(part_cost.run),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,8 +40,10 @@ class Row:
 
 
 _SEEN: Final = "seen over asked, bursty world, past the first day:"
+_BAND: Final = "the same, bands of size, at each of the three, where 10 or more were asked:"
 _FIRST: Final = "a creator's first day, nothing special: seen over asked at"
 _STORY: Final = "the story, page budget,"
+_MIX: Final = "languages of a post, 3 % to 40 % at 100 comments an hour:"
 _MASTODON: Final = "Mastodon's hourly new users:"
 ROWS: Final = (
     Row("nab_six", "NAB score of five real series, one in 6 days", 78, None, "84"),
@@ -48,6 +51,8 @@ ROWS: Final = (
     Row("rate_30", f"{_SEEN} one in 30 days", 0.3, 1.5, "0.5 to 1.25"),
     Row("rate_1e3", f"{_SEEN} 1 in 1,000", 0.3, 1.5, "0.5 to 1.25"),
     Row("rate_1e4", f"{_SEEN} 1 in 10,000", 0.3, 1.5, "0.5 to 1.25"),
+    Row("rate_band_low", f"{_BAND} lowest", 0.3, None, "0.5"),
+    Row("rate_band_high", f"{_BAND} highest", None, 1.5, "1.25"),
     Row("pages", "pages in ten million creator-days, one per million asked", None, 20, "5 to 15"),
     Row("first_1e4", f"{_FIRST} 1 in 10,000", None, 2, "1.2"),
     Row("first_1e5", f"{_FIRST} 1 in 100,000", None, 2, "1.2"),
@@ -61,6 +66,8 @@ ROWS: Final = (
     Row("wave_own", "own surges of × 20 inside that wave: % found", 100, None, "100"),
     Row("wave_own_minutes", "the same: median minutes", None, 15, "10"),
     Row("wave_minutes", "the wave itself, told as one incident: minutes", None, 15, "10"),
+    Row("mix_share", f"{_MIX} % told within 15 minutes", 95, None, "100"),
+    Row("mix_minutes", f"{_MIX} median minutes", None, 15, ""),
     Row("post_minutes", "a real post's reshares as comments, notice: minutes", None, 10, "5"),
     Row("post_comments", "the same: comments in when told", None, 300, ""),
     Row("mastodon_waves", f"{_MASTODON} waves of 3 told on their first day", 3, None, "3"),
@@ -74,17 +81,24 @@ ROWS: Final = (
 
 
 def as_dicts(reached: Mapping[str, float]) -> list[dict[str, Any]]:
-    """For JSON. ``holds`` and ``reached`` are None where nothing was measured."""
+    """For JSON. ``holds`` and ``reached`` are None where nothing was measured.
+
+    What never happened was reached "never": JSON has no infinity.
+    """
     return [
         {
             "what": row.what,
             "floor": row.floor,
             "aim": row.aim,
-            "reached": reached.get(row.key),
+            "reached": _said(reached.get(row.key)),
             "holds": row.holds(reached.get(row.key)),
         }
         for row in ROWS
     ]
+
+
+def _said(reached: float | None) -> float | str | None:
+    return "never" if reached == math.inf else reached
 
 
 def print_rows(console: Console, reached: Mapping[str, float]) -> None:
@@ -93,7 +107,8 @@ def print_rows(console: Console, reached: Mapping[str, float]) -> None:
     for column in ("measure", "floor", "aim", "reached", "holds"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for row in as_dicts(reached):
-        shown = "not measured" if row["reached"] is None else f"{row['reached']:.4g}"
+        found = row["reached"]
+        shown = "not measured" if found is None else found if found == "never" else f"{found:.4g}"
         holds = {True: "yes", False: "NO", None: "-"}[row["holds"]]
         table.add_row(row["what"], row["floor"], row["aim"], shown, holds)
     console.print(table)

@@ -1,0 +1,112 @@
+"""How surely and how fast own surges are told: by usual rate, multiple and budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from streams.core.buckets import BUCKET_MS
+from streams.core.count_world import count_world_of
+from streams.core.world_plans import WORLDS, SurgePlan
+from tests.bench.detection import pictures
+from tests.bench.detection.part import Part
+from tests.bench.detection.shards import SEED, count_of, done
+from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, share_words
+from tests.bench.detection.world_job import PAGE_BUDGET, ran
+
+_BUDGETS: Final = {1 / 30: "one in 30 days", 1e-3: "1 in 1,000", PAGE_BUDGET: "page"}
+_SHARDS: Final = 2
+_CREATORS: Final = 12_000
+_EACH: Final = 120
+"""Surges of a cell in a shard; of the rare creators above 20 a bucket a tenth."""
+_LARGE: Final = 20.0
+_DAY_MINUTES: Final = 1440.0
+
+Cell = tuple[float, float, float]
+"""Band of usual rates, and multiple."""
+
+
+def run(size: float) -> Part:
+    """Run the world of surges of many sizes, and look when each is told."""
+    creators = count_of(_CREATORS, size, 1_000)
+    shards = done(_shard, [(SEED + 300 + n, creators) for n in range(_SHARDS)])
+    delays: dict[Cell, dict[float, list[float]]] = {}
+    for shard in shards:
+        for cell, found in shard.items():
+            mine = delays.setdefault(cell, {budget: [] for budget in _BUDGETS})
+            for budget, minutes in found.items():
+                mine[budget] += minutes
+    often = delays[(0.1, 1.0, 30.0)][1 / 30]
+    paged = delays[(0.1, 1.0, 10.0)][PAGE_BUDGET]
+    reached = {
+        "power_30": round(100 * _within(often, 45.0) / len(often), 2),
+        "power_10": round(100 * _within(paged, _DAY_MINUTES) / len(paged), 2),
+        "power_10_minutes": round(middle_of(paged), 1),
+    }
+
+    def draw(folder: Path) -> list[Path]:
+        lines: dict[str, dict[str, list[pictures.Point]]] = {name: {} for name in _BUDGETS.values()}
+        for (low, high, multiple), found in sorted(delays.items()):
+            for budget, minutes in found.items():
+                band = lines[_BUDGETS[budget]].setdefault(f"{low:g} to {high:g} a bucket", [])
+                band.append((multiple, middle_of(minutes)))
+        return [pictures.draw_delays(lines, folder / "detection_delay.png")]
+
+    return Part(reached, [_row(cell, delays[cell]) for cell in sorted(delays)], draw)
+
+
+def _row(cell: Cell, delays: dict[float, list[float]]) -> dict[str, Any]:
+    low, high, multiple = cell
+    row = {"usual rate a bucket": f"{low:g} to {high:g}", "surge": f"× {multiple:g}"}
+    for budget, name in _BUDGETS.items():
+        minutes = delays[budget]
+        told = share_words(_within(minutes, _DAY_MINUTES), len(minutes))
+        row[f"{name}: told"] = told
+        row[f"{name}: minutes"] = minutes_words(middle_of(minutes))
+    soon = delays[1 / 30]
+    row["one in 30 days: within 45 min"] = share_words(_within(soon, 45.0), len(soon))
+    return row
+
+
+def _within(minutes: Sequence[float], most: float) -> int:
+    return sum(one <= most for one in minutes)
+
+
+def _shard(task: tuple[int, int]) -> dict[Cell, dict[float, list[float]]]:
+    """Minutes from each surge's begin until it is told, by cell and budget."""
+    seed, creators = task
+    each = max(round(_EACH * creators / _CREATORS), 1)
+    plan = WORLDS["surges"]
+    cells = plan.surges
+    surges = tuple(replace(cell, share=_share(cell, each) / creators) for cell in cells)
+    world = count_world_of(replace(plan, surges=surges), seed=seed, creators=creators)
+    lifts = world.columns.surges
+    starts = (lifts.start * BUCKET_MS).tolist()
+    begins_ms = dict(zip(lifts.creator.tolist(), starts, strict=True))
+    found = ran(world, [*_BUDGETS], in_turn=False)
+    told = {budget: found.told_after(budget, begins_ms) for budget in _BUDGETS}
+    delays: dict[Cell, dict[float, list[float]]] = {}
+    for creator, multiple in zip(lifts.creator.tolist(), lifts.multiple.tolist(), strict=True):
+        cell = _cell_of(cells, float(world.rate[creator]), multiple)
+        if cell is None:
+            continue
+        mine = delays.setdefault(cell, {budget: [] for budget in _BUDGETS})
+        for budget, first in told.items():
+            surge = first.get(creator)
+            late = NEVER if surge is None else (surge.at_ms - begins_ms[creator]) / 60_000
+            mine[budget].append(late if late <= _DAY_MINUTES else NEVER)
+    return delays
+
+
+def _share(cell: SurgePlan, each: int) -> float:
+    return max(each / 10, 1.0) if cell.rate_min >= _LARGE else float(each)
+
+
+def _cell_of(cells: Sequence[SurgePlan], rate: float, multiple: float) -> Cell | None:
+    """The cell of a creator; None: her band was empty and she stands in from another."""
+    for cell in cells:
+        if cell.multiple == multiple and cell.rate_min <= rate < cell.rate_max:
+            return cell.rate_min, cell.rate_max, cell.multiple
+    return None

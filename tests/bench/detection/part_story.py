@@ -1,0 +1,83 @@
+"""The story: less than one follower in five minutes, then 50,000 in a day; told by the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from streams.core.buckets import BUCKET_MS
+from streams.core.count_world import CountWorld, count_world_of
+from streams.core.world_plans import STORY, WORLDS
+from tests.bench.detection.part import Part
+from tests.bench.detection.shards import SEED, count_of, done
+from tests.bench.detection.statistics import NEVER, middle_of, minutes_words
+from tests.bench.detection.world_job import PAGE_BUDGET, ran
+
+_SHARDS: Final = 2
+_CREATORS: Final = 3_000
+_EACH: Final = 30
+"""Creators with a history, and newborns, that the story happens to in a shard."""
+
+
+class Case(NamedTuple):
+    """One creator: whether she is new, minutes until she was told, share of her followers in."""
+
+    newborn: bool
+    minutes: float
+    share: float
+
+
+def run(size: float) -> Part:
+    """Run the world of the story, and look when those it happens to are paged."""
+    creators = count_of(_CREATORS, size, 100)
+    shards = done(_shard, [(SEED + 200 + n, creators) for n in range(_SHARDS)])
+    cases = [case for shard in shards for case in shard]
+    reached: dict[str, float] = {}
+    rows: list[dict[str, Any]] = []
+    for newborn, key, name in ((False, "old", "25 days"), (True, "new", "none")):
+        mine = [case for case in cases if case.newborn == newborn]
+        minutes, shares = [case.minutes for case in mine], [100 * case.share for case in mine]
+        reached[f"story_{key}_minutes"] = round(max(minutes), 2)
+        rows.append(
+            {
+                "history": name,
+                "creators": len(mine),
+                "never told": minutes.count(NEVER),
+                "minutes, median": minutes_words(middle_of(minutes)),
+                "slowest": minutes_words(max(minutes)),
+                "% of followers in, median": f"{middle_of(shares):.2f}",
+                "most": f"{max(shares):.2f}",
+            }
+        )
+    reached["story_share"] = round(max(100 * case.share for case in cases), 3)
+    return Part(reached, rows)
+
+
+def _shard(task: tuple[int, int]) -> list[Case]:
+    seed, creators = task
+    share = _EACH / creators
+    surges = tuple(replace(surge, share=share) for surge in WORLDS[STORY].surges)
+    plan = replace(WORLDS[STORY], surges=surges)
+    return cases_of(count_world_of(plan, seed=seed, creators=creators))
+
+
+def cases_of(world: CountWorld) -> list[Case]:
+    """When and how each of the world's own surges is paged."""
+    lifts = world.columns.surges
+    creators, starts = lifts.creator.tolist(), (lifts.start * BUCKET_MS).tolist()
+    begins_ms = dict(zip(creators, starts, strict=True))
+    found = ran(world, [PAGE_BUDGET], in_turn=False, tracked=creators)
+    told = found.told_after(PAGE_BUDGET, begins_ms)
+    newborn = world.birth[lifts.creator] == lifts.start
+    cases = []
+    for creator, start_ms, end, is_new in zip(
+        creators, starts, lifts.end.tolist(), newborn.tolist(), strict=True
+    ):
+        page, end_ms = told.get(creator), end * BUCKET_MS
+        if page is None or page.at_ms >= end_ms:
+            cases.append(Case(is_new, NEVER, 1.0))
+            continue
+        seen = found.records_in(creator, start_ms, page.at_ms + 1)
+        share = seen / max(found.records_in(creator, start_ms, end_ms), 1)
+        cases.append(Case(is_new, (page.at_ms - start_ms) / 60_000, share))
+    return cases

@@ -1,0 +1,102 @@
+"""Pictures of what the detector's benchmark found, for docs/detection.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window: it is drawn to a file
+from matplotlib import pyplot as plt
+
+_OURS: Final = "#c2410c"
+_USUAL: Final = "#0f766e"
+_WAVE: Final = "#6366f1"
+_COUNTS: Final = "#94a3b8"
+_FLOOR: Final = "#e2e8f0"
+_DAY_MINUTES: Final = 1440.0
+
+Point = tuple[float, float]
+
+
+class Seen(NamedTuple):
+    """A rate that was asked for, what was seen, and its interval; alarms a creator and day."""
+
+    asked: float
+    seen: float
+    low: float
+    high: float
+
+
+class Course(NamedTuple):
+    """One creator's surge inside a wave, bucket by bucket; ``told``: minute and word of each."""
+
+    minutes: Sequence[float]
+    observed: Sequence[float]
+    expected: Sequence[float]
+    in_wave: Sequence[float]
+    told: Sequence[tuple[float, str]]
+
+
+def draw_rates(lines: Mapping[str, Sequence[Seen]], path: Path) -> Path:
+    """Asked against seen, both logarithmic; the floor's bounds are shaded."""
+    figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
+    ends = [1e-5, 0.1]
+    axes.fill_between(ends, [0.3 * end for end in ends], [1.5 * end for end in ends], color=_FLOOR)
+    axes.plot(ends, ends, color="black", linewidth=0.6, linestyle="--")
+    for name, seen in lines.items():
+        some = [one for one in seen if one.seen > 0]
+        if some:
+            errors = [[s.seen - s.low for s in some], [s.high - s.seen for s in some]]
+            axes.errorbar(
+                [s.asked for s in some], [s.seen for s in some], yerr=errors, fmt="o-",
+                label=name, color=_OURS if name == "all" else None, linewidth=1, capsize=3,
+            )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("asked: alarms a creator and day")
+    axes.set_ylabel("seen")
+    axes.set_title("False alarms asked for and seen (95 %); shaded: 0.3 to 1.5 times")
+    return _saved(figure, axes, path)
+
+
+def draw_delays(lines: Mapping[str, Mapping[str, Sequence[Point]]], path: Path) -> Path:
+    """Median delay against multiple, a line a band of usual rates, a field a budget."""
+    figure, fields = plt.subplots(
+        1, len(lines), figsize=(5 * len(lines), 5), layout="constrained", sharey=True
+    )
+    for axes, (budget, bands) in zip(fields, lines.items(), strict=True):
+        for name, points in bands.items():
+            told = [(size, minutes) for size, minutes in points if minutes <= _DAY_MINUTES]
+            axes.plot(*zip(*told, strict=True), "o-", label=name) if told else None
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(budget)
+        axes.set_xlabel("times the usual rate")
+    fields[0].set_ylabel("minutes until told, median")
+    return _saved(figure, fields[0], path)
+
+
+def draw_surge(course: Course, path: Path) -> Path:
+    """Observed, expected on her own, expected in the wave, and what was told when."""
+    figure, axes = plt.subplots(figsize=(11, 5), layout="constrained")
+    axes.bar(course.minutes, course.observed, width=4.5, color=_COUNTS, label="observed")
+    axes.step(course.minutes, course.expected, color=_USUAL, where="mid", label="expected")
+    axes.step(course.minutes, course.in_wave, color=_WAVE, where="mid", label="× the wave")
+    top = max(course.observed, default=1.0)
+    for nth, (minute, word) in enumerate(course.told):
+        axes.axvline(minute, color=_OURS, linewidth=1)
+        axes.annotate(word, (minute, top * (1 - 0.07 * nth)), color=_OURS)
+    axes.set_xlabel("minutes since the wave began")
+    axes.set_ylabel("followers in five minutes")
+    axes.set_title("A creator's own surge inside a wave")
+    return _saved(figure, axes, path)
+
+
+def _saved(figure: Any, axes: Any, path: Path) -> Path:
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path

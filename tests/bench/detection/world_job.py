@@ -1,0 +1,197 @@
+"""The worker's own job for a partition of follows, fed with a simulated world's counts.
+
+Nothing here knows how the detector works: a part that measures the job measures whatever the
+worker runs. Each count becomes as many records, spread over its bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from streams.app.jobs import follow_partition_of
+from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.core.cohorts import audience_of
+from streams.core.count_columns import Ints
+from streams.core.count_world import CountStep, CountWorld
+from streams.core.events import FollowChunk
+from streams.core.partition import FollowPartition
+from streams.core.surges import Surge
+from streams.core.texts import Texts, Words
+from streams.core.world import LANGS, REGIONS, creator_id_of
+from streams.edges.settings import Settings
+
+PAGE_BUDGET: Final = 1e-6
+"""Pages asked for, per creator and day."""
+PAGE_EXCESS_MIN: Final = 10
+PAGE_RATIO_MIN: Final = 3.0
+_CHUNK_BUCKETS: Final = 72
+_STRANGE_EACH: Final = 6
+_UNMET: Final = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a world: creators' surges told by the model for each budget, in order.
+
+    ``waves``: what the first budget's job told of waves.
+    ``met``: bucket of each creator's first record, past the end where there is none.
+    ``records``: times of the records of each creator who was to be tracked.
+    """
+
+    world: CountWorld
+    surges: dict[float, list[Surge]]
+    met: Ints
+    records: dict[int, Ints]
+    waves: list[Surge]
+
+    def opened(self, budget: float) -> list[Surge]:
+        """Surges as they opened."""
+        return [one for one in self.surges[budget] if one.state == "opened"]
+
+    def told_after(self, budget: float, begins_ms: Mapping[int, int]) -> dict[int, Surge]:
+        """What is first told of these creators from a time on, opened or grown.
+
+        At the page budget: the first of it that is a page.
+        """
+        found: dict[int, Surge] = {}
+        for one in self.surges[budget]:
+            creator = creator_of(one)
+            begin_ms = begins_ms.get(creator)
+            if begin_ms is None or one.at_ms < begin_ms or creator in found:
+                continue
+            if one.state in {"opened", "grown"} and (budget != PAGE_BUDGET or is_page(one)):
+                found[creator] = one
+        return found
+
+    def records_in(self, creator: int, begin_ms: int, end_ms: int) -> int:
+        """Records of a tracked creator in [begin, end)."""
+        first, after = np.searchsorted(self.records[creator], [begin_ms, end_ms])
+        return int(after - first)
+
+    def first_day_of(self, creators: Ints) -> Ints:
+        """Bucket after the first day of each of these creators."""
+        after: Ints = self.met[creators] + WINDOW_BUCKETS
+        return after
+
+    def days(self, *, first: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Days of each creator, of her first one only or of all after it."""
+        lived = np.maximum(self.world.after - self.met, 0)
+        in_first = np.minimum(lived, WINDOW_BUCKETS)
+        return (in_first if first else lived - in_first) / WINDOW_BUCKETS
+
+    def pages(self, *, first: bool) -> Ints:
+        """Creators of the surges that were pages, on a first day or after it; each surge once."""
+        paged = {
+            one.surge_id: one
+            for one in self.surges[PAGE_BUDGET]
+            if one.state in {"opened", "grown"} and is_page(one)
+        }
+        creators = np.array([creator_of(one) for one in paged.values()], dtype=np.int64)
+        buckets = np.array([one.opened_ms // BUCKET_MS for one in paged.values()], dtype=np.int64)
+        chosen: Ints = creators[(buckets < self.first_day_of(creators)) == first]
+        return chosen
+
+    def alarms(self, budget: float, *, first: bool) -> Ints:
+        """Creators of the surges that opened on a first day, or after it."""
+        opened = self.opened(budget)
+        creators = np.array([creator_of(one) for one in opened], dtype=np.int64)
+        buckets = np.array([one.opened_ms // BUCKET_MS for one in opened], dtype=np.int64)
+        chosen: Ints = creators[(buckets < self.first_day_of(creators)) == first]
+        return chosen
+
+
+def ran(
+    world: CountWorld,
+    budgets: Sequence[float],
+    *,
+    in_turn: bool = True,
+    tracked: Iterable[int] = (),
+) -> Ran:
+    """Have a job for each budget take the whole world.
+
+    ``in_turn``: the records of a bucket come creator by creator, which is cheaper; else shuffled.
+    """
+    records: dict[int, list[Ints]] = {creator: [] for creator in tracked}
+    jobs = {budget: _job_of(budget) for budget in budgets}
+    told: dict[float, list[Surge]] = {budget: [] for budget in budgets}
+    met = np.full(world.plan.creators, _UNMET)
+    names = Texts.of([creator_id_of(n) for n in range(world.plan.creators)])
+    rng = None if in_turn else np.random.default_rng([world.seed, 90])
+    for steps in _in_pieces(world.buckets()):
+        for step in steps:
+            met[step.creators] = np.minimum(met[step.creators], step.bucket)
+        who, at_ms = _records_of(steps, rng)
+        for creator, times in records.items():
+            times.append(at_ms[who == creator])
+        audiences = audiences_of(world, who)
+        unfollows = np.zeros(len(at_ms), np.bool_)
+        chunk = FollowChunk(names.take(who), at_ms, unfollows, audiences=audiences)
+        for budget, job in jobs.items():
+            told[budget] += job.take(chunk).surges
+    for budget, job in jobs.items():
+        told[budget] += job.take_held().surges
+    surges = {
+        budget: [one for one in all_told if one.trigger == "model" and one.kind == "followers"]
+        for budget, all_told in told.items()
+    }
+    waves = [one for one in told[budgets[0]] if one.kind not in {"followers", "comments", "mix"}]
+    gathered = {creator: np.concatenate(times) for creator, times in records.items()}
+    return Ran(world, surges, met, gathered, waves)
+
+
+def audiences_of(world: CountWorld, creators: Ints) -> Words:
+    """Language and region of who followed: the creator's own; of one in six, another's.
+
+    The other is that of the creator so many places on, which is as good as drawn.
+    """
+    told = [[audience_of(lang, region) for region in REGIONS] for lang in LANGS]
+    each = np.array(told, np.uint64)[world.lang, world.region]
+    strange = np.arange(len(creators)) % _STRANGE_EACH == 0
+    return each[np.where(strange, (creators * 7919 + 1) % len(each), creators)]
+
+
+def creator_of(surge: Surge) -> int:
+    """Number of a surge's creator in her world."""
+    return int(surge.creator_id.removeprefix("c-"))
+
+
+def is_page(surge: Surge) -> bool:
+    """Whether what was told at the page budget has the least excess and ratio of a page.
+
+    Of a creator not known for an hour nothing is usual: all she gets is excess.
+    """
+    if surge.expected_own is None:
+        return surge.observed >= PAGE_EXCESS_MIN
+    enough = surge.observed - surge.expected_own >= PAGE_EXCESS_MIN
+    return enough and surge.observed >= PAGE_RATIO_MIN * surge.expected_own
+
+
+def _job_of(budget: float) -> FollowPartition:
+    return follow_partition_of(replace(Settings(), budget_notices_per_creator_day=budget))
+
+
+def _in_pieces(steps: Iterator[CountStep]) -> Iterator[list[CountStep]]:
+    piece: list[CountStep] = []
+    for step in steps:
+        piece.append(step)
+        if len(piece) == _CHUNK_BUCKETS:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+def _records_of(steps: Sequence[CountStep], rng: np.random.Generator | None) -> tuple[Ints, Ints]:
+    """Creator and time of each record, by time: those of a bucket at even distances."""
+    creators, times = [], []
+    for step in steps:
+        who = np.repeat(step.creators, step.counts)
+        creators.append(who if rng is None else rng.permutation(who))
+        begin_ms = step.bucket * BUCKET_MS
+        times.append(begin_ms + np.arange(len(who)) * BUCKET_MS // max(len(who), 1))
+    return np.concatenate(creators), np.concatenate(times)
