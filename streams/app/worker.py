@@ -166,7 +166,7 @@ class Worker:
         announcer = KafkaAnnouncer(settings, lambda: self._progress.kafka_failed("produce"))
         stack.push_async_callback(announcer.stop)
         servers = RedisServers(client, url_without_password(settings.redis_url))
-        checks = WorkerChecks(settings, self._metrics, announcer, store, servers)
+        checks = WorkerChecks(settings, self._metrics, announcer, store, servers, self._clock)
         await checks.at_start(stop)
         if stop.is_set():
             return
@@ -203,6 +203,7 @@ class Worker:
             exporter = Exporter(self.registry, self.health)
             port = exporter.start(settings.metrics_host, settings.metrics_port)
             stack.callback(exporter.stop)
+            stack.push_async_callback(exporter.be_scraped)
             log.info("metrics on http://%s:%d/metrics", settings.metrics_host, port)
         watchdog = Watchdog(self.health)
         watchdog.start()

@@ -41,6 +41,7 @@ Trouble = Literal[
     "other_kafka",
     "redis_evicts",
     "clock_jump",
+    "clock_wrong",
 ]
 
 PREFIX: Final = "surgewatch"
