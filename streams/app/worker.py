@@ -24,6 +24,7 @@ from streams.app.jobs import (
 from streams.app.lane import PipelinePolicy, Trade
 from streams.app.losses import Losses
 from streams.app.pipeline import Pipeline
+from streams.app.placement import Placement
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
@@ -173,6 +174,8 @@ class Worker:
         guard = checks.build_guard()
         stack.push_async_callback(guard.close)
         trades = trades_of(settings, self._progress, self._clock, checks.append_time_topics)
+        placement = Placement(settings.topic_partitions, self._metrics)
+        trades = {topic: trade.looked_at_by(placement.look) for topic, trade in trades.items()}
         guarded = GuardedStore(store, guard)
         policy = pipeline_policy_of(settings)
         pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
