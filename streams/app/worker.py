@@ -6,12 +6,11 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import faust
-from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams import __version__
@@ -23,7 +22,9 @@ from streams.app.jobs import (
     limits_of,
 )
 from streams.app.lane import PipelinePolicy, Trade
+from streams.app.losses import Losses
 from streams.app.pipeline import Pipeline
+from streams.app.placement import Placement
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
@@ -44,7 +45,6 @@ from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.source_guard import GuardedStore
 from streams.edges.transport import TransportOptions, faust_settings
-from streams.edges.transport_contract import RecordsGone, stop_at_gone
 from streams.edges.transport_watch import KafkaWatch, lost_while_starting
 from streams.edges.watchdog import Watchdog
 
@@ -90,7 +90,7 @@ def build_app(
     settings: Settings,
     pipeline: Pipeline,
     datadir: str,
-    records_gone: Callable[[TP, int, int], None] = stop_at_gone,
+    options: TransportOptions | None = None,
 ) -> WorkerApp:
     """Build the app: one agent a topic, each a sentence."""
     app = WorkerApp(
@@ -99,9 +99,7 @@ def build_app(
         consumer_group_instance_id=settings.kafka_instance_id or "",
     )
     app.partition_owner = pipeline
-    app.transport_options = TransportOptions(
-        chunk_records_max=settings.chunk_records_max, records_gone=records_gone
-    )
+    app.transport_options = options or TransportOptions(settings.chunk_records_max)
 
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -169,18 +167,20 @@ class Worker:
         announcer = KafkaAnnouncer(settings, lambda: self._progress.kafka_failed("produce"))
         stack.push_async_callback(announcer.stop)
         servers = RedisServers(client, url_without_password(settings.redis_url))
-        checks = WorkerChecks(settings, self._metrics, announcer, store, servers)
+        checks = WorkerChecks(settings, self._metrics, announcer, store, servers, self._clock)
         await checks.at_start(stop)
         if stop.is_set():
             return
         guard = checks.build_guard()
         stack.push_async_callback(guard.close)
         trades = trades_of(settings, self._progress, self._clock, checks.append_time_topics)
+        placement = Placement(settings.topic_partitions, self._metrics)
+        trades = {topic: trade.looked_at_by(placement.look) for topic, trade in trades.items()}
         guarded = GuardedStore(store, guard)
         policy = pipeline_policy_of(settings)
         pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
-        app = build_app(settings, pipeline, datadir, self._records_gone)
+        app = build_app(settings, pipeline, datadir, Losses(settings, self._metrics).options)
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
         def fail(error: Exception) -> None:
@@ -195,21 +195,6 @@ class Worker:
         except SurgewatchError as error:
             raise await second_opinion(error, guard) from error
 
-    def _records_gone(self, tp: TP, expected_offset: int, first_offset: int) -> None:
-        """Count what Kafka deleted too early; raises RecordsGone unless it is to be skipped."""
-        missed = first_offset - expected_offset
-        self._metrics.add_missed(tp.topic, missed)
-        if self._settings.on_records_gone == "stop":
-            raise RecordsGone(tp, expected_offset, first_offset)
-        self._metrics.add_trouble("records_gone")
-        log.warning(
-            "%s/%d: %d records were deleted by Kafka before they were counted; going on at %d",
-            tp.topic,
-            tp.partition,
-            missed,
-            first_offset,
-        )
-
     def _clock_jumped(self, _: int, off_ms: int) -> None:
         self._metrics.add_trouble("clock_jump")
         self._metrics.set_clock_off(off_ms / 1000)
@@ -221,6 +206,7 @@ class Worker:
             exporter = Exporter(self.registry, self.health)
             port = exporter.start(settings.metrics_host, settings.metrics_port)
             stack.callback(exporter.stop)
+            stack.push_async_callback(exporter.be_scraped)
             log.info("metrics on http://%s:%d/metrics", settings.metrics_host, port)
         watchdog = Watchdog(self.health)
         watchdog.start()
@@ -289,7 +275,6 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_window,
             settings.dead_letters_row_max,
         ),
-        settings.repeats_horizon_ms,
         settings.keys_in_memory_max if settings.detector == OWN_DETECTOR else None,
     )
 

@@ -34,11 +34,15 @@ Trouble = Literal[
     "topic_replaced",
     "topic_gone",
     "records_gone",
+    "ids_gone",
+    "counts_gone",
     "read_back",
     "other_fleet",
     "other_kafka",
     "redis_evicts",
     "clock_jump",
+    "clock_wrong",
+    "other_partition",
 ]
 
 PREFIX: Final = "surgewatch"
@@ -154,6 +158,12 @@ class Metrics:
         )
         self._missed = counter(
             "records_missed", "Offsets that Kafka deleted before they were counted.", topic=topics
+        )
+        self._ids_gone = counter(
+            "event_ids_gone", "Records deleted before their ids were learnt again.", topic=topics
+        )
+        self._surges_forgotten = counter(
+            "surges_forgotten", "Closed surges forgotten within their 24 hours, for want of room."
         )
         self._rebalances = counter("rebalances", "Times that partitions were dealt anew.")
         self._recounts = counter(
@@ -279,6 +289,14 @@ class Metrics:
     def add_missed(self, topic: str, count: int) -> None:
         """Tell that so many offsets were deleted before they were counted."""
         self._missed.labels(topic).inc(count)
+
+    def add_ids_gone(self, topic: str, count: int) -> None:
+        """Tell that so many records were deleted before their event ids were learnt again."""
+        self._ids_gone.labels(topic).inc(count)
+
+    def add_forgotten_surges(self, count: int) -> None:
+        """Tell that so many closed surges were forgotten too early."""
+        self._surges_forgotten.inc(count)
 
     def set_redis_memory(self, used_bytes: int, max_bytes: int) -> None:
         """Tell how full the fullest Redis server is."""
