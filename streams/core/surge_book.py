@@ -83,6 +83,10 @@ class SurgeBook:
         """`of` each slot."""
         return [*map(self._of_slot.get, slots, repeat(()))]
 
+    def has_page(self, slot: int) -> bool:
+        """Whether a surge of a slot by the model, open or closed, is a page."""
+        return any(one.trigger == "model" and one.severity == "page" for one in self.of(slot))
+
     def open_of(self, slot: int, trigger: Trigger) -> OpenSurge | None:
         """The open surge of a slot and trigger."""
         return self._open[trigger].get(slot)
