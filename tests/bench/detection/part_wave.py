@@ -84,7 +84,10 @@ def _shard(task: tuple[int, int]) -> Found:
     world = count_world_of(plan, seed=seed, creators=creators, hours=hours)
     lifts, begin_ms = world.columns.surges, world.happens * BUCKET_MS
     begins_ms = dict(zip(lifts.creator.tolist(), (lifts.start * BUCKET_MS).tolist(), strict=True))
-    drawn = int(lifts.creator[len(lifts) // 2])
+    lifted_most = np.argmax(
+        world.lift_of(world.happens + _DRAWN_BUCKETS)[world.lang[lifts.creator]]
+    )
+    drawn = int(lifts.creator[lifted_most])
     found = ran(world, [NOTICES], in_turn=False)
     plain = world.without_surge()
 
@@ -125,7 +128,12 @@ def _course_of(world: CountWorld, found: Ran, creator: int) -> pictures.Course:
     buckets = [world.first + place for place in places]
     begin_ms = world.happens * BUCKET_MS
     told = [
-        ((one.at_ms - begin_ms) / 60_000, f"{one.severity} {one.state}")
+        pictures.Told(
+            minute=(one.at_ms - begin_ms) / 60_000,
+            word=f"{one.severity} {one.state}",
+            expected=_in_bucket(one, one.expected_own),
+            in_wave=_in_bucket(one, one.expected_in_wave),
+        )
         for one in found.surges[NOTICES]
         if creator_of(one) == creator and one.at_ms >= begin_ms
     ]
@@ -138,3 +146,8 @@ def _course_of(world: CountWorld, found: Ran, creator: int) -> pictures.Course:
         in_wave=(usual * lift).tolist(),
         told=told,
     )
+
+
+def _in_bucket(surge: Surge, events: float | None) -> float | None:
+    """Events of a surge's window, in five minutes of it."""
+    return None if events is None else events * BUCKET_MS / surge.window_ms
