@@ -13,7 +13,7 @@ from typing import Any, Final
 from streams.app.jobs import comment_partition_of, follow_partition_of, limits_of
 from streams.core.dealing import Dealer
 from streams.core.events import DeadRecord, RawChunk, Reason
-from streams.core.partition import Outcome
+from streams.core.partition_state import Outcome
 from streams.core.surges import Surge
 from streams.core.texts import Ints
 from streams.edges.codec import Decoded, Limits, decode_comments, decode_follows

@@ -13,6 +13,7 @@ from streams.core.hold import LatenessPolicy
 from streams.core.key_detector import Ahead, KeyDetector
 from streams.core.paging import PagePolicy
 from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.pool import Pool
 from streams.core.repeats import RepeatPolicy
 from streams.core.rules import Rule
 from streams.core.surges import Kind
@@ -37,6 +38,10 @@ class TimedDetector:
         self.are_over = detector.are_over
         self.state_of = detector.state_of
         self.restore = detector.restore
+        self.epochs_of = detector.epochs_of
+        self.enter = detector.enter
+        self.shared_state = detector.shared_state
+        self.restore_shared = detector.restore_shared
 
     def begin(self, slots: Ints, bucket: int) -> None:
         """See KeyDetector."""
@@ -106,8 +111,7 @@ def limits_of(settings: Settings) -> Limits:
 def _repeats(settings: Settings) -> RepeatPolicy | None:
     if not settings.repeats_horizon_ms:
         return None
-    allowed_ms = settings.allowed_lateness_ms
-    return RepeatPolicy(settings.repeats_horizon_ms, settings.repeats_ids_max, allowed_ms)
+    return RepeatPolicy(settings.repeats_horizon_ms, settings.repeats_ids_max)
 
 
 def _lateness(settings: Settings) -> LatenessPolicy | None:
@@ -137,7 +141,8 @@ def _page(settings: Settings) -> PagePolicy | None:
 def _detector(settings: Settings) -> KeyDetector[Any]:
     if settings.detector == OWN_DETECTOR:
         budget = settings.budget_notices_per_creator_day
-        return DetectorBlock(DetectorPolicy(alarms_per_day=budget))
+        own = DetectorPolicy(alarms_per_day=budget)
+        return DetectorBlock(own, Pool(own))
     try:
         recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
         policy = BankPolicy(

@@ -16,6 +16,7 @@ from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.paging import PagePolicy
 from streams.core.partition import FollowPartition
+from streams.core.pool import Pool
 from streams.core.rules import Rule
 from streams.core.surges import Surge
 from streams.core.watch import Watch
@@ -31,9 +32,8 @@ DAY_MS = 288 * BUCKET_MS
 
 def partition_of(page: PagePolicy, alarms_per_day: float = 0.001) -> FollowPartition:
     policy = WatchPolicy("follows", "followers", Rule(10**9), "surgewatch", alarms_per_day, page)
-    return FollowPartition(
-        Watch(policy, DetectorBlock(DetectorPolicy(alarms_per_day=alarms_per_day)))
-    )
+    detector = DetectorPolicy(alarms_per_day=alarms_per_day)
+    return FollowPartition(Watch(policy, DetectorBlock(detector, Pool(detector))))
 
 
 def usual(days: int = 12, creator: str = "ann") -> list[FollowKind]:
