@@ -288,6 +288,9 @@ class Watch(Table):
         if alarmed.any():
             quiet = (self._marks.quiet_until[slots] > water) | (self._marks.model[slots] < NEVER)
             marked |= alarmed & ~quiet
+            page = self.policy.page
+            if page is not None:
+                marked |= (scores >= page.bar) & ~self._marks.paged[slots]
         return np.flatnonzero(marked)
 
     def _look(
