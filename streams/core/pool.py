@@ -35,7 +35,7 @@ _RARE: Final = math.log(30.0)
 _RARITY_MAX: Final = 7.0
 """A rare day teaches at most this excess: a surge must not teach that surges are usual."""
 _NEAR: Final = 3.5
-"""So far past a rare day most that teach lie; past it a tail is not taken to be lighter than told."""
+"""So far past a rare day lie most that teach; past it no tail is taken for lighter than told."""
 _TAIL_DAYS: Final = 100.0
 _RARE_DAYS: Final = 1000.0
 """What the classes around one weigh against its own key-days."""
