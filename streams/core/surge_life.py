@@ -106,8 +106,15 @@ class SurgeLife:
             closing = entry.surge.closing
             if closing is not None and closing.bucket < water:
                 self.book.forget(entry)
-                self._watched.marks.paged[entry.slot] = self.book.has_page(entry.slot)
+                self._unpage(entry)
+        for entry in self.book.forget_earliest():
+            self._unpage(entry)
         return told
+
+    def _unpage(self, forgotten: Entry) -> None:
+        """Let a surge of the slot become a page, unless another that is remembered is one."""
+        slot = forgotten.slot
+        self._watched.marks.paged[slot] = self.book.has_page(slot)
 
     def _rules_over(self, entries: list[Entry], water: int) -> list[Entry]:
         """Open surges by rule that are over; the others are looked at when they may be."""
