@@ -137,12 +137,12 @@ async def run(order: Order) -> None:
             [done, asyncio.create_task(app.wait_until_stopped())],
             return_when=asyncio.FIRST_COMPLETED,
         )
-        if app.crash_reason is not None:
-            raise app.crash_reason
-        if counter.error is not None:
-            raise counter.error
-        counter.report()
-        await app.stop()
+        try:
+            if (error := app.crash_reason or counter.error) is not None:
+                raise error
+            counter.report()
+        finally:
+            await app.stop()
 
 
 if __name__ == "__main__":
