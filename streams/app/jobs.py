@@ -11,9 +11,11 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.detector_river import RiverDetectorError, RiverRecipe
 from streams.core.hold import LatenessPolicy
 from streams.core.key_detector import Ahead, KeyDetector
+from streams.core.paging import PagePolicy
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.pool import Pool
 from streams.core.repeats import RepeatPolicy
+from streams.core.rhythm import Rhythm
 from streams.core.rules import Rule
 from streams.core.surges import Kind
 from streams.core.watch import Watch
@@ -124,15 +126,24 @@ def _watch(
 ) -> Watch:
     name, kind, threshold = series
     budget = settings.budget_notices_per_creator_day
-    policy = WatchPolicy(name, kind, Rule(threshold), settings.detector, budget)
+    rule, page = Rule(threshold), _page(settings)
+    policy = WatchPolicy(name, kind, rule, settings.detector, budget, page)
     return Watch(policy, TimedDetector(_detector(settings), progress or Silence()))
+
+
+def _page(settings: Settings) -> PagePolicy | None:
+    """When a surge is a page; None: scores of another detector are no rates."""
+    if settings.detector != OWN_DETECTOR:
+        return None
+    bar = settings.budget_notices_per_creator_day / settings.budget_pages_per_creator_day
+    return PagePolicy(bar, settings.page_excess_min, settings.page_ratio_min)
 
 
 def _detector(settings: Settings) -> KeyDetector[Any]:
     if settings.detector == OWN_DETECTOR:
         budget = settings.budget_notices_per_creator_day
         own = DetectorPolicy(alarms_per_day=budget)
-        return DetectorBlock(own, Pool(own))
+        return DetectorBlock(own, Pool(own), rhythm=Rhythm(own))
     try:
         recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
         policy = BankPolicy(

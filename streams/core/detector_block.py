@@ -30,6 +30,7 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
+from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
 
 _GRID = 64
@@ -54,11 +55,13 @@ class DetectorBlock:
         policy: DetectorPolicy,
         prior: TailPrior | None = None,
         exposure: Exposure | None = None,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self.policy = policy
         self._prior: TailPrior = prior or ConstantPrior(policy)
         self._powers = FadingPowers(policy)
         self._exposure: Exposure = exposure or FlatExposure(self._powers)
+        self._rhythm = rhythm
         self._rows = RowStore(policy.rate_prior_count)
 
     @property
@@ -73,14 +76,21 @@ class DetectorBlock:
     def enter(self, bucket: int) -> None:
         """See KeyDetector."""
         self._prior.enter(bucket)
+        if self._rhythm is not None:
+            self._rhythm.enter(bucket)
 
-    def shared_state(self) -> bytes | None:
+    def shared_state(self) -> dict[str, bytes]:
         """See KeyDetector."""
-        return self._prior.packed()
+        parts = {} if self._rhythm is None else self._rhythm.packed()
+        pool = self._prior.packed()
+        return parts if pool is None else {"pool": pool, **parts}
 
-    def restore_shared(self, state: bytes) -> None:
-        """See KeyDetector. Raises `PoolStateError`."""
-        self._prior.restore(state)
+    def restore_shared(self, parts: dict[str, bytes]) -> None:
+        """See KeyDetector. Raises `PoolStateError`, `RhythmStateError`."""
+        if "pool" in parts:
+            self._prior.restore(parts["pool"])
+        if self._rhythm is not None:
+            self._rhythm.restore(parts)
 
     def grow(self, size: int) -> None:
         """Make room for slots < ``size``. New slots are unborn until `begin` or `restore`."""
@@ -107,8 +117,7 @@ class DetectorBlock:
         opened = np.asarray(opened, dtype=np.int64)
         bucket = np.asarray(bucket, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._exposure.sums_of(slots, keys.birth, opened)
-        exposure = self._exposure.open_of(slots, opened)
+        exposure, sums = self._exposed(slots, keys, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
@@ -116,7 +125,13 @@ class DetectorBlock:
         statistic *= events > 0
         age = opened - keys.birth
         self._raise_top(keys, statistic, age)
-        self._learn_rate(keys, taught_of(events, outlook.rate * exposure, self.policy))
+        taught = taught_of(events, outlook.rate * exposure, self.policy)
+        self._learn_rate(keys, taught)
+        if self._rhythm is not None:
+            heard = Heard(keys.birth, keys.direction, opened, taught, outlook.rate)
+            self._rhythm.learn(heard)
+            keys.phase *= self._powers.factors[3]
+            keys.phase += self._rhythm.pointed(events, opened)
         self._fade(keys, bucket - opened - 1)
         self._end_days(keys, outlook.rate, age, bucket - keys.birth)
         self._rows.write(slots, keys)
@@ -139,8 +154,7 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         opened = np.asarray(opened, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._exposure.sums_of(slots, keys.birth, opened)
-        exposure = self._exposure.open_of(slots, opened)
+        exposure, sums = self._exposed(slots, keys, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
@@ -159,7 +173,7 @@ class DetectorBlock:
 
     def run_ahead(self, course: Course) -> BlockAhead:
         """See KeyDetector."""
-        beliefs = Beliefs(self.policy, self._powers, self._exposure, self._prior)
+        beliefs = Beliefs(self.policy, self._powers, self._exposure, self._prior, self._rhythm)
         return Runner(beliefs, course).run(self._rows)
 
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
@@ -211,14 +225,13 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
         opening = np.asarray(opened, dtype=np.int64)
-        sums = self._exposure.sums_of(slots, keys.birth, opening)
-        rate = self._outlook(keys, sums).rate
+        rate = self._outlook(keys, self._exposed(slots, keys, opening)[1]).rate
         closed = buckets > opening
         events = as_counts(counts)
         keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
         keys.windows += events
         keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
-        exposure = self._exposure.sums_of(slots, keys.birth, buckets)[:3]
+        exposure = self._exposed(slots, keys, buckets)[1][:3]
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread
@@ -236,6 +249,17 @@ class DetectorBlock:
     def restore(self, slots: Ints, states: NDArray[Any]) -> None:
         """Put packed states back; `state_of` then gives the same bytes."""
         self._rows.unpack(slots, states)
+
+    def _exposed(
+        self, slots: Ints, keys: KeyColumns, opened: Ints
+    ) -> tuple[Floats | float, Floats]:
+        """Exposure of open buckets, and fading sums of it before them."""
+        exposure = self._exposure.open_of(slots, opened)
+        sums = self._exposure.sums_of(slots, keys.birth, opened)
+        if self._rhythm is None:
+            return exposure, sums
+        sums *= self._rhythm.means_of(keys.direction, keys.birth, opened)
+        return exposure * self._rhythm.open_of(keys.direction, opened), sums
 
     def _outlook(self, keys: KeyColumns, sums: Floats) -> Outlook:
         buckets = sums[3] + self.policy.rate_prior_buckets
@@ -264,6 +288,7 @@ class DetectorBlock:
             return
         powers = self._powers.of_gap(empty_buckets)
         keys.windows *= powers[:3]
+        keys.phase *= powers[3]
         prior = self.policy.rate_prior_count
         faded = keys.rate_count - prior
         faded *= powers[3]
@@ -284,3 +309,7 @@ class DetectorBlock:
             if self._prior.learns:
                 self._prior.take_ended(taught)
             keys.top[rows] = 0.0
+            if self._rhythm is not None:
+                kept = keys.phase[:, rows].astype(np.float32)  # as it will be read again
+                phase = kept.astype(np.float64)
+                keys.direction[rows] = self._rhythm.direction_of(phase)

@@ -40,12 +40,12 @@ class KeyDetector(Protocol[States]):
         """Have the watermark in ``bucket``; nothing else changes what keys share."""
         ...
 
-    def shared_state(self) -> bytes | None:
-        """What keys share, for the store; None: nothing."""
+    def shared_state(self) -> dict[str, bytes]:
+        """What keys share, for the store, in parts by name."""
         ...
 
-    def restore_shared(self, state: bytes) -> None:
-        """Put it back."""
+    def restore_shared(self, parts: dict[str, bytes]) -> None:
+        """Put it back, as far as it is there."""
         ...
 
     def grow(self, size: int) -> None:

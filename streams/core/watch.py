@@ -60,7 +60,7 @@ class Watch(Table):
         self._watched = Watched(policy, self.keys, self.counts, detector, self._marks, self._votes)
         self._life = SurgeLife(self._watched)
         self._ahead = AheadCounter(self._watched, self._life)
-        self._shared: bytes | None = None
+        self._shared: dict[str, bytes] = {}
 
     def grow_columns(self, size: int) -> None:
         """Make room in the detector and the marks."""
@@ -90,19 +90,21 @@ class Watch(Table):
             self.detector.restore(self.keys.slots_of(models.names), models.values)
 
     def packed_shared(self) -> list[PackedSeries]:
-        """See Table. A series of one key."""
-        state = self.detector.shared_state()
-        if state is None or state == self._shared:
+        """See Table. A series with a key for each part."""
+        parts = self.detector.shared_state()
+        changed = {name: part for name, part in parts.items() if part != self._shared.get(name)}
+        if not changed:
             return []
-        self._shared = state
-        groups = np.zeros(1, dtype=np.int32)
-        return [pack_bytes(self.shared_name, Texts.of(["pool"]), groups, [state])]
+        self._shared = parts
+        names, groups = Texts.of([*changed]), np.zeros(len(changed), dtype=np.int32)
+        return [pack_bytes(self.shared_name, names, groups, [*changed.values()])]
 
     def restore_shared(self, stored: Mapping[str, StoredSeries]) -> None:
         """See Table."""
         series = stored.get(self.shared_name)
-        if series is not None and series.values:
-            (self._shared,) = series.values
+        if series is not None:
+            names = [name.decode() for name in series.names.encoded()]
+            self._shared = dict(zip(names, series.values, strict=True))
             self.detector.restore_shared(self._shared)
 
     def let_go(self, count: int, oldest: int) -> int:
@@ -286,6 +288,9 @@ class Watch(Table):
         if alarmed.any():
             quiet = (self._marks.quiet_until[slots] > water) | (self._marks.model[slots] < NEVER)
             marked |= alarmed & ~quiet
+            page = self.policy.page
+            if page is not None:
+                marked |= (scores >= page.bar) & ~self._marks.paged[slots]
         return np.flatnonzero(marked)
 
     def _look(
