@@ -45,6 +45,7 @@ class FirstDays:
         self._met_base = np.minimum((_MET_LEVEL / edges) ** _MET_POWER, 1.0)
         self._new_base = _policy_tail_of(edges, policy)
         self._rarity = np.zeros((KINDS, _KNOTS))
+        self._steps = np.zeros_like(self._rarity)
         self.settle(np.zeros(SHAPE))
 
     def settle(self, counts: Floats) -> None:
@@ -55,14 +56,20 @@ class FirstDays:
         for kind, exceeded in enumerate((met, new)):
             rarity = np.array([-math.log(max(share, 1e-300)) for share in exceeded.tolist()])
             self._rarity[kind] = np.maximum.accumulate(np.maximum(rarity, 0.0))
+        self._steps = np.diff(self._rarity, append=self._rarity[:, -1:])
 
     def rarity_of(self, statistic: Floats, kind: Ints) -> Floats:
         """-ln of the share of first days of the kind that reach this evidence."""
-        place = np.clip(2.0 * np.log2(np.maximum(statistic, 1.0)), 0.0, _KNOTS - 1.001)
+        place = np.maximum(statistic, 1.0)
+        np.log2(place, out=place)
+        place *= 2.0
+        np.minimum(place, _KNOTS - 1.001, out=place)
         knot = place.astype(np.int64)
-        below = self._rarity[kind, knot]
-        between: Floats = below + (place - knot) * (self._rarity[kind, knot + 1] - below)
-        return between
+        place -= knot
+        knot += kind * _KNOTS
+        place *= self._steps.take(knot)
+        place += self._rarity.take(knot)
+        return place
 
 
 def edge_of(statistic: Floats) -> Ints:
