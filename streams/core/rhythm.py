@@ -117,6 +117,8 @@ class Rhythm:
 
     def open_of(self, direction: Ints, opened: Ints | int) -> Floats:
         """How busy each key's open bucket is."""
+        if self.is_flat:
+            return np.ones(len(direction))
         hour = np.asarray(opened) // self._hour - self._first_hour
         known = (hour >= 0) & (hour < self._hours)
         found: Floats = self._rhythm[direction, np.where(known, hour, self._hours)]
@@ -124,6 +126,8 @@ class Rhythm:
 
     def means_of(self, direction: Ints, birth: Ints, opened: Ints) -> Floats:
         """Four rows: how busy the buckets [birth, opened) were, faded by the memories."""
+        if self.is_flat:
+            return np.ones((4, len(direction)))
         means = self._means_at(direction, opened)
         young = (opened - birth < _YOUNG_DAYS * self._day).nonzero()[0]
         if len(young):
@@ -228,6 +232,8 @@ class Rhythm:
 
     def _put_in_force(self) -> None:
         """Tables by direction and hour; the last hour stands for all that is not known."""
+        self.is_flat = bool((self._force == 1.0).all())
+        """Nothing is in force yet, as in a partition's first days: every answer is 1."""
         self._hours = self._force.shape[1]
         self._first_hour = (self._today + 1) * _HOURS - self._hours
         ones = np.ones((DIRECTIONS, 1))

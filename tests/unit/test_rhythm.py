@@ -139,3 +139,15 @@ def test_a_rhythm_comes_back_from_the_store_and_a_damaged_one_is_refused(
         with pytest.raises(RhythmStateError, match="stored rhythm"):
             Rhythm(POLICY).restore(damaged)
     assert rhythm.packed() == {DAILY: daily, RUNNING: running}
+
+
+def test_a_rhythm_of_which_nothing_is_in_force_answers_1_as_its_tables_would() -> None:
+    rhythm, draw = Rhythm(DetectorPolicy()), np.random.default_rng(1)
+    rhythm.enter(5_000_000)
+    opened = 5_000_000 + draw.integers(0, 288, 500)
+    birth, direction = opened - draw.integers(0, 288, 500), draw.integers(0, 9, 500)
+    assert rhythm.is_flat
+    quick = rhythm.open_of(direction, opened), rhythm.means_of(direction, birth, opened)
+    rhythm.is_flat = False
+    assert (quick[0] == rhythm.open_of(direction, opened)).all()
+    np.testing.assert_allclose(quick[1], rhythm.means_of(direction, birth, opened), rtol=1e-9)
