@@ -1,7 +1,7 @@
 """A wave as it is told: one incident that opens, grows and closes, whatever it is of."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import msgspec
 import numpy as np
@@ -27,14 +27,6 @@ _MOST: Final = 0.6
 _BREADTH: Final = {"cohort": 0, "language": 1, "region": 1, "platform": 2}
 
 
-class Received(Protocol):
-    """What is told of a key that the wave lifts."""
-
-    key: str
-    observed: int
-    expected: float
-
-
 class WaveIncident(msgspec.Struct, gc=False):
     """What is remembered of a wave between its announcements."""
 
@@ -55,7 +47,7 @@ class WaveIncident(msgspec.Struct, gc=False):
             series, surge_id_of("wave", "model", f"{series}|{counted}", opened_ms), opened_ms
         )
 
-    def tell(self, seen: Seen, nodes: Nodes, receivers: Sequence[Received]) -> list[Surge]:
+    def tell(self, seen: Seen, nodes: Nodes, receivers: Sequence[WaveReceiver]) -> list[Surge]:
         """What is told of a closed bucket, if anything."""
         column = self._column_of(seen, nodes)
         factor = _factor_of(seen, column)
@@ -75,7 +67,7 @@ class WaveIncident(msgspec.Struct, gc=False):
 
     @staticmethod
     def _column_of(seen: Seen, nodes: Nodes) -> int:
-        """What the wave is of: the platform, if it lifts most of it, else what is farthest above."""
+        """What the wave is of: the platform, if it lifts most of it, else the one farthest above."""
         usual = seen.above.expected[::2]
         mine = [place for place, node in enumerate(nodes.all) if node.scope == "cohort"]
         lifted = sum(float(usual[place]) for place in mine if seen.lifted[2 * place])
@@ -85,7 +77,7 @@ class WaveIncident(msgspec.Struct, gc=False):
         return int(far[np.argmax(seen.above.sigmas[far])]) if len(far) else 2 * PLATFORM
 
     def _record(
-        self, state: State, seen: Seen, nodes: Nodes, receivers: Sequence[Received]
+        self, state: State, seen: Seen, nodes: Nodes, receivers: Sequence[WaveReceiver]
     ) -> Surge:
         node, end_ms = nodes.all[self.column // 2], start_ms_of(seen.bucket) + BUCKET_MS
         ratio = rounded(_factor_of(seen, self.column))
@@ -97,7 +89,7 @@ class WaveIncident(msgspec.Struct, gc=False):
             trigger="model",
             state=state,
             severity="page",
-            creator_id=None,
+            creator_id="",
             post_id=None,
             opened_ms=self.opened_ms,
             seen_ms=end_ms,
@@ -122,11 +114,13 @@ class WaveIncident(msgspec.Struct, gc=False):
                 languages=_parts_of(seen, nodes, "language"),
                 regions=_parts_of(seen, nodes, "region"),
                 cohorts=_parts_of(seen, nodes, "cohort"),
-                receivers=[
-                    WaveReceiver(one.key, one.observed, rounded(one.expected)) for one in receivers
-                ],
+                receivers=[*map(_told, receivers)],
             ),
         )
+
+
+def _told(one: WaveReceiver) -> WaveReceiver:
+    return WaveReceiver(one.key, one.observed, rounded(one.expected))
 
 
 def _factor_of(seen: Seen, column: int) -> float:
@@ -134,7 +128,7 @@ def _factor_of(seen: Seen, column: int) -> float:
 
 
 def _parts_of(seen: Seen, nodes: Nodes, scope: str) -> list[WavePart]:
-    """Those that are lifted, by whose creators they are; the one with most above its usual first."""
+    """Those that are lifted, by whose creators they are; the one with most above usual first."""
     places = [p for p, node in enumerate(nodes.all) if node.scope == scope and seen.lifted[2 * p]]
     more = {place: _more_in(seen, 2 * place) for place in places}
     places.sort(key=lambda place: (-more[place], _text_of(nodes.all[place])))

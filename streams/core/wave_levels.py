@@ -83,7 +83,7 @@ class Levels:
     def above(self, bucket: int, totals: Floats) -> Above:
         """How far the totals of a bucket are above what was usual before it."""
         moved = self._course(bucket) - self._course(bucket - 1)
-        by_week = moved == moved  # not NaN
+        by_week = ~np.isnan(moved)
         forecast = self._rows[1] + np.where(by_week, moved, 0.0)
         expected = np.exp(forecast + self._rows[2]) - 0.5
         np.maximum(expected, 0.0, out=expected)

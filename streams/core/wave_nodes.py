@@ -65,7 +65,7 @@ class Nodes:
     def totals_of(self, totals: Floats) -> Floats:
         """Totals of all nodes from those of the cohorts."""
         size = len(self.all)
-        sums: Floats = np.bincount(self._columns[0], totals, size)
+        sums: Floats = np.bincount(self._columns[0], totals, size).astype(np.float64)
         sums += np.bincount(self._columns[1], totals, size)
         sums += np.bincount(self._columns[2], totals, size)
         sums[PLATFORM] = totals.sum()

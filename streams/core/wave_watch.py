@@ -14,7 +14,7 @@ from streams.core.block_tables import Floats, Ints
 from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.cohorts import Cohorts, Votes
 from streams.core.keys import Keys
-from streams.core.surges import Surge
+from streams.core.surges import Surge, WaveReceiver
 from streams.core.wave_factors import WaveFactors
 from streams.core.wave_incident import WaveIncident
 from streams.core.wave_sums import Counted, WaveSums
@@ -23,25 +23,12 @@ from streams.core.waves import Waves
 RECEIVERS_MAX: Final = 10
 
 
-class Receiver(msgspec.Struct, frozen=True, gc=False):
-    """A key that a wave lifts: its events in the last bucket, and those usual of it."""
-
-    key: str
-    observed: int
-    expected: float
-
-    @property
-    def rank(self) -> tuple[float, str]:
-        """The one with most above its usual first."""
-        return self.expected - self.observed, self.key
-
-
 class _Open(msgspec.Struct):
     """What is stored of the buckets that have not closed."""
 
     bucket: int | None
     sums: dict[str, list[list[int]]]
-    receivers: list[Receiver]
+    receivers: list[WaveReceiver]
 
 
 class _Closed(msgspec.Struct):
@@ -62,7 +49,7 @@ class WaveWatch:
         self._sums = WaveSums()
         self._waves = Waves()
         self._incident: WaveIncident | None = None
-        self._receivers: list[Receiver] = []
+        self._receivers: list[WaveReceiver] = []
         self._bucket: int | None = None
         self._foreseen: dict[int, tuple[Ints, Waves]] = {}
         self._stored: set[int] = set()
@@ -154,8 +141,8 @@ class WaveWatch:
         names = list(self._keys.names_of(slots[some]))
         columns = zip(names, now[some].tolist(), expected[some].tolist(), strict=True)
         every = {one.key: one for one in self._receivers}
-        every |= {name: Receiver(name, count, usual) for name, count, usual in columns}
-        self._receivers = sorted(every.values(), key=lambda one: one.rank)[:RECEIVERS_MAX]
+        every |= {name: WaveReceiver(name, count, usual) for name, count, usual in columns}
+        self._receivers = sorted(every.values(), key=_rank_of)[:RECEIVERS_MAX]
 
     # The store's side.
 
@@ -199,3 +186,8 @@ class WaveWatch:
     def _name(self) -> str:
         """Of the waves among a partition's surges."""
         return f"waves.{self._series}"
+
+
+def _rank_of(one: WaveReceiver) -> tuple[float, str]:
+    """The one with most above its usual first."""
+    return one.expected - one.observed, one.key
