@@ -7,6 +7,7 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import StateChange, StoredState
+from streams.core.pool import Pool
 from streams.core.rules import Rule
 from streams.core.surges import Kind, Surge
 from streams.core.texts import Texts
@@ -20,7 +21,8 @@ Comment = tuple[str, str, str, int]
 
 def watch(name: str, kind: Kind, threshold: int | None, alarms_per_day: float = 0.001) -> Watch:
     policy = WatchPolicy(name, kind, Rule(threshold), "surgewatch", alarms_per_day)
-    return Watch(policy, DetectorBlock(DetectorPolicy(alarms_per_day=alarms_per_day)))
+    detector = DetectorPolicy(alarms_per_day=alarms_per_day)
+    return Watch(policy, DetectorBlock(detector, Pool(detector)))
 
 
 def follow_partition(threshold: int = 10) -> FollowPartition:

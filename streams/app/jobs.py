@@ -12,6 +12,7 @@ from streams.core.detector_river import RiverDetectorError, RiverRecipe
 from streams.core.hold import LatenessPolicy
 from streams.core.key_detector import Ahead, KeyDetector
 from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.pool import Pool
 from streams.core.repeats import RepeatPolicy
 from streams.core.rules import Rule
 from streams.core.surges import Kind
@@ -36,6 +37,10 @@ class TimedDetector:
         self.are_over = detector.are_over
         self.state_of = detector.state_of
         self.restore = detector.restore
+        self.epochs_of = detector.epochs_of
+        self.enter = detector.enter
+        self.shared_state = detector.shared_state
+        self.restore_shared = detector.restore_shared
 
     def begin(self, slots: Ints, bucket: int) -> None:
         """See KeyDetector."""
@@ -127,7 +132,8 @@ def _watch(
 def _detector(settings: Settings) -> KeyDetector[Any]:
     if settings.detector == OWN_DETECTOR:
         budget = settings.budget_notices_per_creator_day
-        return DetectorBlock(DetectorPolicy(alarms_per_day=budget))
+        own = DetectorPolicy(alarms_per_day=budget)
+        return DetectorBlock(own, Pool(own))
     try:
         recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
         policy = BankPolicy(

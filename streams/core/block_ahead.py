@@ -7,13 +7,16 @@ Every number is what `DetectorBlock.advance` and `score` give, bit for bit.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.block_maths import (
+    DaysPast,
     Outlook,
     as_counts,
+    rarity_of,
     score_of,
     shape_of,
     statistic_of,
@@ -25,6 +28,7 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure
+from streams.core.tail_prior import Ended, Lived, Risen, TailPrior
 
 Flags = NDArray[np.bool_]
 
@@ -59,6 +63,7 @@ class BlockAhead:
     _rows: RowStore
     _slots: Ints
     _after: KeyColumns
+    _lessons: "Lessons"
 
     def keep(self, keys: Flags | None) -> None:
         """Have these keys in their last bucket, all others as they were; None: all keys."""
@@ -66,15 +71,66 @@ class BlockAhead:
         if keys is not None:
             slots, after = slots[keys], after.only(keys)
         self._rows.write(slots, after)
+        self._lessons.teach(keys)
+
+
+class Lessons:
+    """What the keys of a course teach each other, once it is known which of them are kept."""
+
+    def __init__(self, prior: TailPrior, course: Course, births: Ints) -> None:
+        self._prior, self._births = prior, births
+        self._new = course.are_new
+        self._risen: list[tuple[Ints, Risen]] = []
+        self._ended: list[tuple[Ints, Ended]] = []
+
+    def add_risen(self, keys: Ints, risen: Risen) -> None:
+        """Maxima of these keys' first days rose."""
+        self._risen.append((keys, risen))
+
+    def add_ended(self, keys: Ints, ended: Ended) -> None:
+        """Days of these keys ended."""
+        self._ended.append((keys, ended))
+
+    def teach(self, kept: Flags | None) -> None:
+        """Teach what these keys have to; None: all."""
+        if not self._prior.learns:
+            return
+        new = self._new if kept is None else self._new & kept
+        if new.any():
+            self._prior.take_births(self._births[new])
+        for keys, risen in self._risen:
+            self._prior.take_risen(risen if kept is None else risen.only(kept[keys]))
+        for keys, ended in self._ended:
+            self._prior.take_ended(ended if kept is None else ended.only(kept[keys]))
+
+
+class _Past(NamedTuple):
+    """Buckets before they close: the key's age, its evidence and its rate."""
+
+    age: Ints
+    statistic: Floats
+    rate: Floats
+
+    def of(self, entries: slice) -> "_Past":
+        """Only these."""
+        return _Past(self.age[entries], self.statistic[entries], self.rate[entries])
+
+
+class Beliefs(NamedTuple):
+    """What a detector goes by besides its keys' state."""
+
+    policy: DetectorPolicy
+    powers: FadingPowers
+    exposure: Exposure
+    prior: TailPrior
 
 
 class Runner:
     """One course being run. Columns have one entry a bucket of the course, unless said."""
 
-    def __init__(
-        self, policy: DetectorPolicy, powers: FadingPowers, exposure: Exposure, course: Course
-    ) -> None:
-        self.policy, self.powers, self.exposure, self.course = policy, powers, exposure, course
+    def __init__(self, beliefs: Beliefs, course: Course) -> None:
+        self.policy, self.powers, self.exposure, self.prior = beliefs
+        self.course = course
         self.sizes = course.sizes
         sizes = np.array(self.sizes, dtype=np.int64)
         self.events = as_counts(course.counts)
@@ -90,6 +146,7 @@ class Runner:
         keys = rows.read(course.slots)
         fresh = course.are_new.nonzero()[0]
         keys.birth[fresh] = course.buckets[fresh]
+        lessons = Lessons(self.prior, course, keys.birth)
         age = course.buckets - keys.birth[self.key]
         slots = course.slots[self.key]
         sums = self.exposure.sums_of(slots, keys.birth[self.key], course.buckets)
@@ -102,12 +159,14 @@ class Runner:
         seen = windows * self.powers.factors[:3]
         seen += self.events
         statistic = statistic_of(seen, exposure, outlook)
-        day = age // policy.buckets_per_day
-        tails = self._days(keys, day, age, statistic)
-        score = score_of(statistic, tail_at(tails, age, self.powers, policy), policy)
+        tails = self._days(keys, _Past(age, statistic, outlook.rate), lessons)
+        own = self.prior.of(outlook.rate)
+        rarity = rarity_of(statistic, tail_at(tails, age, own, self.powers, policy))
+        lived = Lived(keys.birth[self.key], age)
+        score = score_of(self.prior.judged(rarity, own, statistic, lived), policy)
         last = self._last_entries()
         after = KeyColumns(keys.birth, keys.top, rate_count[last], windows[:, last], keys.tail)
-        return BlockAhead(score, rows, course.slots, after)
+        return BlockAhead(score, rows, course.slots, after, lessons)
 
     def _learnt(self, keys: KeyColumns, buckets: Floats, exposure: Floats) -> tuple[Floats, Floats]:
         """Window sums (three rows) and rate as they stand before each bucket."""
@@ -141,33 +200,39 @@ class Runner:
             np.copyto(rate, faded, where=waited[gap])
         return windows, rate_count
 
-    def _days(self, keys: KeyColumns, day: Ints, age: Ints, statistic: Floats) -> Floats:
+    def _days(self, keys: KeyColumns, past: "_Past", lessons: Lessons) -> Floats:
         """Close buckets and days; each bucket's tail (three rows), the keys' own as they end."""
         course, count = self.course, len(self.course.slots)
+        day = past.age // self.policy.buckets_per_day
         ended = day[count:] - day[self.before]
         some_end = bool(ended.any())
+        some_young = self.prior.learns and bool((day == 0).any())
         tails = np.empty((3, len(day))) if some_end else keys.tail[:, self.key]
         if some_end:
             tails[:, :count] = keys.tail
         for turn in range(1, len(self.sizes)):
             size, new = self.sizes[turn], course.begins[turn]
-            old = course.begins[turn - 1]
+            old = slice(course.begins[turn - 1], course.begins[turn - 1] + size)
             top = keys.top[:size]
-            np.maximum(top, statistic[old : old + size], out=top)
+            if some_young:
+                young = (day[old] == 0).nonzero()[0]
+                after = np.maximum(top[young], past.statistic[old][young])
+                lessons.add_risen(young, Risen(keys.birth[young], top[young], after))
+            np.maximum(top, past.statistic[old], out=top)
             if some_end:
                 over = ended[new - count : new - count + size]
-                self._end_days(keys, over, age[old : old + size])
+                self._end_days(keys, over, past.of(old), lessons)
                 tails[:, new : new + size] = keys.tail[:, :size]
             top[...] = top.astype(np.float32)
         return tails
 
-    def _end_days(self, keys: KeyColumns, ended: Ints, age: Ints) -> None:
+    def _end_days(self, keys: KeyColumns, ended: Ints, past: "_Past", lessons: Lessons) -> None:
         rows = ended.nonzero()[0]
         if len(rows):
-            past = (age[rows], ended[rows])
-            tail = tail_after_days(
-                keys.tail[:, rows], keys.top[rows], past, self.powers, self.policy
-            )
+            days = DaysPast(keys.top[rows], past.age[rows], ended[rows])
+            own = self.prior.of(past.rate[rows])
+            tail, taught = tail_after_days(keys.tail[:, rows], days, own, self.powers, self.policy)
+            lessons.add_ended(rows, taught)
             keys.tail[:, rows] = tail.astype(np.float32)
             keys.top[rows] = 0.0
 

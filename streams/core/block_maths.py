@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import COUNT_MAX, SCORE_LOG_MAX, DetectorPolicy
+from streams.core.tail_prior import Ended, Prior
 
 _TINY = 1e-300
 """Stands for a window of no events: X ln X is 0 there and no logarithm is infinite."""
@@ -86,26 +87,29 @@ class TailColumns:
     days: Floats
 
 
-def tail_of(sums: Floats, learnt_days: Floats, policy: DetectorPolicy) -> TailColumns:
+def tail_of(sums: Floats, learnt_days: Floats, prior: Prior, policy: DetectorPolicy) -> TailColumns:
     """Tail from the rows S, C, V and the fading number of learnt days W, with its prior."""
-    prior = policy.tail_prior_days
-    days = prior + learnt_days
+    worth = policy.tail_prior_days
+    days = worth + learnt_days
+    shape = worth * prior.share
     return TailColumns(
-        shape=prior * policy.tail_prior_share + sums[1],
-        scale=prior * policy.tail_prior_share * policy.tail_prior_excess + sums[2],
-        level=(prior * policy.tail_prior_level + sums[0]) / days,
+        shape=shape + sums[1],
+        scale=shape * prior.excess + sums[2],
+        level=(worth * prior.level + sums[0]) / days,
         days=days,
     )
 
 
-def tail_at(sums: Floats, age: Ints, powers: FadingPowers, policy: DetectorPolicy) -> TailColumns:
+def tail_at(
+    sums: Floats, age: Ints, prior: Prior, powers: FadingPowers, policy: DetectorPolicy
+) -> TailColumns:
     """Tail of keys of this age in buckets, whose first day taught nothing."""
     learnt = np.maximum(age // policy.buckets_per_day - 1, 0)
-    return tail_of(sums, powers.sum_of_days(learnt), policy)
+    return tail_of(sums, powers.sum_of_days(learnt), prior, policy)
 
 
-def score_of(statistic: Floats, tail: TailColumns, policy: DetectorPolicy) -> Floats:
-    """Score beta / N(s): N = (c/w) (1 + (s-m)/v)**(-c) above the level m, else 1."""
+def rarity_of(statistic: Floats, tail: TailColumns) -> Floats:
+    """-ln N(s) >= 0: N = (c/w) (1 + (s-m)/v)**(-c) above the level m, else 1."""
     excess = statistic - tail.level
     above = excess > 0.0
     np.maximum(excess, 0.0, out=excess)
@@ -115,44 +119,48 @@ def score_of(statistic: Floats, tail: TailColumns, policy: DetectorPolicy) -> Fl
     excess *= tail.shape
     excess += np.log(tail.days / tail.shape)
     excess *= above
-    np.minimum(excess, SCORE_LOG_MAX, out=excess)
-    np.exp(excess, out=excess)
-    excess *= policy.alarms_per_day
     return excess
 
 
-def learn_days(
-    sums: Floats, top: Floats, tail: TailColumns, policy: DetectorPolicy, day_factor: float
-) -> Floats:
-    """Rows S, C, V after a day whose maximum was ``top``, held to the learning limit."""
-    limit = tail.level + policy.learn_excess * tail.scale / tail.shape
-    held = np.minimum(top, limit)
-    learnt = day_factor * sums
-    learnt[0] += held
-    learnt[1] += held > tail.level
-    learnt[2] += np.maximum(held - tail.level, 0.0)
-    return learnt
+def score_of(rarity: Floats, policy: DetectorPolicy) -> Floats:
+    """Score beta / N of a rarity -ln N, which is overwritten."""
+    np.minimum(rarity, SCORE_LOG_MAX, out=rarity)
+    np.exp(rarity, out=rarity)
+    rarity *= policy.alarms_per_day
+    return rarity
+
+
+@dataclass(frozen=True, slots=True)
+class DaysPast:
+    """Key-days that ended with maximum ``top``, at ``age`` buckets; ``ended`` days in all.
+
+    All but the first of them are empty.
+    """
+
+    top: Floats
+    age: Ints
+    ended: Ints
 
 
 def tail_after_days(
-    sums: Floats,
-    top: Floats,
-    past: tuple[Ints, Ints],
-    powers: FadingPowers,
-    policy: DetectorPolicy,
-) -> Floats:
-    """Rows S, C, V after the day of maximum ``top`` and the empty days that followed it.
+    sums: Floats, past: DaysPast, prior: Prior, powers: FadingPowers, policy: DetectorPolicy
+) -> tuple[Floats, Ended]:
+    """Rows S, C, V after days that ended, and what they teach others.
 
-    ``past``: age in buckets at the day's last one, and how many days have ended since. The first
-    day does not know the rate: it teaches nothing.
+    The first day does not know the rate: it teaches nothing.
     """
-    age, ended = past
-    tail = tail_at(sums, age, powers, policy)
-    learnt = learn_days(sums, top, tail, policy, powers.day_factor)
-    first = age < policy.buckets_per_day
+    tail = tail_at(sums, past.age, prior, powers, policy)
+    limit = tail.level + policy.learn_excess * tail.scale / tail.shape
+    held = np.minimum(past.top, limit)
+    learnt = powers.day_factor * sums
+    learnt[0] += held
+    learnt[1] += held > tail.level
+    learnt[2] += np.maximum(held - tail.level, 0.0)
+    first = past.age < policy.buckets_per_day
     learnt[:, first] = sums[:, first]
-    learnt *= powers.of_days(ended - 1)
-    return learnt
+    learnt *= powers.of_days(past.ended - 1)
+    rarity = rarity_of(past.top, tail)
+    return learnt, Ended(prior.classes, held, tail.level, rarity, past.ended, first)
 
 
 def taught_of(counts: Floats, expected: Floats, policy: DetectorPolicy) -> Floats:

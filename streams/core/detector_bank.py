@@ -93,6 +93,19 @@ class RiverBank:
         """How many keys have a model."""
         return len(self._members)
 
+    def epochs_of(self, water: Ints) -> Ints:
+        """See KeyDetector: nothing is shared."""
+        return np.zeros(len(water), np.int64)
+
+    def enter(self, bucket: int) -> None:
+        """See KeyDetector."""
+
+    def shared_state(self) -> None:
+        """See KeyDetector."""
+
+    def restore_shared(self, state: bytes) -> None:
+        """See KeyDetector."""
+
     def grow(self, size: int) -> None:
         """Make room for slots < ``size``, by doubling."""
         held = self._seen.size

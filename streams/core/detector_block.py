@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.block_ahead import BlockAhead, Course, Runner
+from streams.core.block_ahead import Beliefs, BlockAhead, Course, Runner
 from streams.core.block_late import add_late
 from streams.core.block_maths import (
+    DaysPast,
     Outlook,
     ScoreColumns,
-    TailColumns,
     as_counts,
+    rarity_of,
     score_of,
     shape_of,
     statistic_of,
@@ -29,6 +30,7 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
+from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
 
 _GRID = 64
 _EXCESS_SHARE = 0.1
@@ -47,8 +49,14 @@ class NoAlarmError(ValueError):
 class DetectorBlock:
     """Gamma-Poisson expectation, evidence and tail of daily maxima of many keys."""
 
-    def __init__(self, policy: DetectorPolicy, exposure: Exposure | None = None) -> None:
+    def __init__(
+        self,
+        policy: DetectorPolicy,
+        prior: TailPrior | None = None,
+        exposure: Exposure | None = None,
+    ) -> None:
         self.policy = policy
+        self._prior: TailPrior = prior or ConstantPrior(policy)
         self._powers = FadingPowers(policy)
         self._exposure: Exposure = exposure or FlatExposure(self._powers)
         self._rows = RowStore(policy.rate_prior_count)
@@ -57,6 +65,22 @@ class DetectorBlock:
     def nbytes(self) -> int:
         """Bytes that the keys' state takes, room for growth included."""
         return self._rows.nbytes
+
+    def epochs_of(self, water: Ints) -> Ints:
+        """See KeyDetector."""
+        return self._prior.epochs_of(water)
+
+    def enter(self, bucket: int) -> None:
+        """See KeyDetector."""
+        self._prior.enter(bucket)
+
+    def shared_state(self) -> bytes | None:
+        """See KeyDetector."""
+        return self._prior.packed()
+
+    def restore_shared(self, state: bytes) -> None:
+        """See KeyDetector. Raises `PoolStateError`."""
+        self._prior.restore(state)
 
     def grow(self, size: int) -> None:
         """Make room for slots < ``size``. New slots are unborn until `begin` or `restore`."""
@@ -70,6 +94,8 @@ class DetectorBlock:
     def begin(self, slots: Ints, bucket: int) -> None:
         """Keys first met in ``bucket``: it is their open bucket, nothing learnt yet."""
         self._rows.begin(slots, bucket)
+        if self._prior.learns:
+            self._prior.take_births(np.full(len(slots), bucket, np.int64))
 
     def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
         """Close each key's open bucket with its count and learn it; then the empty ones after.
@@ -88,10 +114,11 @@ class DetectorBlock:
         keys.windows += events
         statistic = statistic_of(keys.windows, exposure, outlook)
         statistic *= events > 0
-        np.maximum(keys.top, statistic, out=keys.top)
+        age = opened - keys.birth
+        self._raise_top(keys, statistic, age)
         self._learn_rate(keys, taught_of(events, outlook.rate * exposure, self.policy))
         self._fade(keys, bucket - opened - 1)
-        self._end_days(keys, opened - keys.birth, bucket - keys.birth)
+        self._end_days(keys, outlook.rate, age, bucket - keys.birth)
         self._rows.write(slots, keys)
 
     def amend(self, slots: Ints, late_bucket: Ints, opened: Ints, counts: Ints) -> None:
@@ -118,18 +145,22 @@ class DetectorBlock:
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
         statistic = statistic_of(keys.windows, exposure, outlook)
-        score = score_of(statistic, self._tail(keys.tail, opened - keys.birth), self.policy)
+        age = opened - keys.birth
+        own = self._prior.of(outlook.rate)
+        rarity = rarity_of(statistic, tail_at(keys.tail, age, own, self._powers, self.policy))
+        lived = Lived(keys.birth, age)
+        score = score_of(self._prior.judged(rarity, own, statistic, lived), self.policy)
         happened = events > 0
         score *= happened
         statistic *= happened
         prior = self.policy.rate_prior_buckets
         weight = prior / (prior + sums[3])
-        age = opened - keys.birth
         return ScoreColumns(score, outlook.rate * exposure, weight, statistic, age)
 
     def run_ahead(self, course: Course) -> BlockAhead:
         """See KeyDetector."""
-        return Runner(self.policy, self._powers, self._exposure, course).run(self._rows)
+        beliefs = Beliefs(self.policy, self._powers, self._exposure, self._prior)
+        return Runner(beliefs, course).run(self._rows)
 
     def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
         """Smallest count in (low, high] that alarms in the open bucket.
@@ -211,8 +242,15 @@ class DetectorBlock:
         faded = sums[:3] * self._powers.factors[:3]
         return Outlook(keys.rate_count / buckets, shape_of(keys.rate_count, self.policy), faded)
 
-    def _tail(self, sums: Floats, age: Ints) -> TailColumns:
-        return tail_at(sums, age, self._powers, self.policy)
+    def _raise_top(self, keys: KeyColumns, statistic: Floats, age: Ints) -> None:
+        """Raise each day's maximum; those of first days teach newcomers."""
+        if self._prior.learns:
+            young = (age < self.policy.buckets_per_day).nonzero()[0]
+            if len(young):
+                before = keys.top[young]
+                after = np.maximum(before, statistic[young])
+                self._prior.take_risen(Risen(keys.birth[young], before, after))
+        np.maximum(keys.top, statistic, out=keys.top)
 
     def _learn_rate(self, keys: KeyColumns, taught: Floats) -> None:
         factor = float(self._powers.factors[3, 0])
@@ -233,12 +271,16 @@ class DetectorBlock:
         # taking the prior off and putting it back may round: not where a key did not wait
         np.copyto(keys.rate_count, faded, where=waited)
 
-    def _end_days(self, keys: KeyColumns, age: Ints, age_after: Ints) -> None:
+    def _end_days(self, keys: KeyColumns, rate: Floats, age: Ints, age_after: Ints) -> None:
         """Close the day of the learnt bucket, unless it goes on, and the empty days after it."""
         ended = age_after // self.policy.buckets_per_day - age // self.policy.buckets_per_day
         rows = ended.nonzero()[0]
         if len(rows):
-            sums, top = keys.tail[:, rows], keys.top[rows]
-            past = (age[rows], ended[rows])
-            keys.tail[:, rows] = tail_after_days(sums, top, past, self._powers, self.policy)
+            past = DaysPast(keys.top[rows], age[rows], ended[rows])
+            own = self._prior.of(rate[rows])
+            keys.tail[:, rows], taught = tail_after_days(
+                keys.tail[:, rows], past, own, self._powers, self.policy
+            )
+            if self._prior.learns:
+                self._prior.take_ended(taught)
             keys.top[rows] = 0.0

@@ -32,6 +32,22 @@ class KeyDetector(Protocol[States]):
     (``opened``). ``States`` is what the store keeps: an array, or bytes a key.
     """
 
+    def epochs_of(self, water: Ints) -> Ints:
+        """Number of the time for which what keys share stays, for the watermark's buckets."""
+        ...
+
+    def enter(self, bucket: int) -> None:
+        """Have the watermark in ``bucket``; nothing else changes what keys share."""
+        ...
+
+    def shared_state(self) -> bytes | None:
+        """What keys share, for the store; None: nothing."""
+        ...
+
+    def restore_shared(self, state: bytes) -> None:
+        """Put it back."""
+        ...
+
     def grow(self, size: int) -> None:
         """Make room for slots < ``size``."""
         ...

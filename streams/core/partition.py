@@ -7,6 +7,7 @@ the surge that the worker announces.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from streams.core.mix_watch import MixWatch
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.partition_state import StateChange, StoredState
 from streams.core.repeats import RepeatPolicy, Repeats
-from streams.core.rows import Rows, count_of, slots_of_rows
+from streams.core.rows import Rows, count_of, parts_of, slots_of_rows
 from streams.core.stored_surges import drained_surges, restore_surges
 from streams.core.surges import Happening, Surge
 from streams.core.table import Table
@@ -97,6 +98,7 @@ class Partition:
             slots = table.drain_slots()
             if len(slots):
                 series += table.packed(slots)
+            series += table.packed_shared()
         surges = drained_surges(self._watches, self._mixes) | self._cohorts.drain()
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
@@ -110,6 +112,7 @@ class Partition:
                 table.restore(stored.series)
             if table.name in stored.left_out:
                 table.leave_out(*stored.left_out[table.name])
+            table.restore_shared(stored.series)
         surges = dict(stored.surges)
         self._cohorts.restore(surges.pop(COHORTS_NAME, None))
         restore_surges(surges, self._watches, self._mixes)
@@ -224,16 +227,17 @@ class Partition:
         told = chunk.audiences
         cohorts = None if told is None else self._cohorts.numbers_of(told)
         rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1, cohorts)
-        count = prepare(rows.of(~left_out) if some_left_out else rows)
-        begins = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist()]
+        bounds = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist(), len(at_ms)]
         happenings: list[Happening] = []
-        for begin, end in zip(begins, [*begins[1:], len(at_ms)], strict=True):
-            bucket = int(water[begin])
-            if bucket > self._water:
-                happenings += self._advance(bucket, begin)
-            here = rows.of(slice(begin, end))._replace(water=bucket)
-            happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
-            self.watermark_ms = int(seen_ms[end - 1])
+        for part in parts_of([*self._watches.values()], water):
+            count = prepare(rows.of(part).of(~left_out[part]) if some_left_out else rows.of(part))
+            for begin, end in pairwise(row for row in bounds if part.start <= row <= part.stop):
+                bucket = int(water[begin])
+                if bucket > self._water:
+                    happenings += self._advance(bucket, begin)
+                here = rows.of(slice(begin, end))._replace(water=bucket)
+                happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
+                self.watermark_ms = int(seen_ms[end - 1])
         return Outcome(len(at_ms) - lates - repeated, lates, in_order(happenings), repeated)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
@@ -317,14 +321,11 @@ class CommentPartition(Partition):
             kept = rows.indexes
             creators = slots_of_rows(self._creators, ids, kept)
             posts = slots_of_rows(self._posts, chunk.post_ids, kept)
+            of_languages = (self._languages.posts, chunk.post_ids), (self._languages.creators, ids)
             columns = [
                 (tally, slots_of_rows(tally, tally.pairs_of(keys, chunk.langs), kept))
-                for tally, keys in (
-                    (self._languages.posts, chunk.post_ids),
-                    (self._languages.creators, ids),
-                )
+                for tally, keys in of_languages
             ]
-
             count_creators = count_of(self._creators, creators, ids, rows)
             count_posts = count_of(self._posts, posts, ids, rows)
 

@@ -1,6 +1,7 @@
 """Rows of a chunk between which the partition's watermark stays in one bucket."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,23 @@ def slots_of_rows(table: Table, keys: Texts, rows: Ints) -> Ints:
     column = np.full(len(keys), -1, dtype=np.int64)
     column[rows] = table.slots_of(keys.take(rows))
     return column
+
+
+def parts_of(watches: Sequence[Watch], water: Ints) -> Iterator[slice]:
+    """Cut rows where what keys share changes; it is changed before each part is given.
+
+    ``water`` is the watermark's bucket at each row.
+    """
+    detectors, cuts = [watch.detector for watch in watches], {len(water)}
+    for detector in detectors:
+        detector.enter(int(water[0]))
+        first, last = detector.epochs_of(water[[0, -1]]).tolist()
+        if first != last:
+            cuts.update((np.diff(detector.epochs_of(water)).nonzero()[0] + 1).tolist())
+    for begin, end in pairwise([0, *sorted(cuts)]):
+        for detector in detectors:
+            detector.enter(int(water[begin]))
+        yield slice(begin, end)
 
 
 def count_of(

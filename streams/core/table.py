@@ -49,6 +49,13 @@ class Table:
         """State of these slots for the store."""
         return [self.pack(slots, None)]
 
+    def packed_shared(self) -> list[PackedSeries]:
+        """What its keys share, if it changed since the last call."""
+        return []
+
+    def restore_shared(self, stored: Mapping[str, StoredSeries]) -> None:
+        """Take up what keys share, if the store holds it."""
+
     def pack(self, slots: Ints, states: NDArray[Any] | None) -> PackedSeries:
         """Pack the counts of these slots, with detector states of a fixed size or without."""
         names, groups = self.keys.names_of(slots), self.keys.groups_of(slots)

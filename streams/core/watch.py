@@ -25,6 +25,7 @@ from streams.core.runs import Runs, Stretch, runs_of
 from streams.core.surge_life import SurgeLife, Watched
 from streams.core.surges import Happening, OpenSurge, Surge
 from streams.core.table import Table
+from streams.core.texts import Texts
 from streams.core.watch_policy import WatchPolicy
 from streams.core.watch_state import WATCH_STATE_DTYPE
 
@@ -59,6 +60,7 @@ class Watch(Table):
         self._watched = Watched(policy, self.keys, self.counts, detector, self._marks, self._votes)
         self._life = SurgeLife(self._watched)
         self._ahead = AheadCounter(self._watched, self._life)
+        self._shared: bytes | None = None
 
     def grow_columns(self, size: int) -> None:
         """Make room in the detector and the marks."""
@@ -87,6 +89,22 @@ class Watch(Table):
         elif models is not None:
             self.detector.restore(self.keys.slots_of(models.names), models.values)
 
+    def packed_shared(self) -> list[PackedSeries]:
+        """See Table. A series of one key."""
+        state = self.detector.shared_state()
+        if state is None or state == self._shared:
+            return []
+        self._shared = state
+        groups = np.zeros(1, dtype=np.int32)
+        return [pack_bytes(self.shared_name, Texts.of(["pool"]), groups, [state])]
+
+    def restore_shared(self, stored: Mapping[str, StoredSeries]) -> None:
+        """See Table."""
+        series = stored.get(self.shared_name)
+        if series is not None and series.values:
+            (self._shared,) = series.values
+            self.detector.restore_shared(self._shared)
+
     def let_go(self, count: int, oldest: int) -> int:
         """See Table. A key that has a surge stays."""
         size = len(self.keys)
@@ -107,6 +125,11 @@ class Watch(Table):
         moved = np.searchsorted(slots, mine).tolist()
         self._life.book.move(dict(zip(mine.tolist(), moved, strict=True)))
         return True
+
+    @property
+    def shared_name(self) -> str:
+        """Series of what its keys share."""
+        return f"{self.name}.shared"
 
     @property
     def _models(self) -> str:

@@ -22,7 +22,7 @@ within_a_day = st.lists(
 
 def buckets_of(partition: FollowPartition) -> dict[str, list[tuple[int, int]]]:
     """Buckets and counts of each creator, read from the packed state."""
-    (series,) = partition.drain().series
+    series = partition.drain().series[0]
     found = {}
     for name, value in zip(series.names, series.values(), strict=True):
         entries = unpack([value], WATCH_STATE_DTYPE).entries

@@ -260,7 +260,7 @@ def test_a_river_detector_scores_alarms_and_goes_on_after_a_restart() -> None:
 def test_a_stored_key_that_stands_in_two_groups_is_damage_that_is_named() -> None:
     before = follow_partition()
     before.take(follows([("ann", BEGIN_MS, False)]))
-    (series,) = before.drain().series
+    series = before.drain().series[0]
     twice = StoredSeries(Texts.of(["ann", "ann"]), [0, 1], series.values() * 2)
     with pytest.raises(StateDamaged, match="stands twice"):
         follow_partition().restore(StoredState(BEGIN_MS, {"follows": twice}))

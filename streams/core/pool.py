@@ -1,0 +1,231 @@
+"""What the keys of one partition share: how wild a day of a key of this size is.
+
+A key's own daily maxima are few; those of thousands like it are many. Keys are in classes of
+rate, a power of two each. A class keeps sums over its key-days that ended, and what they come to
+is the prior of each key's tail, and a correction of the rarity that this tail promises.
+
+Sums are whole numbers, so the order in which keys add to them leaves no trace. What is in force
+changes only in `enter`, when the watermark enters a new day (a new hour until the second midnight
+that a partition sees): a score is then a function of the records and their order.
+"""
+
+import math
+import struct
+from typing import Final
+
+import numpy as np
+
+from streams.core.block_tables import Floats, Ints
+from streams.core.detector_policy import DetectorPolicy
+from streams.core.first_days import SHAPE, FirstDays, risen_counts_of
+from streams.core.tail_prior import Ended, Lived, Prior, Risen
+
+POOL_LAYOUT_VERSION: Final = 1
+RATE_CLASSES: Final = 28
+_LOWEST: Final = -4
+"""Class 0 has less than 2**_LOWEST events a day."""
+_TAIL_SUMS: Final = 4
+"""Days, maxima, days above the level, excess over it."""
+_SUMS: Final = 7
+"""The same; then days since the pool is warm, rare ones, and the excess of their rarity."""
+_UNIT: Final = 1 << 16
+"""Sums count in such parts of one."""
+_RARE: Final = math.log(30.0)
+"""A day is rare if its maximum is as high once in 30 days, says the key's own tail."""
+_RARITY_MAX: Final = 7.0
+"""A rare day teaches at most this excess: a surge must not teach that surges are usual."""
+_TAIL_DAYS: Final = 100.0
+_RARE_DAYS: Final = 1000.0
+"""What the classes around one weigh against its own key-days."""
+_WARM_DAYS: Final = 5
+"""Before, priors change so much that what was rare by one is not by the next."""
+_CALM_CLASS: Final = 8
+_WILD_CLASSES: Final = 10
+_WILD_LEVEL: Final = 14.0
+_WILD_EXCESS: Final = 9.0
+_HOUR_BUCKETS: Final = 12
+_GROWS_HOURS: Final = 8.0
+_YOUNG_SHARE: Final = 0.2
+_NOWHERE: Final = -1
+
+
+_HEAD: Final = struct.Struct("<Bxxxxxxxqq")
+
+
+class PoolStateError(ValueError):
+    """A stored pool is not one: it has ``size`` bytes, of which ``wanted`` would be right."""
+
+    def __init__(self, size: int, wanted: int) -> None:
+        super().__init__(
+            f"a stored pool of {size} bytes is not of layout {POOL_LAYOUT_VERSION} ({wanted} bytes)"
+            " or holds what no run leaves; empty the store and let the worker read the topics again"
+        )
+        self.size, self.wanted = size, wanted
+
+
+class Pool:
+    """The tail prior of a partition's keys of one watch, and what it is learnt from."""
+
+    learns = True
+
+    def __init__(self, policy: DetectorPolicy) -> None:
+        self._policy = policy
+        self._day = policy.buckets_per_day
+        self._since = _NOWHERE
+        self._epoch = _NOWHERE
+        self._first = FirstDays(policy)
+        self._settled = np.zeros((RATE_CLASSES, _SUMS), np.int64)
+        self._running = np.zeros_like(self._settled)
+        self._first_settled = np.zeros(SHAPE, np.int64)
+        self._first_running = np.zeros(SHAPE, np.int64)
+        self._first_young = np.zeros(SHAPE[0], np.int64)
+        self._put_in_force()
+
+    def packed(self) -> bytes | None:
+        """State for the store: layout, two times, then the sums, all little-endian."""
+        if self._since < 0:
+            return None
+        head = _HEAD.pack(POOL_LAYOUT_VERSION, self._since, self._epoch)
+        return head + b"".join(one.astype("<i8").tobytes() for one in self._sums())
+
+    def restore(self, state: bytes) -> None:
+        """Put it back. Raises `PoolStateError`."""
+        wanted = _HEAD.size + sum(one.nbytes for one in self._sums())
+        if len(state) != wanted or state[0] != POOL_LAYOUT_VERSION:
+            raise PoolStateError(len(state), wanted)
+        _, self._since, self._epoch = _HEAD.unpack_from(state)
+        place = _HEAD.size
+        for one in self._sums():
+            held = np.frombuffer(state, "<i8", one.size, place)
+            if (held < 0).any():
+                raise PoolStateError(len(state), wanted)
+            one[...] = held.reshape(one.shape)
+            place += one.nbytes
+        self._put_in_force()
+
+    def _sums(self) -> tuple[Ints, ...]:
+        settled, running = self._settled, self._running
+        return settled, running, self._first_settled, self._first_running, self._first_young
+
+    def epochs_of(self, buckets: Ints) -> Ints:
+        """Number of the time for which what is in force stays, for the watermark's buckets."""
+        buckets = np.asarray(buckets, np.int64)
+        since = self._since if self._since >= 0 else int(buckets[0])
+        hourly = buckets < (since // self._day + 2) * self._day
+        days: Ints = buckets // self._day * self._day
+        return np.where(hourly, buckets // _HOUR_BUCKETS * _HOUR_BUCKETS, days)
+
+    def enter(self, bucket: int) -> None:
+        """Have the watermark in ``bucket``: what was learnt is put in force if it is time."""
+        if self._since < 0:
+            self._since = bucket
+        epoch = int(self.epochs_of(np.array([bucket]))[0])
+        if epoch <= self._epoch:
+            return
+        passed = epoch - self._epoch if self._epoch >= 0 else 0
+        days = epoch // self._day - (epoch - passed) // self._day
+        fading = self._policy.day_factor**days
+        # A first day is counted as it goes by: what its keys reach comes as slowly.
+        grown = 1.0 - math.exp(-passed / (_GROWS_HOURS * _HOUR_BUCKETS))
+        old = np.rint(self._first_young * grown).astype(np.int64)
+        self._first_young += self._first_running[:, 0] - old
+        self._first_running[:, 0] = old
+        self._settled = np.rint(self._settled * fading).astype(np.int64) + self._running
+        first = np.rint(self._first_settled * fading).astype(np.int64) + self._first_running
+        self._first_settled = first
+        self._running[...] = 0
+        self._first_running[...] = 0
+        self._epoch = epoch
+        self._put_in_force()
+
+    def of(self, rate: Floats) -> Prior:
+        """See TailPrior."""
+        classes = self._classes_of(rate)
+        level, share, excess = self._prior.take(classes, axis=1)
+        return Prior(level, share, excess, classes)
+
+    def judged(self, rarity: Floats, prior: Prior, statistic: Floats, lived: Lived) -> Floats:
+        """See TailPrior: corrected by the class, or, on a first day, as other first days say."""
+        assert prior.classes is not None, "made by `of`"
+        gain, slope = self._correction.take(prior.classes, axis=1)
+        beyond = np.maximum(rarity - _RARE, 0.0)
+        rarity -= beyond
+        rarity *= gain
+        beyond *= slope
+        rarity += beyond
+        young = (lived.age < self._day).nonzero()[0]
+        if len(young):
+            kind = self._kind_of(lived.birth[young])
+            rarity[young] = self._first.rarity_of(statistic[young], kind)
+        return rarity
+
+    def take_births(self, birth: Ints) -> None:
+        """See TailPrior."""
+        self._first_running[:, 0] += np.bincount(self._kind_of(birth), minlength=2) * _UNIT
+
+    def take_risen(self, risen: Risen) -> None:
+        """See TailPrior."""
+        kind = self._kind_of(risen.birth)
+        self._first_running += risen_counts_of(risen.before, risen.after, kind) * _UNIT
+
+    def take_ended(self, ended: Ended) -> None:
+        """See TailPrior."""
+        known = ~ended.is_first
+        over = ended.held > ended.level
+        excess = np.maximum(ended.held - ended.level, 0.0)
+        beyond = np.clip(ended.rarity - _RARE, 0.0, _RARITY_MAX)
+        warm = self._epoch >= self._since + _WARM_DAYS * self._day
+        days = ended.days - ended.is_first
+        rare = ended.rarity > _RARE
+        columns = (ended.held, over, excess, rare & warm, beyond * warm)
+        rows = np.empty((len(known), _SUMS), np.int64)
+        rows[:, 0] = days * _UNIT
+        rows[:, _TAIL_SUMS] = days * (_UNIT * warm)
+        for place, column in zip((1, 2, 3, 5, 6), columns, strict=True):
+            rows[:, place] = np.rint(column * (known * float(_UNIT))).astype(np.int64)
+        assert ended.classes is not None, "made with a prior by `of`"
+        np.add.at(self._running, ended.classes, rows)
+
+    def _classes_of(self, rate: Floats) -> Ints:
+        _, power = np.frexp(rate * float(self._day))
+        classes: Ints = np.clip(power - _LOWEST, 0, RATE_CLASSES - 1).astype(np.int64)
+        return classes
+
+    def _kind_of(self, birth: Ints) -> Ints:
+        """0 for keys met in the partition's first day, else 1."""
+        kind: Ints = (birth >= self._since + self._day).astype(np.int64)
+        return kind
+
+    def _put_in_force(self) -> None:
+        policy = self._policy
+        # Large keys' days are wilder: their rhythm and drift show where chance hides a small one's.
+        wilder = np.clip((np.arange(RATE_CLASSES) - _CALM_CLASS) / _WILD_CLASSES, 0.0, 1.0)
+        level = policy.tail_prior_level + _WILD_LEVEL * wilder
+        share = np.full(RATE_CLASSES, policy.tail_prior_share)
+        excess = share * (policy.tail_prior_excess + _WILD_EXCESS * wilder)
+        sums = self._settled / _UNIT
+        tails, rare = sums[:, :_TAIL_SUMS], sums[:, _TAIL_SUMS:]
+        level, share, excess = _means_of(tails, np.array([level, share, excess]).T, _TAIL_DAYS)
+        share = np.maximum(share, 1e-3)
+        self._prior: Floats = np.array([level, share, excess / share])
+        once, beyond = _means_of(rare, np.full((RATE_CLASSES, 2), 1.0 / 30.0), _RARE_DAYS)
+        gain = np.array([-math.log(one) / _RARE for one in once.tolist()])
+        self._correction: Floats = np.array([gain, once / beyond])
+        first = self._first_settled / _UNIT
+        first[:, 0] += _YOUNG_SHARE * self._first_young / _UNIT
+        self._first.settle(first)
+
+
+def _means_of(sums: Floats, constants: Floats, days: float) -> Floats:
+    """Mean of each sum a day (rows) of each class (columns).
+
+    A class is pulled toward the three around it, and these toward constants.
+    """
+    near = sums.copy()
+    near[1:] += sums[:-1]
+    near[:-1] += sums[1:]
+    means = constants
+    for some in (near, sums):
+        means = (some[:, 1:] + days * means) / (some[:, :1] + days)
+    by_sum: Floats = means.T
+    return by_sum

@@ -1,0 +1,208 @@
+"""What creators share: learnt in any order, put in force at set moments, kept over restarts."""
+
+import asyncio
+import itertools
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.block_tables import Floats
+from streams.core.buckets import BUCKET_MS
+from streams.core.detector_policy import DetectorPolicy
+from streams.core.events import FollowChunk
+from streams.core.partition import FollowPartition
+from streams.core.pool import Pool, PoolStateError
+from streams.core.surges import Surge
+from streams.core.tail_prior import Ended, Lived, Risen
+from streams.core.texts import Texts
+from streams.edges.store import MemoryStore, Place, Write
+from tests.jobs import contents_of, follow_partition
+
+BEGIN_MS = 1_736_899_200_000
+DAY = 288
+BEGIN = BEGIN_MS // BUCKET_MS
+PLACE = Place("follows", 0)
+CREATORS = 60
+
+
+def days_of(number: int, seed: int, *, top: float = 9.0) -> Ended:
+    draw = np.random.default_rng(seed)
+    return Ended(
+        np.full(number, 9),
+        draw.exponential(top, number),
+        np.full(number, 5.0),
+        draw.exponential(1.0, number),
+        np.ones(number, dtype=np.int64),
+        np.zeros(number, dtype=np.bool_),
+    )
+
+
+def pool_after(days: int, ended: Ended) -> Pool:
+    """A pool that was taught after the given number of days, and is one day older."""
+    pool = Pool(DetectorPolicy())
+    for day in range(days + 1):
+        pool.enter(BEGIN + day * DAY)
+    pool.take_ended(ended)
+    pool.enter(BEGIN + (days + 1) * DAY)
+    return pool
+
+
+def rarity(pool: Pool, statistic: float, birth: int, age: int) -> float:
+    rate: Floats = np.array([0.1])
+    lived = Lived(np.array([birth]), np.array([age]))
+    return float(pool.judged(np.array([5.0]), pool.of(rate), np.array([statistic]), lived)[0])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 399), max_size=6), st.randoms(use_true_random=False))
+def test_the_order_in_which_keys_teach_leaves_no_trace(cuts: list[int], draw: object) -> None:
+    ended = days_of(400, 1)
+    rows = np.arange(400)
+    draw.shuffle(rows)  # type: ignore[attr-defined]
+    whole, parts = Pool(DetectorPolicy()), Pool(DetectorPolicy())
+    for pool in (whole, parts):
+        pool.enter(BEGIN)
+    whole.take_ended(ended)
+    for part in np.split(rows, sorted(cuts)):
+        parts.take_ended(ended.only(np.isin(np.arange(400), part)))
+    assert parts.packed() == whole.packed()
+    for pool in (whole, parts):
+        pool.enter(BEGIN + DAY)
+    assert parts.packed() == whole.packed()
+
+
+def test_what_was_learnt_comes_into_force_with_the_next_day_and_not_before() -> None:
+    pool = Pool(DetectorPolicy())
+    for day in range(3):
+        pool.enter(BEGIN + day * DAY)
+    before = pool.of(np.array([0.1]))
+    pool.take_ended(days_of(5_000, 3))
+    pool.enter(BEGIN + 3 * DAY - 1)
+    assert pool.of(np.array([0.1])) == before
+    pool.enter(BEGIN + 3 * DAY)
+    after = pool.of(np.array([0.1]))
+    assert float(np.ravel(after.level)[0]) > float(np.ravel(before.level)[0]) + 2
+
+
+def test_until_its_second_midnight_a_pool_learns_by_the_hour() -> None:
+    pool = Pool(DetectorPolicy())
+    pool.enter(BEGIN + 100)
+    hours = pool.epochs_of(np.arange(BEGIN + 100, BEGIN + 3 * DAY))
+    assert (np.diff(hours[: 2 * DAY - 100]) > 0).sum() == 39
+    assert (np.diff(hours[2 * DAY - 100 :]) > 0).sum() == 0
+
+
+def test_rare_days_correct_what_the_tail_promises_once_the_pool_is_warm() -> None:
+    born, old = BEGIN - 9_000, 9_000
+    cold, warm = (pool_after(days, days_of(50_000, 2)) for days in (2, 6))
+    # e**-1 exceedances a nat: where one in 30 was promised, that is what was seen
+    assert rarity(warm, 99.0, born, old) == pytest.approx(5.0, rel=0.05)
+    assert rarity(cold, 99.0, born, old) == 5.0
+    ended = days_of(50_000, 2)._replace(rarity=days_of(50_000, 2).rarity * 2)
+    often = pool_after(6, ended)
+    assert rarity(often, 99.0, born, old) == pytest.approx(2.5, rel=0.1)
+    assert rarity(pool_after(2, ended), 99.0, born, old) == 5.0
+
+
+def test_first_days_are_judged_by_first_days() -> None:
+    pool = Pool(DetectorPolicy())
+    for day in range(3):
+        pool.enter(BEGIN + day * DAY)
+    born = np.full(10_000, BEGIN + 2 * DAY)
+    calm = rarity(pool, 60.0, BEGIN + 2 * DAY, 3)
+    pool.take_births(born)
+    tops = 8.0 * np.random.default_rng(5).pareto(2.0, 10_000)
+    pool.take_risen(Risen(born, np.zeros(10_000), tops / 2))
+    pool.take_risen(Risen(born, tops / 2, tops))
+    for day in (3, 4):  # a first day counts in full when it is over
+        pool.enter(BEGIN + day * DAY)
+    share = (tops >= 64.0).mean()
+    assert np.exp(-rarity(pool, 64.0, BEGIN + 2 * DAY, 3)) == pytest.approx(share, rel=0.5)
+    assert rarity(pool, 60.0, BEGIN + 4 * DAY, 3) < calm - 2
+    assert rarity(pool, 60.0, BEGIN + 3 * DAY, 300) == 5.0  # no first day any more
+
+
+def test_a_pool_comes_back_from_the_store_byte_by_byte_and_a_damaged_one_is_refused() -> None:
+    pool, other = pool_after(7, days_of(900, 4)), Pool(DetectorPolicy())
+    state = pool.packed()
+    assert state is not None
+    other.restore(state)
+    assert other.packed() == state
+    assert rarity(other, 9.0, 0, 9_000) == rarity(pool, 9.0, 0, 9_000)
+    for damaged in (state[:-1], b"\x09" + state[1:], state[:-1] + b"\xff"):
+        with pytest.raises(PoolStateError, match="stored pool"):
+            Pool(DetectorPolicy()).restore(damaged)
+
+
+@cache
+def bursty() -> tuple[Texts, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """Six days of follows of creators of many sizes, in the order of time but for some."""
+    draw = np.random.default_rng(8)
+    names = Texts.of([f"c-{number}" for number in range(CREATORS)])
+    rate = np.exp(draw.normal(1.0, 1.5, CREATORS))  # a day
+    creators = np.repeat(np.arange(CREATORS), draw.poisson(6 * rate))
+    at_ms = BEGIN_MS + draw.integers(0, 6 * DAY * BUCKET_MS, len(creators))
+    wild = np.repeat(np.arange(8), 60)
+    when = BEGIN_MS + np.repeat(draw.integers(0, 5 * DAY, 8), 60) * BUCKET_MS
+    creators = np.concatenate((creators, wild))
+    at_ms = np.concatenate((at_ms, when + draw.integers(0, BUCKET_MS, len(wild))))
+    order = np.argsort(at_ms + draw.integers(0, 2 * BUCKET_MS, len(at_ms)), kind="stable")
+    return names.take(creators[order]), at_ms[order]
+
+
+def chunk_of(begin: int, end: int) -> FollowChunk:
+    ids, at_ms = bursty()
+    part = slice(begin, end)
+    return FollowChunk(ids[part], at_ms[part], np.zeros(len(at_ms[part]), dtype=np.bool_))
+
+
+@cache
+def whole() -> tuple[list[Surge], dict[str, dict[str, bytes]]]:
+    partition = follow_partition(40)
+    surges = partition.take(chunk_of(0, len(bursty()[1]))).surges
+    return surges, contents_of(partition.drain())
+
+
+def test_six_days_teach_the_pool_in_the_partition() -> None:
+    surges, contents = whole()
+    assert {"rule", "model"} == {surge.trigger for surge in surges}
+    pool, fresh = Pool(DetectorPolicy()), Pool(DetectorPolicy())
+    pool.restore(contents["follows.shared"]["pool"])
+    old = 9_000
+    assert pool.of(np.array([0.02])).level != fresh.of(np.array([0.02])).level
+    assert rarity(pool, 50.0, old, 3) != rarity(fresh, 50.0, old, 3)
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.lists(st.integers(1, 2_000), max_size=20))
+def test_cuts_leave_no_trace_in_what_creators_share(cuts: list[int]) -> None:
+    surges, contents = whole()
+    partition, told = follow_partition(40), []
+    bounds = sorted({0, len(bursty()[1]), *(cut for cut in cuts if cut < len(bursty()[1]))})
+    for begin, end in itertools.pairwise(bounds):
+        told += partition.take(chunk_of(begin, end)).surges
+    assert told == surges
+    assert contents_of(partition.drain()) == contents
+
+
+@settings(deadline=None, max_examples=4)
+@given(st.lists(st.integers(1, 2_000), min_size=1, max_size=5))
+def test_restarts_leave_no_trace_in_what_creators_share(cuts: list[int]) -> None:
+    surges, contents = whole()
+    store, told = MemoryStore(), []
+    partition: FollowPartition = follow_partition(40)
+    bounds = sorted({0, len(bursty()[1]), *(cut for cut in cuts if cut < len(bursty()[1]))})
+    for generation, (begin, end) in enumerate(itertools.pairwise(bounds)):
+        fence = asyncio.run(store.claim(PLACE, generation))
+        partition = follow_partition(40)
+        partition.restore(asyncio.run(store.read(PLACE)).state)
+        told += partition.take(chunk_of(begin, end)).surges
+        write = Write(partition.drain(), begin or None, end)
+        asyncio.run(store.write(PLACE, fence, write))
+    assert told == surges
+    held = asyncio.run(store.read(PLACE)).state.series
+    stored = {n: dict(zip(s.names, s.values, strict=True)) for n, s in held.items()}
+    assert stored == contents
