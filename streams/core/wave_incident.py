@@ -67,7 +67,7 @@ class WaveIncident(msgspec.Struct, gc=False):
 
     @staticmethod
     def _column_of(seen: Seen, nodes: Nodes) -> int:
-        """What the wave is of: the platform, if it lifts most of it, else the one farthest above."""
+        """The platform, if the wave lifts most of it, else what is farthest above."""
         usual = seen.above.expected[::2]
         mine = [place for place, node in enumerate(nodes.all) if node.scope == "cohort"]
         lifted = sum(float(usual[place]) for place in mine if seen.lifted[2 * place])
