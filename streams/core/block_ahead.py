@@ -60,6 +60,8 @@ class BlockAhead:
 
     score: Floats
     """Score of each of the course's buckets with its count."""
+    expected: Floats
+    """Events that each of them would usually bring."""
     _rows: RowStore
     _slots: Ints
     _after: KeyColumns
@@ -166,7 +168,7 @@ class Runner:
         score = score_of(self.prior.judged(rarity, own, statistic, lived), policy)
         last = self._last_entries()
         after = KeyColumns(keys.birth, keys.top, rate_count[last], windows[:, last], keys.tail)
-        return BlockAhead(score, rows, course.slots, after, lessons)
+        return BlockAhead(score, outlook.rate * exposure, rows, course.slots, after, lessons)
 
     def _learnt(self, keys: KeyColumns, buckets: Floats, exposure: Floats) -> tuple[Floats, Floats]:
         """Window sums (three rows) and rate as they stand before each bucket."""

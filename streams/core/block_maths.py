@@ -32,6 +32,8 @@ class ScoreColumns:
     prior_weight: Floats
     statistic: Floats
     history_buckets: Ints
+    in_wave: Floats | None = None
+    """``expected`` times the wave's factor; None: no wave, and none in the last day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
+from streams.core.wave_factors import WaveFactors
 
 _GRID = 64
 _EXCESS_SHARE = 0.1
@@ -60,11 +61,18 @@ class DetectorBlock:
         self._powers = FadingPowers(policy)
         self._exposure: Exposure = exposure or FlatExposure(self._powers)
         self._rows = RowStore(policy.rate_prior_count)
+        self._waves: WaveFactors | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes that the keys' state takes, room for growth included."""
         return self._rows.nbytes
+
+    def lift_by(self, factors: WaveFactors) -> bool:
+        """See KeyDetector."""
+        factors.use(self._powers)
+        self._waves = factors
+        return True
 
     def epochs_of(self, water: Ints) -> Ints:
         """See KeyDetector."""
@@ -107,16 +115,18 @@ class DetectorBlock:
         opened = np.asarray(opened, dtype=np.int64)
         bucket = np.asarray(bucket, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._exposure.sums_of(slots, keys.birth, opened)
+        sums = self._sums_of(slots, keys.birth, opened)
         exposure = self._exposure.open_of(slots, opened)
+        factor = self._factor_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure, outlook)
+        statistic = statistic_of(keys.windows, exposure * factor, outlook)
         statistic *= events > 0
         age = opened - keys.birth
         self._raise_top(keys, statistic, age)
-        self._learn_rate(keys, taught_of(events, outlook.rate * exposure, self.policy))
+        taught = taught_of(events, outlook.rate * exposure * factor, self.policy)
+        self._learn_rate(keys, taught / factor)  # what a wave brings is not the key's own
         self._fade(keys, bucket - opened - 1)
         self._end_days(keys, outlook.rate, age, bucket - keys.birth)
         self._rows.write(slots, keys)
@@ -131,20 +141,24 @@ class DetectorBlock:
         gaps = np.maximum(np.asarray(opened) - late_bucket - 1, 0)
         add_late(self._rows, np.asarray(slots), self._powers.of_gap(gaps), np.asarray(counts))
 
-    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+    def score(
+        self, slots: Ints, counts: Ints, *, opened: Ints | int, lift: float = 1.0
+    ) -> ScoreColumns:
         """Score each key's open bucket with its count so far; slots may repeat.
 
-        The score never falls when the count grows. A count of 0 scores 0.
+        The score never falls when the count grows. A count of 0 scores 0. ``lift``: as if the
+        wave lifted so many times more.
         """
         keys = self._rows.read(slots)
         opened = np.asarray(opened, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._exposure.sums_of(slots, keys.birth, opened)
+        sums = self._sums_of(slots, keys.birth, opened)
         exposure = self._exposure.open_of(slots, opened)
+        factor = self._factor_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure, outlook)
+        statistic = statistic_of(keys.windows, exposure * factor * lift, outlook)
         age = opened - keys.birth
         own = self._prior.of(outlook.rate)
         rarity = rarity_of(statistic, tail_at(keys.tail, age, own, self._powers, self.policy))
@@ -155,14 +169,17 @@ class DetectorBlock:
         statistic *= happened
         prior = self.policy.rate_prior_buckets
         weight = prior / (prior + sums[3])
-        return ScoreColumns(score, outlook.rate * exposure, weight, statistic, age)
+        expected = outlook.rate * exposure
+        lasts = self._waves is not None and not self._waves.are_plain
+        in_wave = expected * factor if lasts else None
+        return ScoreColumns(score, expected, weight, statistic, age, in_wave)
 
     def run_ahead(self, course: Course) -> BlockAhead:
         """See KeyDetector."""
         beliefs = Beliefs(self.policy, self._powers, self._exposure, self._prior)
         return Runner(beliefs, course).run(self._rows)
 
-    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+    def alarm_count(self, slot: int, low: int, high: int, opened: int, lift: float = 1.0) -> int:
         """Smallest count in (low, high] that alarms in the open bucket.
 
         Raises `NoAlarmError` when none does. Asks for 64 counts at a time: two rounds find one in
@@ -174,7 +191,7 @@ class DetectorBlock:
             steps = np.arange(1, asked + 1, dtype=np.int64)
             grid = floor + steps * (high - floor) // max(asked, 1)
             slots = np.full(asked, slot, dtype=np.int64)
-            alarms = self.score(slots, grid, opened=opened).score >= 1.0
+            alarms = self.score(slots, grid, opened=opened, lift=lift).score >= 1.0
             if not alarms.any():
                 raise NoAlarmError(slot, low, high)
             first = int(np.argmax(alarms))
@@ -183,12 +200,15 @@ class DetectorBlock:
             high = int(grid[first])
             floor = int(grid[first - 1]) if first else floor
 
-    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+    def alarm_counts(
+        self, slots: Ints, lows: Ints, highs: Ints, opened: Ints, lift: float = 1.0
+    ) -> Ints:
         """See KeyDetector. All counts are scored at once: they are no more than records came."""
         steps = highs - lows
         ends = np.cumsum(steps)
         counts = np.repeat(lows - (ends - steps), steps) + np.arange(1, int(ends[-1]) + 1)
-        scores = self.score(np.repeat(slots, steps), counts, opened=np.repeat(opened, steps)).score
+        slots_of, opened_of = np.repeat(slots, steps), np.repeat(opened, steps)
+        scores = self.score(slots_of, counts, opened=opened_of, lift=lift).score
         alarms = np.flatnonzero(scores >= 1.0)
         first = alarms[np.searchsorted(alarms[:-1], ends - steps)]
         if not (first < ends).all():
@@ -211,14 +231,14 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
         opening = np.asarray(opened, dtype=np.int64)
-        sums = self._exposure.sums_of(slots, keys.birth, opening)
+        sums = self._sums_of(slots, keys.birth, opening)
         rate = self._outlook(keys, sums).rate
         closed = buckets > opening
         events = as_counts(counts)
         keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
         keys.windows += events
         keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
-        exposure = self._exposure.sums_of(slots, keys.birth, buckets)[:3]
+        exposure = self._sums_of(slots, keys.birth, buckets)[:3]
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread
@@ -236,6 +256,19 @@ class DetectorBlock:
     def restore(self, slots: Ints, states: NDArray[Any]) -> None:
         """Put packed states back; `state_of` then gives the same bytes."""
         self._rows.unpack(slots, states)
+
+    def _sums_of(self, slots: Ints, birth: Ints, opened: Ints) -> Floats:
+        """See Exposure; the windows' with the wave, in which the rate has no part."""
+        sums = self._exposure.sums_of(slots, birth, opened)
+        more = None if self._waves is None else self._waves.more_of(slots, birth, opened)
+        if more is not None:
+            sums[:3] += more
+        return sums
+
+    def _factor_of(self, slots: Ints, opened: Ints) -> Floats | float:
+        """Wave factor of each key's open bucket."""
+        factor = None if self._waves is None else self._waves.open_of(slots, opened)
+        return 1.0 if factor is None else factor
 
     def _outlook(self, keys: KeyColumns, sums: Floats) -> Outlook:
         buckets = sums[3] + self.policy.rate_prior_buckets

@@ -20,7 +20,7 @@ class Run(NamedTuple):
     """Records ``rows`` of a stretch, of one slot and bucket; all are counted.
 
     ``before`` is the slot's rolling total without them, ``score`` that of its newest bucket with
-    them.
+    them, at this ``lift`` of the wave.
     """
 
     slot: int
@@ -28,6 +28,7 @@ class Run(NamedTuple):
     rows: Ints
     before: int
     score: float
+    lift: float = 1.0
 
 
 class Look:
@@ -35,7 +36,7 @@ class Look:
 
     def __init__(self, life: SurgeLife, watched: Watched, stretch: Stretch, run: Run) -> None:
         self._life, self._watched, self._stretch = life, watched, stretch
-        self._slot, self._bucket, self._rows, self._before, self._score = run
+        self._slot, self._bucket, self._rows, self._before, self._score, self._lift = run
         counts = watched.counts
         ends = int(counts.newest_counts(np.array([run.slot]))[0])
         self._on_time = run.bucket == int(counts.newest[run.slot])
@@ -72,7 +73,7 @@ class Look:
         low = self._count_before
         high = low + len(self._rows)
         detector = self._watched.detector
-        return detector.alarm_count(self._slot, low, high, opened=self._bucket) - low
+        return detector.alarm_count(self._slot, low, high, self._bucket, self._lift) - low
 
     def _tell(self, trigger: Trigger, nth: int, first_mark: int) -> tuple[int, Surge]:
         """Open or grow the slot's surge of this trigger at the run's nth record."""

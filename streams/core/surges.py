@@ -177,6 +177,7 @@ class Measured(msgspec.Struct, gc=False):
     expected_own: float | None
     score: float
     prior_weight: float
+    expected_in_wave: float | None = None
 
 
 class Closing(msgspec.Struct, kw_only=True, gc=False):

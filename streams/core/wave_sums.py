@@ -136,6 +136,12 @@ def sums_by_bucket(
     return {base + row: np.ascontiguousarray(sums[:, row]) for row in some}
 
 
+def added_up(first: dict[int, Ints], second: dict[int, Ints]) -> dict[int, Ints]:
+    """Sums of both, by bucket."""
+    both = {bucket: first[bucket] + second[bucket] for bucket in first.keys() & second.keys()}
+    return {**first, **second, **both}
+
+
 def nothing() -> Ints:
     """Sums of a bucket without events."""
     return np.zeros((FIRST + 1, _WIDTH), dtype=np.int64)

@@ -4,6 +4,7 @@ All of it follows from the partition's own records and their order. The bucket i
 watermark stands is open; it closes, and its factors are known, as the watermark leaves it.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -164,7 +165,7 @@ class WaveWatch:
         self._has_counted = self._has_closed = False
         return changed
 
-    def restore(self, stored: dict[str, bytes]) -> dict[str, bytes]:
+    def restore(self, stored: Mapping[str, bytes]) -> dict[str, bytes]:
         """Take up what is ours of what was stored, after the cohorts; the rest."""
         begin = f"{self._name}|"
         mine = {name[len(begin) :]: raw for name, raw in stored.items() if name.startswith(begin)}

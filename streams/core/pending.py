@@ -1,0 +1,149 @@
+"""Alarms that wait for the end of their bucket: until then nobody knows what the wave's part is.
+
+An alarm so far above the expectation that no wave could explain it does not wait. One that waits
+is told when its bucket has closed, if it still alarms with the wave's factor; else its key is one
+of those that the wave lifts.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from streams.core.block_tables import Floats
+from streams.core.buckets import WINDOW_BUCKETS, oldest_bucket_of, start_ms_of
+from streams.core.keys import UNMET
+from streams.core.rules import NEVER, grown_mark_of
+from streams.core.runs import Runs, Stretch
+from streams.core.surge_book import Entry
+from streams.core.surge_life import SurgeLife, Watched
+from streams.core.surge_record import Moment, record_of
+from streams.core.surges import OpenSurge, Surge, new_surge_id, severity_of
+from streams.core.texts import Texts
+
+AT_ONCE_LIFT: Final = 10.0
+"""An alarm is told at once if it would be one even if the wave rose so many times in its bucket."""
+NAME: Final = "pending"
+
+
+class Pending:
+    """Alarms of one watch's open bucket that wait, by slot."""
+
+    def __init__(self, watched: Watched, life: SurgeLife) -> None:
+        self._watched, self._life = watched, life
+        self._of: dict[int, OpenSurge] = {}
+        self._touched: dict[str, OpenSurge | None] = {}
+
+    @property
+    def slots(self) -> list[int]:
+        """Slots with one."""
+        return list(self._of)
+
+    def judged(self, runs: Runs, scores: Floats, stretch: Stretch) -> Floats:
+        """Scores of these runs, as high as a wave leaves them; what alarms without one waits.
+
+        Runs are of distinct slots, placed, each of its slot's newest bucket: the watermark's.
+        """
+        slots, marks = runs.slots, self._watched.marks
+        alarming = (scores >= 1.0) & (marks.model[slots] == NEVER)
+        alarming &= marks.quiet_until[slots] <= stretch.water
+        rows = np.flatnonzero(alarming)
+        if not len(rows):
+            return scores
+        now = self._watched.counts.newest_counts(slots[rows])
+        detector = self._watched.detector
+        lifted = detector.score(slots[rows], now, opened=stretch.water, lift=AT_ONCE_LIFT).score
+        judged = scores.copy()
+        judged[rows] = lifted
+        for slot in slots[rows[lifted >= 1.0]].tolist():
+            self._drop(slot)
+        fresh = [row for row in rows[lifted < 1.0].tolist() if int(slots[row]) not in self._of]
+        if fresh:
+            self._wait(runs.take(np.array(fresh)), stretch)
+        return judged
+
+    def settle(self, water: int) -> list[Surge]:
+        """Tell those that alarm now that their buckets have closed; the others are forgotten."""
+        if not self._of:
+            return []
+        waiting, self._of = self._of, {}
+        for surge in waiting.values():
+            self._touched[_name_of(surge)] = None
+        counts, marks = self._watched.counts, self._watched.marks
+        slots = np.array(list(waiting))
+        opened = counts.newest[slots].astype(np.int64)
+        now = counts.newest_counts(slots)
+        scores = self._watched.detector.score(slots, now, opened=opened).score
+        entries = []
+        for slot, surge, bucket, score in zip(
+            slots.tolist(), waiting.values(), opened.tolist(), scores.tolist(), strict=True
+        ):
+            if score < 1.0 or marks.model[slot] < NEVER:
+                continue
+            surge.mark = grown_mark_of(counts.total_since(slot, oldest_bucket_of(bucket)))
+            surge.quiet_until = bucket + WINDOW_BUCKETS
+            marks.model[slot], marks.quiet_until[slot] = surge.mark, surge.quiet_until
+            entries.append((bucket + 1, Entry(slot, surge)))
+        return [self._told(entry, end, water) for end, entry in entries]
+
+    def move(self, slot_of: Mapping[int, int]) -> None:
+        """Keys were given other slots: old to new, for every slot that has one."""
+        self._of = {slot_of[slot]: surge for slot, surge in self._of.items()}
+
+    def drain(self) -> dict[str, OpenSurge | None]:
+        """Those changed since the last call, by name; None: forgotten."""
+        touched, self._touched = self._touched, {}
+        return touched
+
+    def restore(self, surges: list[OpenSurge]) -> None:
+        """Take up stored ones; their keys have been restored."""
+        slots = self._watched.keys.find(Texts.of([surge.key for surge in surges]))
+        for slot, surge in zip(slots.tolist(), surges, strict=True):
+            if slot == UNMET:
+                self._touched[_name_of(surge)] = None
+            else:
+                self._of[slot] = surge
+
+    def _wait(self, runs: Runs, stretch: Stretch) -> None:
+        assert runs.order is not None, "placed"
+        assert runs.begins is not None, "placed"
+        watched, slots = self._watched, runs.slots
+        high = watched.counts.newest_counts(slots)
+        low = high - runs.counts
+        nth = watched.detector.alarm_counts(slots, low, high, runs.buckets) - low
+        rows = runs.order[runs.begins + nth - 1]
+        keys = list(watched.keys.names_of(slots))
+        creators = list(stretch.creator_ids.take(stretch.indexes[rows]))
+        for slot, key, creator_id, at_ms in zip(
+            slots.tolist(), keys, creators, stretch.at_ms[rows].tolist(), strict=True
+        ):
+            known = self._life.book.of(slot)
+            surge = OpenSurge(
+                new_surge_id(watched.policy.subject, "model", key, at_ms, known),
+                "model",
+                key,
+                creator_id,
+                key if watched.policy.name == "posts" else None,
+                at_ms,
+                severity_of("model"),
+                0,
+            )
+            self._of[slot] = surge
+            self._touched[_name_of(surge)] = surge
+
+    def _told(self, entry: Entry, end: int, water: int) -> Surge:
+        self._life.open(entry)
+        self._life.book.touch(entry.surge)
+        (measured,) = self._life.measure([entry], end)
+        moment = Moment(start_ms_of(end), start_ms_of(water))
+        record = record_of(self._watched.policy, entry.surge, "opened", moment, measured)
+        return self._life.describe(record)
+
+    def _drop(self, slot: int) -> None:
+        surge = self._of.pop(slot, None)
+        if surge is not None:
+            self._touched[_name_of(surge)] = None
+
+
+def _name_of(surge: OpenSurge) -> str:
+    return f"{NAME}|{surge.key}"
