@@ -14,6 +14,7 @@ from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.cohorts import COHORTS_MAX, Votes
 
+FACTOR_MIN: Final = 0.1
 FACTOR_MAX: Final = 100.0
 _WIDTH: Final = COHORTS_MAX + 1
 

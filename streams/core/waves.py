@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.block_tables import Floats, Ints
-from streams.core.wave_factors import FACTOR_MAX
+from streams.core.wave_factors import FACTOR_MAX, FACTOR_MIN
 from streams.core.wave_levels import Above, Levels
 from streams.core.wave_nodes import PLATFORM, Nodes
 from streams.core.wave_sums import FIRST, RAW, totals_of
@@ -173,7 +173,7 @@ class Waves:
         return np.flatnonzero(far & judged)
 
     def _factors(self, totals: Floats) -> Floats:
-        """Factor of each cohort: at least 1."""
+        """Factor of each cohort: also of one that sleeps, so it may be below 1."""
         means, nodes = self._levels.means[::2], self.nodes
         totals = totals[::2]
 
@@ -183,7 +183,7 @@ class Waves:
 
         platform = drawn(np.array([PLATFORM]), 1.0)
         regions = drawn(nodes.of_regions, platform)
-        return np.clip(drawn(nodes.of_cohorts, regions), 1.0, FACTOR_MAX)
+        return np.clip(drawn(nodes.of_cohorts, regions), FACTOR_MIN, FACTOR_MAX)
 
 
 def _wide(column: Floats, size: int) -> Floats:
