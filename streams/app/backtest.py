@@ -12,10 +12,20 @@ import click
 import msgspec
 from rich.console import Console
 
+from streams.app.backtest_alarms import (
+    Alarms,
+    Comparison,
+    alarms_in,
+    changes_in,
+    comparison_of,
+    lines_of_alarms,
+    lines_of_comparison,
+)
 from streams.app.backtest_run import Backtest, BacktestResult
 from streams.app.jobs import check_detector
 from streams.app.pace import progress_bar
 from streams.app.show import iso_of, print_json
+from streams.core.alarm_changes import AlarmChanges
 from streams.core.events import DeadRecord
 from streams.core.report import shown
 from streams.core.surges import Surge
@@ -36,6 +46,8 @@ class BacktestTask:
     surges: Path | None = None
     dead: Path | None = None
     truth: Path | None = None
+    compare: Path | None = None
+    changes: Path | None = None
 
 
 class SurgeCount(msgspec.Struct, frozen=True):
@@ -58,7 +70,10 @@ class TruthRow(msgspec.Struct, frozen=True):
 
 
 class BacktestSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a back-test; ``truth`` is None when there was none to compare with."""
+    """What came of a back-test; ``truth`` is None when there was none to compare with.
+
+    So is ``compared`` without other settings.
+    """
 
     records: dict[str, int]
     counted: int
@@ -66,6 +81,8 @@ class BacktestSummary(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     dead: dict[str, int]
     surges: list[SurgeCount]
+    alarms: Alarms
+    compared: Comparison | None
     seconds: float
     records_per_second: float
     truth: list[TruthRow] | None
@@ -73,7 +90,10 @@ class BacktestSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_backtest(task: BacktestTask, settings: Settings, console: Console) -> BacktestSummary:
     """Back-test to the end. Raises a SurgewatchError; Interrupted when the user ends it."""
-    check_detector(settings)
+    other = None if task.compare is None else read_settings(os.environ, task.compare)
+    for each in (settings, other):
+        if each is not None:
+            check_detector(each)
     truth = None if task.truth is None else _truth_in(task.truth)
     begin = time.monotonic()
     with ExitStack() as stack:
@@ -85,31 +105,50 @@ def run_backtest(task: BacktestTask, settings: Settings, console: Console) -> Ba
             )
             if path is not None
         ]
-        surges_out, dead_out = (
+        surges_out, dead_out, changes_out = (
             None if path is None else stack.enter_context(OutputFile(path))
-            for path in (task.surges, task.dead)
+            for path in (task.surges, task.dead, task.changes)
         )
         try:
-            result = _take_all(files, settings, dead_out, console)
+            found = _take_all(files, (settings, other), dead_out, console)
         except KeyboardInterrupt as error:
             message = "interrupted: no file was written"
             raise Interrupted(message) from error
-        surges = result.surges()
+        surges = found.result.surges()
         if surges_out is not None:
             surges_out.write_lines([encode_surge(surge) for surge in surges])
-    return _summary(result, surges, truth, time.monotonic() - begin)
+        compared = None
+        if other is not None and found.other is not None:
+            there = found.other.surges()
+            changes = changes_in(surges, there)
+            alarms = alarms_in(found.other, there)
+            compared = comparison_of(changes, found.result, alarms, (settings, other))
+            if changes_out is not None:
+                changes_out.write_lines(_lines_of_changes(changes))
+    return _summary(found.result, surges, truth, (time.monotonic() - begin, compared))
+
+
+def _lines_of_changes(changes: AlarmChanges) -> list[bytes]:
+    return [
+        b'{"change":"%s","surge":%s}' % (change, encode_surge(alarm))
+        for change, alarms in ((b"gained", changes.gained), (b"lost", changes.lost))
+        for alarm in alarms
+    ]
 
 
 def _take_all(
-    files: list[RecordFile], settings: Settings, dead_out: OutputFile | None, console: Console
-) -> BacktestResult:
+    files: list[RecordFile],
+    settings: tuple[Settings, Settings | None],
+    dead_out: OutputFile | None,
+    console: Console,
+) -> Backtest:
     size_bytes = max(1, sum(file.size_bytes for file in files))
 
     def bury(dead: list[DeadRecord]) -> None:
         if dead_out is not None:
             dead_out.write_lines([encode_dead_letter(one, DEAD_LETTER_BYTES_MAX) for one in dead])
 
-    backtest = Backtest(settings, bury)
+    backtest = Backtest(settings[0], bury, other=settings[1])
     with progress_bar(console, "backtest") as bar:
 
         def told() -> None:
@@ -118,12 +157,16 @@ def _take_all(
 
         for file in files:
             backtest.take(file, told)
-    return backtest.result
+    return backtest
 
 
 def _summary(
-    result: BacktestResult, surges: list[Surge], truth: Truth | None, seconds: float
+    result: BacktestResult,
+    surges: list[Surge],
+    truth: Truth | None,
+    found: tuple[float, Comparison | None],
 ) -> BacktestSummary:
+    seconds, compared = found
     kinds = Counter((surge.kind, surge.trigger, surge.state) for surge in surges)
     return BacktestSummary(
         records=result.records,
@@ -132,6 +175,8 @@ def _summary(
         repeated=result.repeated,
         dead={str(reason): count for reason, count in sorted(result.dead.items())},
         surges=[SurgeCount(*kind, count) for kind, count in sorted(kinds.items())],
+        alarms=alarms_in(result, surges),
+        compared=compared,
         seconds=round(seconds, 3),
         records_per_second=round(sum(result.records.values()) / max(seconds, 1e-3)),
         truth=None if truth is None else _compared(truth.surges, surges),
@@ -181,6 +226,9 @@ def lines_of(summary: BacktestSummary) -> list[str]:
     ]
     if not summary.surges:
         lines.append("surges: none")
+    lines += lines_of_alarms(summary.alarms)
+    if summary.compared is not None:
+        lines += lines_of_comparison(summary.compared)
     for row in summary.truth or []:
         name = shown(row.post_id or row.creator_id)
         found = "found at its record" if row.found else "MISSED"
@@ -200,17 +248,28 @@ _PATH = click.Path(path_type=Path)
 @click.option("--surges", type=_PATH, help="NDJSON file of the surges; .gz is gzipped.")
 @click.option("--dead", type=_PATH, help="NDJSON file of the records that cannot be used.")
 @click.option("--truth", type=_PATH, help="Truth of surgewatch simulate to compare with.")
+@click.option(
+    "--compare",
+    type=_PATH,
+    metavar="OTHER.toml",
+    help="Settings to compare with: alarms gained and lost.",
+)
+@click.option("--changes", type=_PATH, help="NDJSON file of the alarms gained and lost.")
 @click.option("--json", "as_json", is_flag=True, help="Summary as one JSON object.")
 @click.pass_context
 def backtest(context: click.Context, /, *, as_json: bool, **options: Any) -> None:
     """Find the surges in files, with no servers.
 
     The same work as the worker's, so the same surges. Records that cannot be used are counted,
-    and kept with --dead; no record counts as being in the future.
+    and kept with --dead; no record counts as being in the future. With --compare the same
+    records are counted under other settings too, as a worker with --config OTHER.toml would.
     """
     task = BacktestTask(**options)
     if task.follows is None and task.comments is None:
         message = "nothing to read: give --follows, --comments or both"
+        raise click.UsageError(message, context)
+    if task.changes is not None and task.compare is None:
+        message = "--changes are those of --compare: give it too"
         raise click.UsageError(message, context)
     settings = context.find_object(Settings) or read_settings(os.environ)
     summary = run_backtest(task, settings, Console(stderr=True))

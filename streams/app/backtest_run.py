@@ -6,15 +6,16 @@ those that workers announce when they read the same records in the same order.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streams.app.jobs import comment_partition_of, follow_partition_of, limits_of
 from streams.core.dealing import Dealer
 from streams.core.events import DeadRecord, RawChunk, Reason
-from streams.core.partition import Outcome
+from streams.core.partition_state import Outcome
 from streams.core.surges import Surge
+from streams.core.texts import Ints
 from streams.edges.codec import Decoded, Limits, decode_comments, decode_follows
 from streams.edges.codec_faults import AT_MS_END
 from streams.edges.files import RecordFile
@@ -27,16 +28,24 @@ _CHUNK_RECORDS_MIN: Final = 10_000
 _CHUNK_RECORDS_MAX: Final = 100_000
 
 Bury = Callable[[list[DeadRecord]], None]
+Parts = Sequence[tuple[int, Any]]
+"""Records of a chunk by partition."""
 
 
 @dataclass(slots=True)
 class BacktestResult:
-    """What came of the files read so far; ``dead`` counts by reason."""
+    """What came of the files read so far; ``dead`` counts by reason.
+
+    ``first_ms`` and ``last_ms``: event times of the first and the last record, -1: none.
+    """
 
     records: dict[str, int] = field(default_factory=dict)
+    creators: dict[str, int] = field(default_factory=dict)
     counted: int = 0
     late: int = 0
     repeated: int = 0
+    first_ms: int = -1
+    last_ms: int = -1
     dead: Counter[Reason] = field(default_factory=Counter)
     _told: list[tuple[int, int, int, Surge]] = field(default_factory=list)
 
@@ -52,6 +61,13 @@ class BacktestResult:
         self.repeated += outcome.repeated
         self._told += [(surge.seen_ms, *place, surge) for surge in outcome.surges]
 
+    def live(self, at_ms: Ints) -> None:
+        """Take note of the event times of some records."""
+        if len(at_ms):
+            first_ms, last_ms = int(at_ms.min()), int(at_ms.max())
+            self.first_ms = first_ms if self.first_ms < 0 else min(self.first_ms, first_ms)
+            self.last_ms = max(self.last_ms, last_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class _Trade:
@@ -62,46 +78,93 @@ class _Trade:
     build: Callable[[Settings], Any]
 
 
+class _Side:
+    """The jobs under one lot of settings. ``topics`` are the names of follows and comments."""
+
+    def __init__(self, settings: Settings, topics: tuple[str, str]) -> None:
+        self.settings = settings
+        self.limits = limits_of(settings)
+        self.result = BacktestResult()
+        count = settings.topic_partitions
+        dealer = Dealer(count, lambda creator_id: partition_of(creator_id, count))
+        follows = _Trade(decode_follows, dealer.deal_follows, follow_partition_of)
+        comments = _Trade(decode_comments, dealer.deal_comments, comment_partition_of)
+        self.trades = dict(zip(topics, (follows, comments), strict=True))
+        self._jobs: dict[int, Any] = {}
+        self._number = -1
+
+    def begin(self, topic: str) -> None:
+        """Begin a file."""
+        self._jobs = {}
+        self._number = len(self.result.records)
+        self.result.records[topic] = 0
+
+    def count(self, topic: str, parts: Parts) -> None:
+        """Count the dealt records of a chunk."""
+        for partition, part in parts:
+            if partition not in self._jobs:
+                self._jobs[partition] = self.trades[topic].build(self.settings)
+            self.result.live(part.at_ms)
+            outcome = self._jobs[partition].take(part)
+            self.result.add((self._number, partition), outcome)
+
+    def end(self, topic: str) -> None:
+        """Count what is held, as the file ends."""
+        for partition, job in sorted(self._jobs.items()):
+            self.result.add((self._number, partition), job.take_held())
+        self.result.creators[topic] = sum(job.creators_known for job in self._jobs.values())
+
+
 class Backtest:
     """One back-test. ``bury`` gets the records that cannot be used, placed by their line.
 
-    ``chunk_records`` makes no difference to the surges.
+    ``chunk_records`` makes no difference to the surges. With ``other`` settings the same records
+    are counted under these too; they are decoded and dealt once where that comes to the same.
     """
 
-    def __init__(self, settings: Settings, bury: Bury, chunk_records: int | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        bury: Bury,
+        chunk_records: int | None = None,
+        other: Settings | None = None,
+    ) -> None:
         self._bury = bury
-        count = settings.topic_partitions
-        wanted = min(max(_RECORDS_EACH * count, _CHUNK_RECORDS_MIN), _CHUNK_RECORDS_MAX)
+        wanted = min(
+            max(_RECORDS_EACH * settings.topic_partitions, _CHUNK_RECORDS_MIN), _CHUNK_RECORDS_MAX
+        )
         self._chunk_records = chunk_records or wanted
-        dealer = Dealer(count, lambda creator_id: partition_of(creator_id, count))
-        self._trades = {
-            settings.topic_follows: _Trade(
-                decode_follows, dealer.deal_follows, follow_partition_of
-            ),
-            settings.topic_comments: _Trade(
-                decode_comments, dealer.deal_comments, comment_partition_of
-            ),
-        }
-        self.result = BacktestResult()
+        topics = (settings.topic_follows, settings.topic_comments)
+        self._sides = [_Side(each, topics) for each in (settings, other) if each is not None]
+        self.result = self._sides[0].result
+        self.other = None if other is None else self._sides[1].result
 
     def take(self, file: RecordFile, told: Callable[[], None] = lambda: None) -> None:
         """Take a whole file; ``told`` is called after each chunk. Raises FileBroken."""
-        settings, result, trade = self._settings, self.result, self._trades[file.topic]
-        limits = limits_of(settings)
-        jobs: dict[int, Any] = {}
-        number = len(result.records)
-        result.records[file.topic] = 0
+        topic = file.topic
+        for side in self._sides:
+            side.begin(topic)
         for raw in file.chunks(self._chunk_records):
-            decoded = trade.decode(raw, AT_MS_END, limits)  # no clock: nothing is in the future
-            if decoded.dead:
-                result.dead.update(dead.reason for dead in decoded.dead)
-                self._bury(decoded.dead)
-            for partition, part in trade.deal(decoded.chunk):
-                if partition not in jobs:
-                    jobs[partition] = trade.build(settings)
-                result.add((number, partition), jobs[partition].take(part))
-            result.records[file.topic] += len(raw.values)
+            self._take(topic, raw)
             told()
-        for partition, job in sorted(jobs.items()):
-            result.add((number, partition), job.take_held())
+        for side in self._sides:
+            side.end(topic)
+
+    def _take(self, topic: str, raw: RawChunk) -> None:
+        decoded: dict[Limits, Decoded[Any]] = {}
+        dealt: dict[tuple[Limits, int], Parts] = {}
+        for side in self._sides:
+            trade, limits = side.trades[topic], side.limits
+            if limits not in decoded:
+                # no clock: nothing is in the future
+                decoded[limits] = trade.decode(raw, AT_MS_END, limits)
+            mine = decoded[limits]
+            if mine.dead:
+                side.result.dead.update(dead.reason for dead in mine.dead)
+                if side is self._sides[0]:
+                    self._bury(mine.dead)
+            how = (limits, side.settings.topic_partitions)
+            if how not in dealt:
+                dealt[how] = list(trade.deal(mine.chunk))
+            side.count(topic, dealt[how])
+            side.result.records[topic] += len(raw.values)

@@ -115,8 +115,7 @@ def limits_of(settings: Settings) -> Limits:
 def _repeats(settings: Settings) -> RepeatPolicy | None:
     if not settings.repeats_horizon_ms:
         return None
-    allowed_ms = settings.allowed_lateness_ms
-    return RepeatPolicy(settings.repeats_horizon_ms, settings.repeats_ids_max, allowed_ms)
+    return RepeatPolicy(settings.repeats_horizon_ms, settings.repeats_ids_max)
 
 
 def _lateness(settings: Settings) -> LatenessPolicy | None:

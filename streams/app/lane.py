@@ -11,7 +11,7 @@ from streams.app.rereading import FromFuture, Rereading
 from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.partition import CommentPartition, FollowPartition
-from streams.core.repeats import Lookback, Reread
+from streams.core.repeats import Lookback, Moment, Reread
 from streams.core.surges import Surge
 from streams.edges.codec import Decoded
 from streams.edges.errors import DataError
@@ -47,14 +47,12 @@ class Trade:
 class PipelinePolicy:
     """When changed state is written, and when a topic is too broken.
 
-    ``repeats_horizon_ms``: how far back reading begins again to learn the event ids; 0: not at all.
     ``keys_in_memory_max``: of all partitions; None: all that there are.
     """
 
     flush_interval_seconds: float
     flush_records_max: int
     dead_letters: DeadLetterLimit
-    repeats_horizon_ms: int = 0
     keys_in_memory_max: int | None = None
 
 
@@ -112,17 +110,26 @@ class Lane:
         """For how long records are held back; 0: not at all."""
         return 0 if self.job.hold is None else int(self.job.hold.allowed_ms)
 
-    def took_over(self, held: Held, horizon_ms: int) -> None:
+    def took_over(self, held: Held) -> None:
         """Take up what was held, and what of it is to be read once more."""
         self.stored_frontier = frontier_of(held.state.standing)
-        back_ms = horizon_ms + self.allowed_lateness_ms
-        if back_ms:
-            self.lookback = Lookback(back_ms)
-        if held.reread is None or held.next_offset is None:
-            return
-        if back_ms or self.job.hold is not None:
-            self.reread, self.from_future = held.reread, dict.fromkeys(held.reread.dead_offsets, -1)
-            self.rereading = Rereading(held.next_offset, held.reread.watermark_ms, self.from_future)
+        repeats = None if self.job.repeats is None else self.job.repeats.policy
+        if repeats is not None or self.job.hold is not None:
+            self.lookback = Lookback(repeats, self.allowed_lateness_ms)
+            if held.reread is not None and held.next_offset is not None:
+                self._read_once_more(held.reread, held.next_offset)
+
+    def _read_once_more(self, reread: Reread, next_offset: int) -> None:
+        self.reread, self.from_future = reread, dict.fromkeys(reread.dead_offsets, -1)
+        self.job.clock.state = reread.agreed
+        self.rereading = Rereading(next_offset, reread.watermark_ms, self.from_future)
+
+    def took(self, offsets: Sequence[int], before: Moment, read_ms: int) -> None:
+        """Take note of records that were taken; ``read_ms`` is the watermark after them."""
+        if self.lookback is not None and offsets:
+            clock = self.job.clock
+            after = Moment(read_ms, clock.state)
+            self.lookback.took(offsets[0], clock.newest_ms, before, after)
 
     def reread_now(self) -> Reread | None:
         """Where the next owner begins to read again if it takes over what was counted so far."""

@@ -22,6 +22,7 @@ from streams.core.dead_letter_limit import DeadLetterCount
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.hold import Ready
 from streams.core.packing import StateDamaged
+from streams.core.repeats import Moment
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
 from streams.edges.store import (
@@ -185,11 +186,11 @@ class Pipeline:
 
     def _reread(self, lane: Lane, rereading: Rereading, chunk: RawChunk) -> RawChunk | None:
         """Learn the event ids of what was counted before; the rest of the chunk, None: no end."""
-        before_ms, decode = rereading.watermark_ms, self._trades[lane.tp.topic].decode_read
+        before = Moment(rereading.watermark_ms, lane.job.clock.state)
+        decode = self._trades[lane.tp.topic].decode_read
         with self._progress.stage("decode"):
             unread = rereading.take(chunk, lane.job, decode)
-        if lane.lookback is not None and chunk.offsets:
-            lane.lookback.took(chunk.offsets[0], before_ms, rereading.watermark_ms)
+        lane.took(chunk.offsets, before, rereading.watermark_ms)
         left = 0 if unread is None else len(unread.values)
         self._progress.reread(lane.tp.topic, len(chunk.values) - left)
         return unread
@@ -202,18 +203,17 @@ class Pipeline:
             await self._announcer.bury(decoded.dead)
             lane.from_future |= from_future_in(decoded.dead, trade.decode_read)
         lane.refuse_if_broken(chunk, decoded.dead)
+        before = lane.job.moment
         await self._count(lane, lane.job.ready(decoded.chunk), chunk, decoded.dead)
+        lane.took(chunk.offsets, before, lane.job.read_ms)
 
     async def _count(
         self, lane: Lane, ready: Ready, chunk: RawChunk, dead: list[DeadRecord]
     ) -> None:
         """Count what a chunk made ready; no write may tell of it before all is counted."""
         await self._read_back(lane, ready.chunk)
-        before_ms = lane.job.read_ms
         with self._progress.stage("count"):
             outcome = lane.job.count(ready)
-        if lane.lookback is not None and chunk.offsets:
-            lane.lookback.took(chunk.offsets[0], before_ms, lane.job.read_ms)
         lane.told += outcome.surges
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values) or len(ready.chunk)
@@ -266,7 +266,7 @@ class Pipeline:
             next_offset=held.next_offset or 0,
             resend=resend,
         )
-        lane.took_over(held, self._policy.repeats_horizon_ms)
+        lane.took_over(held)
         return lane, held.next_offset
 
     async def _restored(self, place: Place) -> tuple[Any, Held]:

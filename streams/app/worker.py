@@ -6,12 +6,11 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import faust
-from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams import __version__
@@ -23,6 +22,7 @@ from streams.app.jobs import (
     limits_of,
 )
 from streams.app.lane import PipelinePolicy, Trade
+from streams.app.losses import Losses
 from streams.app.pipeline import Pipeline
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
@@ -44,7 +44,6 @@ from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.source_guard import GuardedStore
 from streams.edges.transport import TransportOptions, faust_settings
-from streams.edges.transport_contract import RecordsGone, stop_at_gone
 from streams.edges.transport_watch import KafkaWatch, lost_while_starting
 from streams.edges.watchdog import Watchdog
 
@@ -90,7 +89,7 @@ def build_app(
     settings: Settings,
     pipeline: Pipeline,
     datadir: str,
-    records_gone: Callable[[TP, int, int], None] = stop_at_gone,
+    options: TransportOptions | None = None,
 ) -> WorkerApp:
     """Build the app: one agent a topic, each a sentence."""
     app = WorkerApp(
@@ -99,9 +98,7 @@ def build_app(
         consumer_group_instance_id=settings.kafka_instance_id or "",
     )
     app.partition_owner = pipeline
-    app.transport_options = TransportOptions(
-        chunk_records_max=settings.chunk_records_max, records_gone=records_gone
-    )
+    app.transport_options = options or TransportOptions(settings.chunk_records_max)
 
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -180,7 +177,7 @@ class Worker:
         policy = pipeline_policy_of(settings)
         pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
-        app = build_app(settings, pipeline, datadir, self._records_gone)
+        app = build_app(settings, pipeline, datadir, Losses(settings, self._metrics).options)
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
         def fail(error: Exception) -> None:
@@ -194,21 +191,6 @@ class Worker:
                 await self._run_app(app, pipeline, stop, (failed, *checks.watches(guard)))
         except SurgewatchError as error:
             raise await second_opinion(error, guard) from error
-
-    def _records_gone(self, tp: TP, expected_offset: int, first_offset: int) -> None:
-        """Count what Kafka deleted too early; raises RecordsGone unless it is to be skipped."""
-        missed = first_offset - expected_offset
-        self._metrics.add_missed(tp.topic, missed)
-        if self._settings.on_records_gone == "stop":
-            raise RecordsGone(tp, expected_offset, first_offset)
-        self._metrics.add_trouble("records_gone")
-        log.warning(
-            "%s/%d: %d records were deleted by Kafka before they were counted; going on at %d",
-            tp.topic,
-            tp.partition,
-            missed,
-            first_offset,
-        )
 
     def _clock_jumped(self, _: int, off_ms: int) -> None:
         self._metrics.add_trouble("clock_jump")
@@ -289,7 +271,6 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_window,
             settings.dead_letters_row_max,
         ),
-        settings.repeats_horizon_ms,
         settings.keys_in_memory_max if settings.detector == OWN_DETECTOR else None,
     )
 

@@ -39,12 +39,14 @@ class Standing(NamedTuple):
 class Ready(NamedTuple):
     """Rows to be counted now, in this order, and where the partition then stands.
 
-    ``ids_ms``: the time at which each row's event id counts as met; None: the watermark's.
+    ``ids_ms``: the time at which each row's event id came, None where no ids are looked at;
+    ``floor_ms``: none comes before it any more.
     """
 
     chunk: Any
     ids_ms: Ints | None = None
     standing: Standing | None = None
+    floor_ms: int = -1
 
 
 class _Part(NamedTuple):
@@ -81,15 +83,15 @@ class Hold:
         if len(chunk):
             self._add(chunk)
 
-    def take(self, chunk: Any) -> Ready:
-        """Take records; those to be counted now."""
+    def take(self, chunk: Any, floors_ms: Ints) -> Ready:
+        """Take records; those to be counted now. No id of a late one comes before its floor."""
         pieces: list[Any] = []
         ids: list[Ints] = []
         begin = 0
         while True:
             rest = cut(chunk, begin, len(chunk))
             until = self._room_in(rest)
-            done = self._advance(rest if until is None else cut(rest, 0, until))
+            done = self._advance(rest if until is None else cut(rest, 0, until), floors_ms[begin:])
             pieces.append(done[0])
             ids.append(done[1])
             if until is None:
@@ -129,7 +131,7 @@ class Hold:
         over = (held + np.cumsum(on_time) - np.cumsum(left) > most).nonzero()[0]
         return int(over[0]) + 1 if len(over) else None
 
-    def _advance(self, chunk: Any) -> tuple[Any, Ints]:
+    def _advance(self, chunk: Any, floors_ms: Ints) -> tuple[Any, Ints]:
         """Take records for which there is room; those let through, and the times of their ids."""
         at_ms = chunk.at_ms
         if not len(at_ms):
@@ -137,6 +139,7 @@ class Hold:
             self.standing = Standing(read_ms, max(frontier_ms, read_ms - self.allowed_ms))
             found = _ordered(joined([*self._let(self.standing.frontier_ms), chunk]))
             return found, found.at_ms
+        floors_ms = floors_ms[: len(at_ms)]
         seen_ms, frontiers_ms = self._frontiers(at_ms)
         self.standing = Standing(int(seen_ms[-1]), int(frontiers_ms[-1]))
         pieces = self._let(self.standing.frontier_ms)
@@ -155,7 +158,7 @@ class Hold:
         moments, ids_ms = np.searchsorted(frontiers_ms, found.at_ms), found.at_ms.copy()
         rows = late[leaves].nonzero()[0] + before
         moments[rows] = late.nonzero()[0]
-        ids_ms[rows] = np.maximum(ids_ms[rows], seen_ms[late] - self.allowed_ms)
+        ids_ms[rows] = np.maximum(ids_ms[rows], floors_ms[late])
         order = content_order(found, moments)
         return (found, ids_ms) if order is None else (taken(found, order), ids_ms[order])
 

@@ -6,12 +6,12 @@ the surge that the worker announces.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from streams.core.agreed_clock import AgreedClock
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
 from streams.core.chunks import taken
 from streams.core.cohorts import COHORTS_NAME, Cohorts
@@ -21,26 +21,15 @@ from streams.core.languages import Languages
 from streams.core.mix import MixPolicy
 from streams.core.mix_watch import MixWatch
 from streams.core.packing import PackedSeries, StoredSeries
-from streams.core.partition_state import StateChange, StoredState
-from streams.core.repeats import RepeatPolicy, Repeats
+from streams.core.partition_state import Outcome, StateChange, StoredState
+from streams.core.repeats import Moment, RepeatPolicy, Repeats
 from streams.core.rows import Rows, count_of, parts_of, slots_of_rows
 from streams.core.stored_surges import drained_surges, restore_surges
-from streams.core.surges import Happening, Surge
+from streams.core.surges import Happening
 from streams.core.table import Table
 from streams.core.tally import Tally
 from streams.core.texts import Ints, Texts
 from streams.core.watch import Watch, in_order
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a chunk: records counted, too late to count, repeated; surges in order."""
-
-    counted: int
-    late: int
-    surges: list[Surge]
-    repeated: int = 0
-
 
 _Count = Callable[[Rows], list[Happening]]
 _Prepare = Callable[[Rows], _Count]
@@ -64,6 +53,7 @@ class Partition:
         self.repeats = None if repeats is None else Repeats(repeats)
         self.hold = None if lateness is None else Hold(lateness)
         self.standing = None if self.hold is None else self.hold.standing
+        self.clock = AgreedClock()
         self._water = -1
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
@@ -82,6 +72,11 @@ class Partition:
     def read_ms(self) -> int:
         """The watermark of what was read, held records included."""
         return self.watermark_ms if self.standing is None else self.standing.read_ms
+
+    @property
+    def moment(self) -> Moment:
+        """Where the partition stands."""
+        return Moment(self.read_ms, self.clock.state)
 
     @property
     def keys_known(self) -> int:
@@ -137,11 +132,27 @@ class Partition:
 
     def ready(self, chunk: Any) -> Ready:
         """Take a chunk; what is to be counted now, which the caller must `count`."""
-        return Ready(chunk) if self.hold is None else self.hold.take(chunk)
+        if self.hold is None and self.repeats is None:
+            return Ready(chunk)
+        floor_ms = self._floor_ms
+        floors_ms = self._floors_of(chunk.at_ms)
+        if self.hold is None:
+            return Ready(chunk, np.maximum(chunk.at_ms, floors_ms), None, floor_ms)
+        return self.hold.take(chunk, floors_ms)._replace(floor_ms=floor_ms)
 
     def ready_held(self) -> Ready | None:
         """All that is held, to be counted now; None: nothing."""
-        return None if not self.hold else self.hold.take_all()
+        return None if not self.hold else self.hold.take_all()._replace(floor_ms=self._floor_ms)
+
+    @property
+    def _floor_ms(self) -> int:
+        """No event id comes before it any more."""
+        return self.clock.state.ms - (0 if self.hold is None else self.hold.allowed_ms)
+
+    def _floors_of(self, at_ms: Ints) -> Ints:
+        """Move the clock over records; the time before which each one's event id cannot come."""
+        allowed_ms = 0 if self.hold is None else self.hold.allowed_ms
+        return self.clock.take(at_ms) - allowed_ms
 
     def count(self, ready: Ready) -> Outcome:
         """Count what is ready, and tell the surges that came of it."""
@@ -201,19 +212,18 @@ class Partition:
         if not was_read.any():
             return watermark_ms
         at_ms = chunk.at_ms[was_read]
-        seen_ms = np.maximum(np.maximum.accumulate(at_ms), watermark_ms)
+        floor_ms, floors_ms = self._floor_ms, self._floors_of(at_ms)
         if self.hold is not None:
             self.hold.put(taken(chunk, was_read & (chunk.at_ms > frontier_ms)))
         counted = at_ms <= frontier_ms
         if self.repeats is not None and chunk.event_ids is not None and counted.any():
-            allowed_ms = 0 if self.hold is None else self.hold.allowed_ms
-            ids_ms = np.maximum(at_ms, seen_ms - allowed_ms)[counted]
-            self.repeats.take(chunk.event_ids.take(was_read).take(counted), ids_ms)
-        return int(seen_ms[-1])
+            came_ms = np.maximum(at_ms, floors_ms)[counted]
+            self.repeats.take(chunk.event_ids.take(was_read).take(counted), came_ms, floor_ms)
+        return max(watermark_ms, int(at_ms.max()))
 
     def _walk(self, ready: Ready, prepare: _Prepare) -> Outcome:
         """Move the watermark over the records and have each stretch counted."""
-        chunk, ids_ms, _ = ready
+        chunk, ids_ms, _, floor_ms = ready
         at_ms = chunk.at_ms
         if not len(at_ms):
             return Outcome(0, 0, [])
@@ -222,8 +232,8 @@ class Partition:
         late = buckets <= water - WINDOW_BUCKETS
         lates, repeated = int(np.count_nonzero(late)), 0
         left_out, some_left_out = late, lates > 0
-        if self.repeats is not None and chunk.event_ids is not None:
-            again = self.repeats.take(chunk.event_ids, seen_ms if ids_ms is None else ids_ms)
+        if self.repeats is not None and chunk.event_ids is not None and ids_ms is not None:
+            again = self.repeats.take(chunk.event_ids, ids_ms, floor_ms)
             again &= ~late
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True

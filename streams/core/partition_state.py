@@ -1,11 +1,22 @@
-"""A partition's state on its way to the store and back."""
+"""What a partition's job gives and takes: what came of a chunk, changed state, stored state."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.core.hold import Standing
 from streams.core.packing import PackedSeries, StoredSeries
+from streams.core.surges import Surge
 from streams.core.texts import Texts
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a chunk: records counted, too late to count, repeated; surges in order."""
+
+    counted: int
+    late: int
+    surges: list[Surge]
+    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ Trouble = Literal[
     "topic_replaced",
     "topic_gone",
     "records_gone",
+    "ids_gone",
+    "counts_gone",
     "read_back",
     "other_fleet",
     "other_kafka",
@@ -154,6 +156,9 @@ class Metrics:
         )
         self._missed = counter(
             "records_missed", "Offsets that Kafka deleted before they were counted.", topic=topics
+        )
+        self._ids_gone = counter(
+            "event_ids_gone", "Records deleted before their ids were learnt again.", topic=topics
         )
         self._rebalances = counter("rebalances", "Times that partitions were dealt anew.")
         self._recounts = counter(
@@ -279,6 +284,10 @@ class Metrics:
     def add_missed(self, topic: str, count: int) -> None:
         """Tell that so many offsets were deleted before they were counted."""
         self._missed.labels(topic).inc(count)
+
+    def add_ids_gone(self, topic: str, count: int) -> None:
+        """Tell that so many records were deleted before their event ids were learnt again."""
+        self._ids_gone.labels(topic).inc(count)
 
     def set_redis_memory(self, used_bytes: int, max_bytes: int) -> None:
         """Tell how full the fullest Redis server is."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from streams.core.events import DeadRecord, RawChunk, Reason
-from streams.core.partition import Outcome
+from streams.core.partition_state import Outcome
 from streams.core.surges import Surge
 from streams.edges.health import Health
 from streams.edges.metrics import KafkaOperation, Metrics, Place, RedisOperation, Stage

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.agreed_clock import Agreed
 from streams.core.hold import Standing
 from streams.core.packing import PackedSeries
 from streams.core.repeats import Reread
@@ -77,6 +78,7 @@ def write_call(
         "" if write.from_frontier is None else write.from_frontier,
         *_told(write.reread and write.reread[:3], 3),
         " ".join(map(str, write.reread.dead_offsets)) if write.reread else "",
+        " ".join(map(str, _numbers_of(write.reread.agreed))) if write.reread else "",
     ]
     for series in write.change.series:
         hashes, more = _series_args(series, key_of(f"s:{series.name}:"), ages)
@@ -133,4 +135,14 @@ def reread_in(meta: Mapping[bytes, bytes]) -> Reread | None:
         int(meta[b"reread_watermark_ms"]),
         int(held) if held else None,
         tuple(map(int, meta.get(b"reread_dead", b"").split())),
+        _agreed_in(meta.get(b"reread_agreed", b"")),
     )
+
+
+def _numbers_of(agreed: Agreed) -> list[int]:
+    return [agreed.ms, agreed.skips, *agreed.sample_ms]
+
+
+def _agreed_in(told: bytes) -> Agreed:
+    numbers = [*map(int, told.split())]
+    return Agreed(numbers[0], numbers[1], tuple(numbers[2:])) if numbers else Agreed()

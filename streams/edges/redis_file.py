@@ -56,8 +56,16 @@ class AppendOnlyFile:
                 self._failed = False
 
     async def _has_started(self, node: RedisNode) -> bool:
-        """Whether a server started a short time ago, and we had not heard of it."""
+        """Whether a server started a short time ago, we had not heard of it, and its file is old.
+
+        One that has rewritten it since is left alone: with ten million creators that is a fork
+        of a gigabyte and a core for some seconds, while a worker catches up.
+        """
         server = await node.info("server")
         is_new = server["run_id"] != self._server_runs.get(node.name)
         self._server_runs[node.name] = server["run_id"]
-        return bool(is_new and server["uptime_in_seconds"] < _FRESH_START_SECONDS)
+        if not is_new or server["uptime_in_seconds"] >= _FRESH_START_SECONDS:
+            return False
+        persistence = await node.info("persistence")
+        rewritten = persistence["aof_last_rewrite_time_sec"] >= 0
+        return not (rewritten and persistence["aof_last_bgrewrite_status"] == "ok")

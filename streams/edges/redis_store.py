@@ -7,6 +7,7 @@ Keys of one partition share a hash tag, so they live in one slot of a Redis Clus
                                            written_s, groups:SERIES (highest group),
                                            begun, done (writes; differ: half of one is here),
                                            reread_offset, reread_watermark_ms, reread_dead,
+                                           reread_agreed,
                                            read_watermark_ms, frontier_ms, held_offset
     PREFIX:{TOPIC:N}:s:SERIES:GROUP        hash: key to packed value (``core/packing.py``)
     PREFIX:{TOPIC:N}:surges                hash: surge's name to JSON (``core/stored_surges.py``)

@@ -4,7 +4,8 @@
 --       5 seconds to live, 6 number of series, 7 the owner's generation, 8 watermark of what was
 --       read, 9 frontier, 10 frontier that must be stored ('': none), 11 and 12 offset and
 --       watermark where reading begins again ('': nowhere), 13 offset before which no record is
---       held back, 14 offsets of records that were from the future, then
+--       held back, 14 offsets of records that were from the future, 15 the time that records
+--       agreed on where reading begins again, then
 --       for each series: name, highest group, names, values, where each name and value ends, for
 --       each group twice its keys' number, plus one to renew its expiry (both in MessagePack);
 --       then two lists in MessagePack (there may be many): surges to set (name, value, …), surges
@@ -31,7 +32,7 @@ local begun = redis.call('HINCRBY', meta, 'begun', 1)
 
 -- One hash of a flush has one changed key as a rule: strings and calls are what it costs here.
 local call, sub = redis.call, string.sub
-local at, key_no = 15, 3
+local at, key_no = 16, 3
 for _ = 1, tonumber(ARGV[6]) do
   local names, values = ARGV[at + 2], ARGV[at + 3]
   local ends, groups = cmsgpack.unpack(ARGV[at + 4]), cmsgpack.unpack(ARGV[at + 5])
@@ -86,5 +87,5 @@ redis.call('EXPIRE', meta, ttl)
 redis.call('HSET', meta, 'watermark_ms', ARGV[4], 'offset', ARGV[3], 'written_s',
   redis.call('TIME')[1], 'read_watermark_ms', ARGV[8], 'frontier_ms', ARGV[9],
   'reread_offset', ARGV[11], 'reread_watermark_ms', ARGV[12], 'held_offset', ARGV[13],
-  'reread_dead', ARGV[14], 'done', begun)
+  'reread_dead', ARGV[14], 'reread_agreed', ARGV[15], 'done', begun)
 return 1

@@ -68,6 +68,10 @@ def stop_at_gone(tp: TP, expected_offset: int, first_offset: int) -> None:
     raise RecordsGone(tp, expected_offset, first_offset)
 
 
+def pass_over(_tp: TP, _count: int) -> None:
+    """Tell nobody: the default."""
+
+
 class PartitionOwner(Protocol):
     """Who keeps the state of partitions; the app carries it as ``app.partition_owner``."""
 
@@ -97,7 +101,10 @@ class TransportOptions:
     fetch: it answers at once when there is a byte. Stopping takes at most giving up, one commit
     and leaving: 29 s, so that a grace period of 30 s is enough. ``records_gone`` hears, on
     either thread, where reading should go on and the first offset that Kafka still has; it raises,
-    or returns to have the records between left out.
+    or returns to have the records between left out. ``ids_gone`` hears of how many records that
+    were only to be read once more Kafka has no more; ``counts_gone``, for a partition of which
+    the owner has nothing though the group committed offsets, of how many were counted once and
+    are in Kafka no more, though what is left begins less than a day ago.
     """
 
     chunk_records_max: int = 16_384
@@ -109,3 +116,5 @@ class TransportOptions:
     commit_seconds_max: float = 5.0
     leave_seconds_max: float = 4.0
     records_gone: Callable[[TP, int, int], None] = stop_at_gone
+    ids_gone: Callable[[TP, int], None] = pass_over
+    counts_gone: Callable[[TP, int], None] = pass_over

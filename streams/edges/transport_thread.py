@@ -21,6 +21,7 @@ _BUSY_FETCH_WAIT_MS: Final = 10
 _ASKED_AFTER_SECONDS: Final = 3.0
 _ASK_SECONDS_MAX: Final = 5.0
 _FRESH_SECONDS: Final = 3.0
+_WINDOW_SECONDS: Final = 86_400.0
 
 
 class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
@@ -181,10 +182,25 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             begin, needed = rereads.get(tp, (offset, offset))
             if needed < first[tp]:
                 self.consumer.options.records_gone(stock.TP(*tp), needed, first[tp])
+            if start is None and first[tp] > 0:
+                await self._look_for_gone_counts(tp, first[tp])
+            if begin < min(first[tp], needed):
+                self.consumer.options.ids_gone(stock.TP(*tp), min(first[tp], needed) - begin)
             positions[tp] = max(min(begin, offset), first[tp])
         for tp, offset in positions.items():
             kafka.seek(tp, offset)
         return positions
+
+    async def _look_for_gone_counts(self, tp: TP, first_offset: int) -> None:
+        """Tell of records that were counted once, and that a count from the first one lacks."""
+        kafka = self._ensure_consumer()
+        committed = await kafka.committed(tp)
+        if not committed:
+            return  # this group never counted here: it begins with what there is
+        day_ago_ms = int(1000 * (time() - _WINDOW_SECONDS))
+        found = (await kafka.offsets_for_times({tp: day_ago_ms}))[tp]
+        if found is None or found.offset <= first_offset:
+            self.consumer.options.counts_gone(stock.TP(*tp), min(committed, first_offset))
 
     async def first_offset(self, tp: TP) -> int:
         """Offset of the first record that Kafka still has, or will have."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -154,3 +155,22 @@ def test_a_redis_that_started_under_a_worker_writes_its_file_anew_after_the_next
         assert await rewrites() == 1
 
     on_redis(server, test)
+
+
+def test_a_redis_that_has_written_its_file_anew_since_its_start_is_not_asked_to_once_more(
+    redis_factory: Callable[[], RedisServer],
+) -> None:
+    async def test(store: RedisStore, client: Redis) -> None:
+        async def persistence(field: str) -> Any:
+            return (await client.info("persistence"))[field]
+
+        await client.bgrewriteaof()
+        async with asyncio.timeout(20):
+            while await persistence("aof_last_rewrite_time_sec") < 0:
+                await asyncio.sleep(0.05)
+        before = await persistence("aof_rewrites")
+        fence = await store.claim(PLACE, 1)
+        await store.write(PLACE, fence, Write(NOTHING, None, 10))
+        assert await persistence("aof_rewrites") == before
+
+    on_redis(redis_factory(), test)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from streams.core.agreed_clock import Agreed
 from streams.core.hold import Standing
 from streams.core.partition_state import StateChange
 from streams.core.repeats import Reread
@@ -82,7 +83,7 @@ def test_a_write_stands_on_the_frontier_too_for_it_moves_where_no_offset_does(
     async def body(store: Store) -> None:
         fence = await store.claim(PLACE, 1)
         assert (await store.read(PLACE)).state.standing is None
-        reread = Reread(7, BEGIN_MS, 8, (8, 9))
+        reread = Reread(7, BEGIN_MS, 8, (8, 9), Agreed(BEGIN_MS, 3, (BEGIN_MS, BEGIN_MS + 1)))
         await store.write(PLACE, fence, Write(change(first), None, 10, reread=reread))
         held = await store.read(PLACE)
         assert (held.state.standing, held.reread) == (first, reread)

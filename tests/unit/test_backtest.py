@@ -254,3 +254,93 @@ def test_a_record_that_is_given_twice_is_told_as_repeated(tmp_path: Path) -> Non
     path.write_bytes(line * 3)
     told = json.loads(run("--follows", path, "--surges", tmp_path / "s", "--json").stdout)
     assert (told["counted"], told["repeated"]) == (1, 2)
+
+
+def compared(files: tuple[Path, Path], tmp_path: Path, other: str, *options: str) -> dict[str, Any]:
+    config = tmp_path / "other.toml"
+    config.write_text(other)
+    asked = ["backtest", "--follows", str(files[0]), "--comments", str(files[1])]
+    result = CliRunner().invoke(
+        main, [*asked, "--compare", str(config), "--json", *options], env=ENVIRON
+    )
+    assert result.exit_code == 0, result.output
+    summary: dict[str, Any] = json.loads(result.stdout)
+    return summary
+
+
+def test_comparison_with_the_same_settings_keeps_every_alarm(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    summary = compared(files, tmp_path, "topic_partitions = 3")
+    found = summary["compared"]
+    assert found["settings"] == {}
+    assert found["alarms"] == summary["alarms"]
+    assert sum(row["kept"] for row in found["rows"]) > 0
+    assert all((row["gained"], row["lost"]) == (0, 0) for row in found["rows"])
+
+
+def test_comparison_tells_the_other_settings_own_back_test(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = {"SURGEWATCH_BUDGET_NOTICES_PER_CREATOR_DAY": "0.3", "SURGEWATCH_TOPIC_PARTITIONS": "3"}
+    environ = ENVIRON | {"SURGEWATCH_TOPIC_PARTITIONS": ""}
+    for variable in environ:
+        other.setdefault(variable, ENVIRON[variable])
+    asked = ["backtest", "--follows", str(files[0]), "--comments", str(files[1]), "--json"]
+    alone = json.loads(CliRunner().invoke(main, asked, env=other).stdout)
+    changes = tmp_path / "changes.ndjson"
+    toml = "budget_notices_per_creator_day = 0.3"
+    summary = compared(files, tmp_path, toml, "--changes", str(changes))
+    found = summary["compared"]
+    assert found["settings"] == {"budget_notices_per_creator_day": [0.001, 0.3]}
+    assert found["alarms"] == alone["alarms"] != summary["alarms"]
+    lines = [json.loads(line) for line in changes.read_bytes().splitlines()]
+    told = Counter(line["change"] for line in lines)
+    assert told["gained"] == sum(row["gained"] for row in found["rows"]) > 0
+    assert told["lost"] == sum(row["lost"] for row in found["rows"])
+    assert {line["surge"]["state"] for line in lines} == {"opened"}
+
+
+def test_comparison_leaves_the_surges_as_they_are_alone(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    environ = {name: ENVIRON[name] for name in ENVIRON if "PARTITIONS" not in name}
+    config, out = tmp_path / "other.toml", (tmp_path / "alone.ndjson", tmp_path / "beside.ndjson")
+    config.write_text("topic_partitions = 5\nrecord_bytes_max = 128\nrepeats_horizon_ms = 0")
+    asked = ["backtest", "--follows", str(files[0]), "--surges"]
+    for path, more in zip(out, ([], ["--compare", str(config)]), strict=True):
+        result = CliRunner().invoke(main, [*asked, str(path), *more], env=environ)
+        assert result.exit_code == 0, result.output
+    assert out[0].read_bytes() == out[1].read_bytes() != b""
+
+
+def test_comparison_in_words_says_what_is_set_otherwise_and_what_comes_of_it(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text("budget_notices_per_creator_day = 0.3")
+    asked = ["backtest", "--follows", str(files[0]), "--compare", str(config)]
+    result = CliRunner().invoke(main, asked, env=ENVIRON)
+    assert "set otherwise: budget_notices_per_creator_day 0.001 -> 0.3\n" in result.stdout
+    assert " a day (+" in result.stdout
+    assert "creators of follows:" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [("budget = 1", "unknown key"), ("topic_partitions = -1", "topic_partitions")],
+)
+def test_other_settings_that_are_none_are_one_line(
+    files: tuple[Path, Path], tmp_path: Path, toml: str, words: str
+) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text(toml)
+    asked = ["backtest", "--follows", str(files[0]), "--compare", str(config)]
+    result = CliRunner().invoke(main, asked, env=ENVIRON)
+    assert (result.exit_code, words in result.output, result.stdout) == (2, True, "")
+
+
+def test_changes_without_a_comparison_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    asked = ["backtest", "--follows", str(files[0]), "--changes", str(tmp_path / "changes")]
+    result = CliRunner().invoke(main, asked, env=ENVIRON)
+    assert (result.exit_code, "give it too" in result.output) == (2, True)

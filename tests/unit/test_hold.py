@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streams.core import chunks
 from streams.core.chunks import content_order, joined, repacked, taken
 from streams.core.events import CommentChunk, FollowChunk
-from streams.core.hold import Hold, LatenessPolicy, Standing
+from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.texts import Texts, Words
 
 BEGIN_MS = 1_736_899_200_000
@@ -56,6 +56,10 @@ def chunk_of(rows: list[Row]) -> FollowChunk:
         np.array([row.is_unfollow for row in rows], dtype=np.bool_),
         Texts.of([row.event_id for row in rows]),
     )
+
+
+def taken_by(hold: Hold, rows: list[Row], floors_ms: list[int] | None = None) -> Ready:
+    return hold.take(chunk_of(rows), np.array(floors_ms or [-1] * len(rows), dtype=np.int64))
 
 
 def rows_in(chunk: FollowChunk) -> list[Row]:
@@ -104,7 +108,7 @@ def test_what_is_let_through_and_its_order_are_as_if_records_came_one_by_one(
     plain, hold, out = PlainHold(held_max), Hold(LatenessPolicy(ALLOWED_MS, held_max)), list[Row]()
     edges = sorted({0, len(rows), *(bound for bound in bounds if bound < len(rows))})
     for begin, end in pairwise(edges):
-        ready = hold.take(chunk_of(rows[begin:end]))
+        ready = taken_by(hold, rows[begin:end])
         out += rows_in(ready.chunk)
         for row in rows[begin:end]:
             plain.take(row)
@@ -117,20 +121,21 @@ def test_what_is_let_through_and_its_order_are_as_if_records_came_one_by_one(
     assert sorted(out) == sorted(rows)
 
 
-@given(arrivals, cuts)
-def test_the_time_of_an_event_id_is_the_records_own_or_the_frontiers_at_which_it_came(
-    drawn: list[tuple[int, int, str, bool, str]], bounds: list[int]
+@given(arrivals, cuts, st.sampled_from([0, 1, 5_000]))
+def test_the_time_of_an_event_id_is_the_records_own_or_the_floor_at_which_it_came(
+    drawn: list[tuple[int, int, str, bool, str]], bounds: list[int], behind_ms: int
 ) -> None:
     rows = rows_of(drawn)
     hold = Hold(LatenessPolicy(ALLOWED_MS, 1_000))
-    expected, read_ms = [], -1
+    expected, floors_ms, read_ms = [], list[int](), -1
     for row in rows:
         read_ms = max(read_ms, row.at_ms)
-        expected.append((row, max(row.at_ms, read_ms - ALLOWED_MS)))
+        floors_ms.append(read_ms - ALLOWED_MS - behind_ms)
+        expected.append((row, max(row.at_ms, floors_ms[-1])))
     found = []
     edges = sorted({0, len(rows), *(bound for bound in bounds if bound < len(rows))})
     for begin, end in pairwise(edges):
-        ready = hold.take(chunk_of(rows[begin:end]))
+        ready = taken_by(hold, rows[begin:end], floors_ms[begin:end])
         assert ready.ids_ms is not None
         found += list(zip(rows_in(ready.chunk), ready.ids_ms.tolist(), strict=True))
     if len(hold):
@@ -143,7 +148,7 @@ def test_the_time_of_an_event_id_is_the_records_own_or_the_frontiers_at_which_it
 def test_many_small_chunks_are_held_in_few_parts() -> None:
     hold = Hold(LatenessPolicy(10**9, 10**6))
     for number in range(2_000):
-        hold.take(chunk_of([Row(BEGIN_MS + number, "ann", False, "")]))
+        taken_by(hold, [Row(BEGIN_MS + number, "ann", False, "")])
     assert len(hold) == 2_000
     assert len(hold._parts) < 40
 

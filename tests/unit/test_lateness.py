@@ -29,7 +29,7 @@ from tests.unit.test_pipeline import LIMIT, Event, Loudspeaker, Message
 ALLOWED_MS = 2 * BUCKET_MS
 HORIZON_MS = BUCKET_MS
 LATENESS = LatenessPolicy(ALLOWED_MS, 1_000)
-REPEATS = RepeatPolicy(HORIZON_MS, 10_000, ALLOWED_MS)
+REPEATS = RepeatPolicy(HORIZON_MS, 10_000)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,7 @@ class Platform:
         """A new worker takes what stands in the store, and reads on from there."""
         self.generation += 1
         trade = self.kind.trade(self.repeats, self.lateness, self.now_ms)
-        horizon_ms = 0 if self.repeats is None else self.repeats.horizon_ms
-        policy = PipelinePolicy(0.01, 10_000, LIMIT, horizon_ms)
+        policy = PipelinePolicy(0.01, 10_000, LIMIT)
         self.worker = Pipeline(
             {self.kind.topic: trade}, self.store, self.speaker, policy, Silence()
         )

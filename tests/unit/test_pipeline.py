@@ -9,6 +9,7 @@ from faust.types import TP
 
 from streams.app.lane import PipelinePolicy, Trade
 from streams.app.pipeline import Pipeline
+from streams.core.agreed_clock import AgreedClock, Sampling
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import DeadRecord, RawChunk
 from streams.core.packing import unpack
@@ -368,12 +369,15 @@ def test_a_new_owner_reads_the_last_horizon_again_uncounted_and_knows_its_repeat
     again = [records[3], *records[16:]]  # the first of them came more than the horizon ago
 
     def deduplicating(store: MemoryStore) -> Pipeline:
-        repeats = RepeatPolicy(horizon_ms, 1_000)
-        trade = Trade(
-            lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, Limits(with_event_ids=True)),
-            lambda: FollowPartition(watch("follows", "followers", 10), repeats),
-        )
-        policy = PipelinePolicy(0.01, 10_000, LIMIT, horizon_ms)
+        def build() -> FollowPartition:
+            repeats = RepeatPolicy(horizon_ms, 1_000)
+            partition = FollowPartition(watch("follows", "followers", 10), repeats)
+            partition.clock = AgreedClock(Sampling(1, 1, 0))
+            return partition
+
+        limits = Limits(with_event_ids=True)
+        trade = Trade(lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, limits), build)
+        policy = PipelinePolicy(0.01, 10_000, LIMIT)
         return Pipeline({"follows": trade}, store, Loudspeaker(), policy, Silence())
 
     async def body() -> None:

@@ -58,6 +58,6 @@ def test_names_and_values_are_cut_where_the_ends_say() -> None:
     ages.stale("p:s:follows:", np.array([7], dtype=np.int32))
     keys, args = write_call(Fence(1, "w:1"), write, lambda part: f"p:{part}", ages)
     assert keys == [b"p:meta", b"p:surges", b"p:outbox", b"p:s:follows:2", b"p:s:follows:7"]
-    assert args[14:18] == ["follows", 7, "abb雪".encode(), b"1223"]
-    assert msgspec.msgpack.decode(args[18]) == [1, 1, 3, 3, 6, 4]
-    assert msgspec.msgpack.decode(args[19]) == [2 * 2 + 1, 2 * 1]
+    assert args[15:19] == ["follows", 7, "abb雪".encode(), b"1223"]
+    assert msgspec.msgpack.decode(args[19]) == [1, 1, 3, 3, 6, 4]
+    assert msgspec.msgpack.decode(args[20]) == [2 * 2 + 1, 2 * 1]

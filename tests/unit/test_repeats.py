@@ -7,15 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.core.agreed_clock import Agreed, AgreedClock, Sampling
 from streams.core.events import FollowChunk
 from streams.core.partition import FollowPartition
-from streams.core.repeats import Lookback, RepeatPolicy, Repeats, Reread
+from streams.core.repeats import Lookback, Moment, RepeatPolicy, Repeats, Reread
 from streams.core.texts import Texts
 from tests.jobs import contents_of, follow_partition, watch
 
 HORIZON_MS = 1_000
 POLICY = RepeatPolicy(HORIZON_MS, 1_000_000)
 BEGIN_MS = 1_736_899_200_000
+FEW = Sampling(1, 3, 1)
+SOME = Sampling(1, 48, 12)
 
 arrivals = st.lists(
     st.tuples(
@@ -26,6 +29,12 @@ arrivals = st.lists(
     max_size=60,
 )
 cuts = st.lists(st.integers(0, 60), max_size=6)
+samplings = st.builds(
+    lambda stride, size, rank: Sampling(stride, size, min(rank, size - 1)),
+    st.integers(1, 7),
+    st.integers(1, 6),
+    st.integers(0, 5),
+)
 Arrival = tuple[str, int]
 
 
@@ -38,15 +47,28 @@ def in_order(drawn: list[tuple[str, int, int]]) -> list[Arrival]:
     return made
 
 
-def plain_repeats(records: list[Arrival]) -> list[bool]:
+def plain_agreed(times: list[int], sampling: Sampling) -> list[int]:
+    """The time agreed on before each record, record by record."""
+    agreed, looked, found = -1, list[int](), list[int]()
+    for number, at_ms in enumerate(times):
+        found.append(agreed)
+        if number % sampling.stride == 0:
+            looked.append(at_ms)
+            if len(looked) >= sampling.size:
+                agreed = max(agreed, sorted(looked[-sampling.size :])[sampling.rank])
+    return found
+
+
+def plain_repeats(records: list[Arrival], sampling: Sampling = FEW) -> list[bool]:
     """Record by record, with a dictionary that forgets nothing."""
     came: dict[str, int] = {}
-    water, repeats = -1, []
-    for event_id, at_ms in records:
-        water = max(water, at_ms)
+    repeats = []
+    agreed = plain_agreed([at_ms for _, at_ms in records], sampling)
+    for (event_id, at_ms), agreed_ms in zip(records, agreed, strict=True):
+        now = max(at_ms, agreed_ms)
         last = came.get(event_id) if event_id else None
-        repeats.append(last is not None and water - last < HORIZON_MS)
-        came[event_id] = water
+        repeats.append(last is not None and now - last < HORIZON_MS)
+        came[event_id] = now if last is None else max(now, last)
     return repeats
 
 
@@ -63,45 +85,117 @@ def chunk_of(records: list[Arrival], creator: str = "ann") -> FollowChunk:
     )
 
 
-def deduplicating(policy: RepeatPolicy | None = POLICY) -> FollowPartition:
-    return FollowPartition(watch("follows", "followers", 5), policy)
+def deduplicating(
+    policy: RepeatPolicy | None = POLICY, sampling: Sampling = FEW
+) -> FollowPartition:
+    partition = FollowPartition(watch("follows", "followers", 5), policy)
+    partition.clock = AgreedClock(sampling)
+    return partition
 
 
-@given(arrivals, cuts)
+@given(st.lists(st.integers(0, 12), max_size=80), cuts, samplings)
+def test_the_time_agreed_on_is_as_told_record_by_record_whatever_the_chunks(
+    times: list[int], bounds: list[int], sampling: Sampling
+) -> None:
+    clock, found = AgreedClock(sampling), list[int]()
+    for begin, end in pairwise(edges_of(bounds, len(times))):
+        state, clock = clock.state, AgreedClock(sampling)
+        clock.state = Agreed(*state)
+        found += clock.take(np.array(times[begin:end], dtype=np.int64)).tolist()
+    assert found == plain_agreed(times, sampling)
+
+
+@given(arrivals, cuts, samplings)
 def test_a_record_is_a_repeat_as_a_plain_dictionary_says_in_any_chunks(
-    drawn: list[tuple[str, int, int]], bounds: list[int]
+    drawn: list[tuple[str, int, int]], bounds: list[int], sampling: Sampling
 ) -> None:
     records = in_order(drawn)
-    repeats, found, water = Repeats(POLICY), list[bool](), -1
-    for begin, end in pairwise(edges_of(bounds, len(records))):
-        part = chunk_of(records[begin:end])
-        seen_ms = np.maximum(np.maximum.accumulate(part.at_ms), water)
-        assert part.event_ids is not None
-        found += repeats.take(part.event_ids, seen_ms).tolist()
-        water = int(seen_ms[-1])
-    assert found == plain_repeats(records)
-    assert repeats.forgotten == 0
+    partition, repeated = deduplicating(sampling=sampling), list[int]()
+    expected = plain_repeats(records, sampling)
+    edges = edges_of(bounds, len(records))
+    for begin, end in pairwise(edges):
+        repeated.append(partition.take(chunk_of(records[begin:end])).repeated)
+    assert repeated == [sum(expected[begin:end]) for begin, end in pairwise(edges)]
+    assert partition.repeats is not None
+    assert partition.repeats.forgotten == 0
 
 
-@given(arrivals, cuts, st.integers(0, 60))
+@given(arrivals, cuts, st.lists(st.integers(0, 60), min_size=1, max_size=3))
 def test_a_worker_that_takes_over_knows_the_repeats_from_the_records_of_the_last_horizon(
-    drawn: list[tuple[str, int, int]], bounds: list[int], taken_over: int
+    drawn: list[tuple[str, int, int]], bounds: list[int], restarts: list[int]
 ) -> None:
     records = in_order(drawn)
-    taken_over = min(taken_over, len(records))
-    first, lookback = deduplicating(), Lookback(HORIZON_MS)
-    counted = 0
-    for begin, end in pairwise(edges_of([*bounds, taken_over], taken_over)):
-        before_ms = first.watermark_ms
-        counted += first.take(chunk_of(records[begin:end])).counted
-        lookback.took(begin, before_ms, first.watermark_ms)
-    second = deduplicating()
-    second.watermark_ms = first.watermark_ms
-    reread = lookback.begin or Reread(taken_over, -1)
-    water = second.relearn(chunk_of(records[reread.offset : taken_over]), reread.watermark_ms)
-    assert water == first.watermark_ms or not taken_over
-    counted += second.take(chunk_of(records[taken_over:])).counted
+    ends = edges_of(restarts, len(records))
+    partition, reread, counted = deduplicating(), Reread(0, -1), 0
+    for start, stop in pairwise(ends):
+        water_ms = partition.watermark_ms
+        partition, lookback = deduplicating(), Lookback(POLICY)
+        partition.watermark_ms, partition.clock.state = water_ms, reread.agreed
+        before = Moment(reread.watermark_ms, reread.agreed)
+        learnt_ms = partition.relearn(chunk_of(records[reread.offset : start]), before.read_ms)
+        assert learnt_ms == water_ms
+        if start:
+            after = Moment(learnt_ms, partition.clock.state)
+            lookback.took(reread.offset, partition.clock.newest_ms, before, after)
+        inner = {start, stop, *(bound for bound in bounds if start < bound < stop)}
+        for begin, end in pairwise(sorted(inner)):
+            before = partition.moment
+            counted += partition.take(chunk_of(records[begin:end])).counted
+            lookback.took(begin, partition.clock.newest_ms, before, partition.moment)
+        reread = lookback.begin or reread
     assert counted == len(records) - sum(plain_repeats(records))
+
+
+def steady(count: int, begin_ms: int = BEGIN_MS, step_ms: int = 1) -> list[Arrival]:
+    """A record a step, each with an id of its own."""
+    return [(f"s-{begin_ms + step_ms * i}", begin_ms + step_ms * i) for i in range(count)]
+
+
+@pytest.mark.parametrize("ahead_ms", [HORIZON_MS, 5 * HORIZON_MS, 72_000_000])
+def test_one_fast_clock_makes_no_other_records_id_forgotten(ahead_ms: int) -> None:
+    partition = deduplicating(sampling=SOME)
+    before = steady(500)
+    fast = [("fast", before[-1][1] + ahead_ms)]
+    after = steady(400, before[-1][1] + 1)
+    outcomes = [partition.take(chunk_of(rows)) for rows in (before, fast, before, after, fast)]
+    assert [outcome.counted for outcome in outcomes] == [500, 1, 0, 400, 0]
+    assert [outcome.repeated for outcome in outcomes] == [0, 0, 500, 0, 1]
+
+
+def test_a_host_with_a_fast_clock_among_others_makes_no_id_forgotten() -> None:
+    partition = deduplicating(sampling=SOME)
+    rows: list[Arrival] = []
+    for lot in range(20):
+        rows += steady(60, BEGIN_MS + 60 * lot)
+        rows += [(f"f-{lot}-{i}", BEGIN_MS + 60 * lot + 7 * HORIZON_MS + i) for i in range(40)]
+    assert partition.take(chunk_of(rows)).repeated == 0
+    assert partition.take(chunk_of(rows[-800:])).repeated == 800
+
+
+def test_one_record_far_ahead_in_a_backlog_keeps_neither_memory_nor_what_is_read_again() -> None:
+    policy = RepeatPolicy(HORIZON_MS, 1_000_000)
+    partition, lookback = deduplicating(policy, SOME), Lookback(policy)
+    partition.take(chunk_of([("far", BEGIN_MS + 20 * HORIZON_MS)]))
+    for lot in range(100):
+        before = partition.moment
+        partition.take(chunk_of(steady(100, BEGIN_MS + 100 * lot)))
+        lookback.took(100 * lot, partition.clock.newest_ms, before, partition.moment)
+    assert partition.repeats is not None
+    assert HORIZON_MS < len(partition.repeats) <= 2 * HORIZON_MS + 300
+    assert lookback.begin is not None
+    assert 10_000 - 2 * HORIZON_MS < lookback.begin.offset <= 10_000 - HORIZON_MS
+    assert partition.take(chunk_of([("far", BEGIN_MS + 20 * HORIZON_MS)])).repeated == 1
+
+
+def test_no_more_is_read_again_than_ids_are_remembered() -> None:
+    policy = RepeatPolicy(10**9, 1_000)
+    partition, lookback = deduplicating(policy), Lookback(policy)
+    for lot in range(200):
+        before = partition.moment
+        partition.take(chunk_of(steady(100, BEGIN_MS + 10**8 * lot)))
+        lookback.took(100 * lot, partition.clock.newest_ms, before, partition.moment)
+    assert lookback.begin is not None
+    assert 20_000 - 3_000 <= lookback.begin.offset <= 20_000 - 1_000
 
 
 def test_a_repeat_counts_nowhere_and_moves_no_rule() -> None:
@@ -133,10 +227,10 @@ def test_memory_has_a_limit_and_what_is_forgotten_for_it_is_told(lot: int) -> No
     repeats = Repeats(RepeatPolicy(HORIZON_MS, 200))
     for begin in range(0, 2_000, lot):
         ids = Texts.of([f"e-{begin + i}" for i in range(lot)])
-        assert not repeats.take(ids, np.full(lot, BEGIN_MS)).any()
+        assert not repeats.take(ids, np.full(lot, BEGIN_MS), BEGIN_MS).any()
         assert len(repeats) <= 200 + 2 * lot
     assert repeats.forgotten >= 2_000 - 200 - 2 * lot
-    assert repeats.take(Texts.of(["e-1999"]), np.array([BEGIN_MS])).all()
+    assert repeats.take(Texts.of(["e-1999"]), np.array([BEGIN_MS]), BEGIN_MS).all()
 
 
 @given(
@@ -161,25 +255,27 @@ def test_times_that_fall_back_by_what_is_allowed_are_as_a_plain_dictionary_of_th
         expected.append(last is not None and now - last < HORIZON_MS)
         came[event_id] = now if last is None else max(now, last)
         rows.append((event_id, now))
-    repeats, found = Repeats(RepeatPolicy(HORIZON_MS, 10_000, 1_000)), list[bool]()
+    repeats, found = Repeats(RepeatPolicy(HORIZON_MS, 10_000)), list[bool]()
+    newest_ms = BEGIN_MS
     for begin, end in pairwise(edges_of(bounds, len(rows))):
         ids = Texts.of([event_id for event_id, _ in rows[begin:end]])
         times = np.array([now for _, now in rows[begin:end]], dtype=np.int64)
-        found += repeats.take(ids, times).tolist()
+        found += repeats.take(ids, times, newest_ms - 1_000).tolist()
+        newest_ms = max(newest_ms, int(times.max()))
     assert found == expected
 
 
 def test_an_id_is_not_let_go_while_a_time_that_falls_back_may_still_ask_for_it() -> None:
-    repeats = Repeats(RepeatPolicy(HORIZON_MS, 10_000, 1_000))
+    repeats = Repeats(RepeatPolicy(HORIZON_MS, 10_000))
     times = [
         ("e-1", BEGIN_MS + 1_000),
         ("x-1", BEGIN_MS + 1_001),
         ("x-2", BEGIN_MS + 1_000 + HORIZON_MS),
-        ("x-3", BEGIN_MS + 1_999 + 2 * HORIZON_MS),
-        ("x-4", BEGIN_MS + 1_999 + HORIZON_MS),
+        ("x-3", BEGIN_MS + 1_999 + HORIZON_MS),
         ("e-1", BEGIN_MS + 999 + HORIZON_MS),
     ]
     found = [
-        repeats.take(Texts.of([event_id]), np.array([at_ms])).tolist() for event_id, at_ms in times
+        repeats.take(Texts.of([event_id]), np.array([at_ms]), at_ms - 1_000).tolist()
+        for event_id, at_ms in times
     ]
     assert found[-1] == [True]

@@ -7,13 +7,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from streams.app.jobs import comment_partition_of
+from streams.core.cohorts import audience_of
 from streams.core.count_world import MONDAY_MS
 from streams.core.event_world import event_world_of, steps_of
 from streams.core.events import CommentChunk
 from streams.core.simulated_rows import NO_POST, EventRows
 from streams.core.surges import Surge
 from streams.core.texts import Texts
-from streams.core.world import LANGS, REGION_LANG, WorldPolicy, creator_id_of, post_id_of
+from streams.core.world import LANGS, REGION_LANG, REGIONS, WorldPolicy, creator_id_of, post_id_of
 from streams.core.world_plans import WORLDS
 from streams.core.world_truth import world_truth_of
 from streams.edges.settings import Settings
@@ -90,4 +91,6 @@ def _chunk_of(rows: EventRows) -> CommentChunk:
         post_id_of(*pair) for pair in zip(rows.creator.tolist(), rows.post.tolist(), strict=True)
     ]
     creators = Texts.of(map(creator_id_of, rows.creator.tolist()))
-    return CommentChunk(creators, Texts.of(posts), langs, rows.at_ms)
+    told = [audience_of(LANGS[n], region) for n, region in zip(REGION_LANG, REGIONS, strict=True)]
+    audiences = np.array(told, np.uint64)[rows.region]
+    return CommentChunk(creators, Texts.of(posts), langs, rows.at_ms, audiences=audiences)

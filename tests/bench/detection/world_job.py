@@ -15,13 +15,14 @@ from msgspec.structs import replace
 
 from streams.app.jobs import follow_partition_of
 from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.core.cohorts import audience_of
 from streams.core.count_columns import Ints
 from streams.core.count_world import CountStep, CountWorld
 from streams.core.events import FollowChunk
 from streams.core.partition import FollowPartition
 from streams.core.surges import Surge
-from streams.core.texts import Texts
-from streams.core.world import creator_id_of
+from streams.core.texts import Texts, Words
+from streams.core.world import LANGS, REGIONS, creator_id_of
 from streams.edges.settings import Settings
 
 PAGE_BUDGET: Final = 1e-6
@@ -29,6 +30,7 @@ PAGE_BUDGET: Final = 1e-6
 PAGE_EXCESS_MIN: Final = 10
 PAGE_RATIO_MIN: Final = 3.0
 _CHUNK_BUCKETS: Final = 72
+_STRANGE_EACH: Final = 6
 _UNMET: Final = 1 << 40
 
 
@@ -126,7 +128,9 @@ def ran(
         who, at_ms = _records_of(steps, rng)
         for creator, times in records.items():
             times.append(at_ms[who == creator])
-        chunk = FollowChunk(names.take(who), at_ms, np.zeros(len(at_ms), np.bool_))
+        audiences = audiences_of(world, who)
+        unfollows = np.zeros(len(at_ms), np.bool_)
+        chunk = FollowChunk(names.take(who), at_ms, unfollows, audiences=audiences)
         for budget, job in jobs.items():
             told[budget] += job.take(chunk).surges
     for budget, job in jobs.items():
@@ -138,6 +142,17 @@ def ran(
     waves = [one for one in told[budgets[0]] if one.kind not in {"followers", "comments", "mix"}]
     gathered = {creator: np.concatenate(times) for creator, times in records.items()}
     return Ran(world, surges, met, gathered, waves)
+
+
+def audiences_of(world: CountWorld, creators: Ints) -> Words:
+    """Language and region of who followed: the creator's own; of one in six, another's.
+
+    The other is that of the creator so many places on, which is as good as drawn.
+    """
+    told = [[audience_of(lang, region) for region in REGIONS] for lang in LANGS]
+    each = np.array(told, np.uint64)[world.lang, world.region]
+    strange = np.arange(len(creators)) % _STRANGE_EACH == 0
+    return each[np.where(strange, (creators * 7919 + 1) % len(each), creators)]
 
 
 def creator_of(surge: Surge) -> int:
