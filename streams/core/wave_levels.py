@@ -58,7 +58,7 @@ class Levels:
     def copy(self) -> "Levels":
         """A copy that can go its own way."""
         other = Levels()
-        other._rows, other._hours = self._rows.copy(), self._hours.copy()
+        other._rows, other._hours = self._rows.copy(), self._hours  # hours are replaced, not set
         return other
 
     def grow(self, size: int) -> None:
@@ -145,6 +145,7 @@ class Levels:
         seen = np.log(hour_sum[enough] / hour_size[enough] + 0.5)
         before = self._hours[hour, enough]
         weight = np.where(np.isnan(before), 1.0, _HOUR_WEIGHT)
+        self._hours = self._hours.copy()
         self._hours[hour, enough] = np.where(np.isnan(before), 0.0, before) * (1 - weight) + (
             weight * seen
         )

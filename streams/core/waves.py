@@ -38,6 +38,7 @@ _WEIGHT: Final = 20.0
 _LASTS_MAX: Final = 7 * 288
 """A wave of a week is the usual now."""
 _SIDES: Final = 2
+_NONE: Final = np.zeros(0, dtype=np.int64)
 
 
 class Lasting(msgspec.Struct, gc=False):
@@ -62,14 +63,28 @@ class Seen(NamedTuple):
     factors: Floats | None = None
 
 
+class _Recent(NamedTuple):
+    """How far totals were above usual in one of the last buckets, and the most of any judged."""
+
+    excess: Floats
+    sigmas: Floats
+    most: float
+
+    def wide(self, size: int) -> "_Recent":
+        """With 0 of totals met since."""
+        room = np.zeros(size - len(self.excess))
+        excess, sigmas = (np.concatenate((one, room)) for one in (self.excess, self.sigmas))
+        return _Recent(excess, sigmas, self.most)
+
+
 class Waves:
     """Levels of all nodes, and the wave that lasts."""
 
-    def __init__(self) -> None:
-        self.nodes = Nodes()
+    def __init__(self, nodes: Nodes | None = None) -> None:
+        self.nodes = nodes or Nodes()
         self.lasting: Lasting | None = None
         self._levels = Levels()
-        self._recent: list[tuple[Floats, Floats]] = []
+        self._recent: list[_Recent] = []
 
     @property
     def can_tell(self) -> bool:
@@ -81,8 +96,8 @@ class Waves:
 
     def copy(self) -> "Waves":
         """A copy that can go its own way; what the nodes are is shared."""
-        other = Waves()
-        other.nodes, other._levels = self.nodes, self._levels.copy()
+        other = Waves(self.nodes)
+        other._levels = self._levels.copy()
         other._recent = [*self._recent]
         lasting = self.lasting
         if lasting is not None:
@@ -117,7 +132,10 @@ class Waves:
         return {
             "rows": [row[:last] for row in rows],
             "hours": [row[:last] for row in hours],
-            "recent": [[one[:last].tolist() for one in pair] for pair in self._recent],
+            "recent": [
+                [one.excess[:last].tolist(), one.sigmas[:last].tolist(), one.most]
+                for one in self._recent
+            ],
             "lasting": self.lasting,
         }
 
@@ -126,8 +144,8 @@ class Waves:
         self._levels.restore([state["rows"], state["hours"]])
         self._grow(names)
         self._recent = [
-            (np.array(excess, dtype=np.float64), np.array(sigmas, dtype=np.float64))
-            for excess, sigmas in state["recent"]
+            _Recent(np.array(excess, dtype=np.float64), np.array(sigmas, dtype=np.float64), most)
+            for excess, sigmas, most in state["recent"]
         ]
         if state["lasting"] is not None:
             self.lasting = msgspec.convert(state["lasting"], Lasting)
@@ -157,18 +175,18 @@ class Waves:
 
     def _begun(self, above: Above, judged: NDArray[np.bool_], share: float) -> Ints:
         """Columns that are far above what is usual, by the mean of some of the last buckets."""
-        now = (np.where(judged, above.excess, 0.0), np.where(judged, above.sigmas, 0.0))
+        most = float(np.max(above.excess, where=judged, initial=0.0))
+        self._recent = [*self._recent, _Recent(above.excess, above.sigmas, most)][-len(_RULE) :]
+        if max(one.most for one in self._recent) < share * _EXCESS_MIN:
+            return _NONE
         size = len(judged)
-        self._recent = [(_wide(excess, size), _wide(z, size)) for excess, z in self._recent]
-        self._recent = [*self._recent, now][-len(_RULE) :]
+        self._recent = [one.wide(size) for one in self._recent]
         far = np.zeros(size, dtype=np.bool_)
-        if all(float(excess.max()) < share * _EXCESS_MIN for excess, _ in self._recent):
-            return np.flatnonzero(far)
         for rule, of in ((_RULE, ~above.by_week), (_RULE_BY_WEEK, above.by_week)):
             for count, excess_min, sigmas_min in rule:
                 if len(self._recent) >= count:
-                    excess = sum(pair[0] for pair in self._recent[-count:]) / count
-                    sigmas = sum(pair[1] for pair in self._recent[-count:]) / count
+                    excess = sum(one.excess for one in self._recent[-count:]) / count
+                    sigmas = sum(one.sigmas for one in self._recent[-count:]) / count
                     far |= of & (excess >= share * excess_min) & (sigmas >= share * sigmas_min)
         return np.flatnonzero(far & judged)
 
@@ -184,7 +202,3 @@ class Waves:
         platform = drawn(np.array([PLATFORM]), 1.0)
         regions = drawn(nodes.of_regions, platform)
         return np.clip(drawn(nodes.of_cohorts, regions), FACTOR_MIN, FACTOR_MAX)
-
-
-def _wide(column: Floats, size: int) -> Floats:
-    return np.concatenate((column, np.zeros(size - len(column)))) if len(column) < size else column
