@@ -3,7 +3,7 @@
 import heapq
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import click
@@ -20,9 +20,10 @@ from streams.core.report import (
     creators_of,
     post_of,
     shown,
+    sum_of_creator,
+    sum_of_post,
 )
 from streams.edges.errors import DataError
-from streams.edges.producer import partition_of
 from streams.edges.redis_reader import RedisReader, Shelf
 from streams.edges.settings import Settings, read_settings
 from streams.edges.store import Place
@@ -63,8 +64,9 @@ class CountsReader:
             yield from creators_of(stored, idle=idle)
 
     def creator(self, creator_id: str) -> CreatorCounts:
-        """Counts of one creator: Kafka's partition of it first, then the others."""
-        for number in self._partitions_from(creator_id):
+        """Counts of one creator, of all partitions that have some."""
+        found: dict[int, CreatorCounts] = {}
+        for number in range(self._partitions):
             follows, comments = self._shelves(number)
             stored = StoredCreators(
                 self._row(follows, "follows", creator_id),
@@ -73,12 +75,16 @@ class CountsReader:
                 max(follows.watermark_ms, comments.watermark_ms),
             )
             for told in creators_of(stored, idle=True):
-                return told[0]
-        what = "creator"
-        raise Unknown(what, creator_id)
+                found[number] = told[0]
+        if not found:
+            what = "creator"
+            raise Unknown(what, creator_id)
+        self._warn(found, "creator", creator_id)
+        return sum_of_creator([*found.values()])
 
     def post(self, post_id: str) -> PostCounts:
-        """Counts of one post, looked for in every partition."""
+        """Counts of one post, of all partitions that have some."""
+        found: dict[int, PostCounts] = {}
         for number in range(self._partitions):
             shelf = self._reader.shelf(Place(self._topics[1], number))
             value = self._reader.value(shelf, "posts", post_id)
@@ -86,9 +92,22 @@ class CountsReader:
                 prefix = f"{post_id}{_LANG_SEPARATOR}"
                 langs = self._reader.values_under(shelf, "post_langs", prefix)
                 stored = (value, shelf.is_watched("posts"))
-                return post_of(post_id, stored, langs, shelf.watermark_ms)
-        what = "post"
-        raise Unknown(what, post_id)
+                found[number] = post_of(post_id, stored, langs, shelf.watermark_ms)
+        if not found:
+            what = "post"
+            raise Unknown(what, post_id)
+        self._warn(found, "post", post_id)
+        return sum_of_post([*found.values()])
+
+    def _warn(self, found: Mapping[int, object], what: str, name: str) -> None:
+        if len(found) > 1:
+            click.echo(
+                f"surgewatch: warning: {what} {shown(name)} is in {len(found)} partitions "
+                f"({', '.join(map(str, found))}): this is their sum, but each is judged alone, and "
+                "its surges tell of a part. Key records by creator_id, with Kafka's default "
+                "partitioner",
+                err=True,
+            )
 
     def _shelves(self, number: int) -> tuple[Shelf, Shelf]:
         follows, comments = self._topics
@@ -99,11 +118,6 @@ class CountsReader:
         value = self._reader.value(shelf, series, key)
         batches = [] if value is None else [Batch([key], [value])]
         return StoredRows(batches, shelf.is_watched(series))
-
-    def _partitions_from(self, creator_id: str) -> Iterator[int]:
-        likely = partition_of(creator_id.encode(), self._partitions)
-        yield likely
-        yield from (number for number in range(self._partitions) if number != likely)
 
 
 def print_lines(batches: Iterable[list[CreatorCounts]], *, as_json: bool) -> None:

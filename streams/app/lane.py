@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from faust.types import TP
@@ -36,6 +36,17 @@ class Trade:
     decode: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]
     build: Callable[[], FollowPartition | CommentPartition]
     decode_again: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]] | None = None
+
+    def looked_at_by(self, look: Callable[[RawChunk, FollowChunk | CommentChunk], None]) -> "Trade":
+        """The same, with a look at each chunk that is decoded the first time."""
+        decode = self.decode
+
+        def decode_and_look(raw: RawChunk) -> Decoded[FollowChunk] | Decoded[CommentChunk]:
+            decoded = decode(raw)
+            look(raw, decoded.chunk)
+            return decoded
+
+        return replace(self, decode=decode_and_look)
 
     @property
     def decode_read(self) -> Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]:

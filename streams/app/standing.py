@@ -32,6 +32,7 @@ def tell_standing(
             event_ids[tp.topic] += len(lane.job.repeats)
             progress.forgot(tp.topic, lane.job.repeats.forgotten)
             lane.job.repeats.forgotten = 0
+        progress.forgot_surges(lane.job.take_forgotten())
         hold = lane.job.hold
         if hold is not None:
             held[tp.topic] += len(hold)

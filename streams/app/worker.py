@@ -24,6 +24,7 @@ from streams.app.jobs import (
 from streams.app.lane import PipelinePolicy, Trade
 from streams.app.losses import Losses
 from streams.app.pipeline import Pipeline
+from streams.app.placement import Placement
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
@@ -166,13 +167,15 @@ class Worker:
         announcer = KafkaAnnouncer(settings, lambda: self._progress.kafka_failed("produce"))
         stack.push_async_callback(announcer.stop)
         servers = RedisServers(client, url_without_password(settings.redis_url))
-        checks = WorkerChecks(settings, self._metrics, announcer, store, servers)
+        checks = WorkerChecks(settings, self._metrics, announcer, store, servers, self._clock)
         await checks.at_start(stop)
         if stop.is_set():
             return
         guard = checks.build_guard()
         stack.push_async_callback(guard.close)
         trades = trades_of(settings, self._progress, self._clock, checks.append_time_topics)
+        placement = Placement(settings.topic_partitions, self._metrics)
+        trades = {topic: trade.looked_at_by(placement.look) for topic, trade in trades.items()}
         guarded = GuardedStore(store, guard)
         policy = pipeline_policy_of(settings)
         pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
@@ -203,6 +206,7 @@ class Worker:
             exporter = Exporter(self.registry, self.health)
             port = exporter.start(settings.metrics_host, settings.metrics_port)
             stack.callback(exporter.stop)
+            stack.push_async_callback(exporter.be_scraped)
             log.info("metrics on http://%s:%d/metrics", settings.metrics_host, port)
         watchdog = Watchdog(self.health)
         watchdog.start()

@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from streams.edges.announcer import KafkaAnnouncer
+from streams.edges.clock import ClockWrong, SteadyClock
 from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
 from streams.edges.kafka_identity import Source, source_of
 from streams.edges.metrics import Metrics, Trouble
@@ -21,6 +22,7 @@ from streams.edges.topics import look_at_topics
 from streams.edges.transport_contract import OffsetBeyondEnd, ReadBack, RecordsGone
 
 _SECOND_OPINION_SECONDS_MAX: Final = 5.0
+_CLOCKS_AGREE_MS: Final = 60_000
 _TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
     (PartitionsChanged, "partitions_changed"),
     (TopicReplaced, "topic_replaced"),
@@ -30,6 +32,7 @@ _TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
     (OffsetBeyondEnd, "read_back"),
     (OtherWriter, "other_fleet"),
     (EvictsKeys, "redis_evicts"),
+    (ClockWrong, "clock_wrong"),
 )
 
 log = logging.getLogger(__name__)
@@ -55,12 +58,14 @@ class WorkerChecks:
         announcer: KafkaAnnouncer,
         store: Store,
         servers: RedisServers,
+        clock: SteadyClock,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._announcer = announcer
         self._store = store
         self._servers = servers
+        self._clock = clock
         self._topics = (settings.topic_follows, settings.topic_comments)
         self._source = Source(None, {})
         self.append_time_topics: frozenset[str] = frozenset()
@@ -70,7 +75,7 @@ class WorkerChecks:
 
         Raises what is wrong, and UnreachableError after ``start_seconds_max`` for each server.
         """
-        for check in (self._check_kafka, self._ask_source, self._check_redis):
+        for check in (self._check_kafka, self._ask_source, self._check_redis, self._check_clock):
             await _wait_for(check, self._settings.start_seconds_max, stop)
 
     def build_guard(self) -> SourceGuard:
@@ -129,6 +134,14 @@ class WorkerChecks:
                 tuple((topic, topic_id) for topic, topic_id in ids if topic_id is not None),
             )
         )
+
+    async def _check_clock(self) -> None:
+        """Compare the clock with Redis': while running it is compared with steadier ones only."""
+        off_ms = await self._servers.clock_off_ms(self._clock.now_ms)
+        allowed_ms = max(self._settings.future_skew_ms, _CLOCKS_AGREE_MS)
+        if off_ms is not None and abs(off_ms) > allowed_ms:
+            self._metrics.set_clock_off(off_ms / 1000)
+            raise ClockWrong(off_ms, allowed_ms)
 
 
 async def second_opinion(error: SurgewatchError, guard: SourceGuard) -> SurgewatchError:

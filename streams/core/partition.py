@@ -89,6 +89,10 @@ class Partition:
         """Series that may be left out of memory."""
         return tuple(self._watches)
 
+    def take_forgotten(self) -> int:
+        """Closed surges that were forgotten for want of room since the last call."""
+        return sum(watch.take_forgotten() for watch in self._watches.values())
+
     def drain(self) -> StateChange:
         """Give the state that changed since the last call, packed; nothing is kept as changed."""
         series: list[PackedSeries] = []

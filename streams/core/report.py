@@ -226,6 +226,50 @@ def post_of(post_id: str, stored: tuple[bytes, bool], langs: Batch, as_of_ms: in
     )
 
 
+def sum_of_creator(parts: Sequence[CreatorCounts]) -> CreatorCounts:
+    """Counts of a creator whose records are in several partitions, in the last 24 hours of all."""
+    as_of_ms = max(part.as_of_ms for part in parts)
+    follows = _sum_of_buckets([part.buckets for part in parts], as_of_ms)
+    unfollows = _sum_of_buckets([part.unfollow_buckets for part in parts], as_of_ms)
+    comments = _sum_of_buckets([part.comment_buckets for part in parts], as_of_ms)
+    return CreatorCounts(
+        creator_id=parts[0].creator_id,
+        follows_24h=sum(count for _, count in follows),
+        unfollows_24h=sum(count for _, count in unfollows),
+        comments_24h=sum(count for _, count in comments),
+        as_of_ms=as_of_ms,
+        buckets=follows,
+        unfollow_buckets=unfollows,
+        comment_buckets=comments,
+    )
+
+
+def sum_of_post(parts: Sequence[PostCounts]) -> PostCounts:
+    """Counts of a post whose records are in several partitions; languages of each one's day."""
+    as_of_ms = max(part.as_of_ms for part in parts)
+    comments = _sum_of_buckets([part.comment_buckets for part in parts], as_of_ms)
+    langs: dict[str, int] = {}
+    for part in parts:
+        for lang, count in part.langs.items():
+            langs[lang] = langs.get(lang, 0) + count
+    return PostCounts(
+        post_id=parts[0].post_id,
+        comments_24h=sum(count for _, count in comments),
+        as_of_ms=as_of_ms,
+        langs=dict(sorted(langs.items(), key=lambda one: (-one[1], one[0]))),
+        comment_buckets=comments,
+    )
+
+
+def _sum_of_buckets(parts: Sequence[list[list[int]]], as_of_ms: int) -> list[list[int]]:
+    oldest_ms = oldest_bucket_of(bucket_of(as_of_ms)) * BUCKET_MS
+    totals: dict[int, int] = {}
+    for start_ms, count in (row for part in parts for row in part):
+        if start_ms >= oldest_ms:
+            totals[start_ms] = totals.get(start_ms, 0) + count
+    return [[start_ms, count] for start_ms, count in sorted(totals.items())]
+
+
 def shown(text: str) -> str:
     r"""Text that cannot move a terminal's cursor or forge a line: odd characters are escaped.
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
+from typing import Final
 
 import msgspec
 
 from streams.core.surges import Closing, OpenSurge, Trigger
+
+CLOSED_MAX: Final = 50_000
+"""Closed surges of one series that a partition remembers: some 50 MB, the store's share too."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -19,10 +23,15 @@ class SurgeBook:
     """Open surges, and closed ones that a late record may still amend.
 
     A key has at most one open surge of a trigger. It has at most 287 closed ones: each closed as
-    the watermark entered another bucket, and is forgotten 287 buckets later.
+    the watermark entered another bucket, and is forgotten 287 buckets later. Of all keys together
+    it has ``closed_max``: when there are more, the earliest closed are forgotten, down to seven
+    eighths, which ``forgotten`` counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, closed_max: int = CLOSED_MAX) -> None:
+        self.forgotten = 0
+        self._closed_max = closed_max
+        self._closed = 0
         self._of_slot: dict[int, tuple[OpenSurge, ...]] = {}
         self._open: dict[Trigger, dict[int, OpenSurge]] = {"rule": {}, "model": {}}
         self._due: dict[int, list[Entry]] = {}
@@ -39,6 +48,8 @@ class SurgeBook:
         self._of_slot[slot] = (*self.of(slot), surge)
         if surge.closing is None:
             self._open[surge.trigger][slot] = surge
+        else:
+            self._closed += 1
         if surge.late_records:
             self._note_unsaid(entry)
 
@@ -136,10 +147,33 @@ class SurgeBook:
         del self._open[surge.trigger][slot]
         self.drop(surge.name)
         surge.closing = closing
+        self._closed += 1
         self.touch(surge)
+
+    def forget_earliest(self) -> None:
+        """Drop the surges that closed first, if there are too many. Nothing of them is unsaid."""
+        if self._closed <= self._closed_max:
+            return
+        ends = [
+            (closing.bucket, one.surge.surge_id, one)
+            for entries in self._due.values()
+            for one in entries
+            if (closing := one.surge.closing) is not None
+        ]
+        ends.sort(key=lambda end: end[:2])
+        gone = [one for *_, one in ends[: self._closed - self._closed_max * 7 // 8]]
+        for one in gone:
+            self.forget(one)
+        self.forgotten += len(gone)
+        names = {one.surge.surge_id for one in gone}
+        self._due = {
+            bucket: [one for one in entries if one.surge.surge_id not in names]
+            for bucket, entries in self._due.items()
+        }
 
     def forget(self, entry: Entry) -> None:
         """Drop a closed surge."""
+        self._closed -= 1
         slot, surge = entry.slot, entry.surge
         mine = tuple(one for one in self._of_slot[slot] if one is not surge)
         if mine:

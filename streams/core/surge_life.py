@@ -105,6 +105,7 @@ class SurgeLife:
             closing = entry.surge.closing
             if closing is not None and closing.bucket < water:
                 self.book.forget(entry)
+        self.book.forget_earliest()
         return told
 
     def _rules_over(self, entries: list[Entry], water: int) -> list[Entry]:

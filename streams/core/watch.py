@@ -193,6 +193,12 @@ class Watch(Table):
         """Take up stored alarms that wait; their keys must have been restored."""
         self._pending.restore(surges)
 
+    def take_forgotten(self) -> int:
+        """Closed surges that were forgotten for want of room since the last call."""
+        book = self._life.book
+        forgotten, book.forgotten = book.forgotten, 0
+        return forgotten
+
     def drain_surges(self) -> dict[str, OpenSurge | None]:
         """Surges changed since the last call, by name; None: forgotten."""
         return self._life.book.drain()

@@ -10,13 +10,12 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 
 from streams.core.events import DeadRecord
 from streams.core.texts import Texts
@@ -31,6 +30,8 @@ DEAD_LETTER_BYTES_MAX: Final = 4_000_000
 _PLAIN_TOPIC_BYTES_MAX: Final = 900_000
 """What a topic with the broker's default limit takes, its batch's overhead included."""
 _RETRY_SECONDS_MAX: Final = 5.0
+_NO_TIME: Final = -1
+"""A record's time that a broker takes whatever its clock and its topic's limits are."""
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class KafkaAnnouncer:
         self._settings = settings
         self._failed = failed
         self._producer: AIOKafkaProducer | None = None
+        self._untimed: set[str] = set()
 
     async def start(self) -> None:
         """Connect. Raises KafkaUnreachable."""
@@ -144,25 +146,41 @@ class KafkaAnnouncer:
         assert self._producer is not None, "started"
         begin, most = 0, len(letters)
         while begin < len(letters):
-            builder, count = self._batch_of(letters, begin, begin + most)
+            now_ms = _NO_TIME if topic in self._untimed else time.time_ns() // 1_000_000
+            builder, count = self._batch_of(letters[begin : begin + most], now_ms)
             try:
                 await (await self._producer.send_batch(builder, topic, partition=partition))
             except MessageSizeTooLargeError:
                 if count == 1:
                     raise
                 most = count // 2  # the topic takes less than a batch holds
+            except InvalidTimestampError:
+                if topic in self._untimed:
+                    return letters[begin:]
+                self._send_without_time(topic)
             except KafkaError:
                 return letters[begin:]
             else:
                 begin += count
         return ()
 
-    def _batch_of(self, letters: Sequence[_Letter], begin: int, end: int) -> tuple[Any, int]:
-        """A closed batch of letters from ``begin`` on, and of how many."""
+    def _send_without_time(self, topic: str) -> None:
+        """Go on without a time on each record: the event times stand in the records."""
+        self._untimed.add(topic)
+        self._failed()
+        log.warning(
+            "Kafka refuses this machine's time on records for %s: they are sent without one from "
+            "now on. Is time synchronised here and on the brokers, and are the topic's "
+            "message.timestamp.before.max.ms and message.timestamp.after.max.ms not too small?",
+            topic,
+        )
+
+    def _batch_of(self, letters: Sequence[_Letter], now_ms: int) -> tuple[Any, int]:
+        """A closed batch of the first letters, and of how many."""
         assert self._producer is not None, "started"
-        builder, now_ms = self._producer.create_batch(), time.time_ns() // 1_000_000
+        builder = self._producer.create_batch()
         number, append = 0, builder.append
-        for number, (key, value) in enumerate(islice(letters, begin, end)):
+        for number, (key, value) in enumerate(letters):
             if append(timestamp=now_ms, key=key, value=value) is None:
                 return builder, number
         builder.close()

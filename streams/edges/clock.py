@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streams.core.clock import ClockPolicy, Readings
+from streams.edges.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,19 @@ def monotonic_ms() -> int:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
     return time.monotonic_ns() // 1_000_000
+
+
+class ClockWrong(DataError):
+    """Our clock and Redis' differ at the start by more than the times of records may."""
+
+    def __init__(self, off_ms: int, allowed_ms: int) -> None:
+        way = "ahead of" if off_ms > 0 else "behind"
+        super().__init__(
+            f"this machine's clock is {abs(off_ms) / 1000:.0f} s {way} Redis' clock: by it good "
+            "records would be taken for ones from the future, or those let in. Have time "
+            "synchronised on both machines, or set SURGEWATCH_FUTURE_SKEW_MS higher than the "
+            f"difference (now {allowed_ms} is allowed)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """HTTP server for ``/metrics``, ``/livez`` and ``/readyz``, in a thread of its own."""
 
+import asyncio
 import errno
 import socket
 import socketserver
@@ -18,7 +19,36 @@ from streams.edges.health import Health
 
 REQUEST_SECONDS_MAX: Final = 5.0
 """A client that is slower than this is cut off."""
+LAST_SCRAPE_SECONDS_MAX: Final = 15.0
+"""So long a worker that ends waits for a scrape more: Prometheus' usual interval, a pod's half."""
+_SLACK: Final = 0.25
 _PAGES: Final = ("/metrics", "/livez", "/readyz")
+
+
+class Scrapes:
+    """When metrics were asked for, so that one knows when they will be again."""
+
+    def __init__(self) -> None:
+        self.is_done = threading.Event()
+        self._last: tuple[float, ...] = ()
+
+    def came(self, now: float) -> None:
+        """Take note that metrics are asked for."""
+        self._last = (*self._last[-1:], now)
+
+    def next_within(self, now: float) -> float:
+        """Seconds within which the next scrape will come, if nothing changes; 0: none will.
+
+        >>> scrapes = Scrapes()
+        >>> for at in (100.0, 104.0): scrapes.came(at)
+        >>> scrapes.next_within(105.0), scrapes.next_within(150.0)
+        (4.0, 0.0)
+        """
+        if len(self._last) < 2:
+            return 0.0
+        before, last = self._last
+        due = last + (last - before) * (1 + _SLACK) - now
+        return min(due, LAST_SCRAPE_SECONDS_MAX) if due > 0 else 0.0
 
 
 class Exporter:
@@ -37,6 +67,7 @@ class Exporter:
         self._registry = registry
         self._health = health
         self._clock = clock
+        self._scrapes = Scrapes()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -67,6 +98,16 @@ class Exporter:
             self._server.server_close()
             self._thread.join()
         self._server = self._thread = None
+
+    async def be_scraped(self) -> None:
+        """Wait for one scrape more, if there were scrapes at a pace; not for long.
+
+        The counters of what ends a worker change last, and would be seen by nobody.
+        """
+        seconds = self._scrapes.next_within(self._clock())
+        if seconds:
+            self._scrapes.is_done.clear()
+            await asyncio.to_thread(self._scrapes.is_done.wait, seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +153,11 @@ class Exporter:
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                if self.path.startswith("/metrics"):
+                    exporter._scrapes.came(exporter._clock())
                 self.wfile.write(body)
+                if self.path.startswith("/metrics"):
+                    exporter._scrapes.is_done.set()
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: a probe a second would fill the log."""

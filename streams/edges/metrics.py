@@ -41,6 +41,8 @@ Trouble = Literal[
     "other_kafka",
     "redis_evicts",
     "clock_jump",
+    "clock_wrong",
+    "other_partition",
 ]
 
 PREFIX: Final = "surgewatch"
@@ -161,6 +163,9 @@ class Metrics:
         )
         self._ids_gone = counter(
             "event_ids_gone", "Records deleted before their ids were learnt again.", topic=topics
+        )
+        self._surges_forgotten = counter(
+            "surges_forgotten", "Closed surges forgotten within their 24 hours, for want of room."
         )
         self._rebalances = counter("rebalances", "Times that partitions were dealt anew.")
         self._recounts = counter(
@@ -290,6 +295,10 @@ class Metrics:
     def add_ids_gone(self, topic: str, count: int) -> None:
         """Tell that so many records were deleted before their event ids were learnt again."""
         self._ids_gone.labels(topic).inc(count)
+
+    def add_forgotten_surges(self, count: int) -> None:
+        """Tell that so many closed surges were forgotten too early."""
+        self._surges_forgotten.inc(count)
 
     def set_redis_memory(self, used_bytes: int, max_bytes: int) -> None:
         """Tell how full the fullest Redis server is."""

@@ -42,6 +42,9 @@ class Progress(Protocol):
     def forgot(self, topic: str, event_ids: int) -> None:
         """So many event ids were let go before their time."""
 
+    def forgot_surges(self, count: int) -> None:
+        """So many closed surges were forgotten for want of room."""
+
     def held(self, topic: str, records: int, late: int, early: int) -> None:
         """So many are held back; since the last call so many came too late, or went too early."""
 
@@ -98,6 +101,9 @@ class Silence:
         """See Progress."""
 
     def forgot(self, topic: str, event_ids: int) -> None:
+        """See Progress."""
+
+    def forgot_surges(self, count: int) -> None:
         """See Progress."""
 
     def held(self, topic: str, records: int, late: int, early: int) -> None:
@@ -197,6 +203,10 @@ class WorkerProgress:
         """See Progress."""
         if event_ids:
             self._metrics.add_forgotten(topic, event_ids)
+
+    def forgot_surges(self, count: int) -> None:
+        """See Progress."""
+        self._metrics.add_forgotten_surges(count)
 
     def held(self, topic: str, records: int, late: int, early: int) -> None:
         """See Progress."""

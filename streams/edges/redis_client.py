@@ -117,6 +117,11 @@ class RedisNode:
         """What the server tells of itself. Raises NoPermissionError where that is forbidden."""
         return await self.client.info(*sections, **self.target)
 
+    async def time(self) -> tuple[int, int]:
+        """The server's time: seconds since 1970, and microseconds."""
+        seconds, micros = await self.client.time(**self.target)
+        return int(seconds), int(micros)
+
     async def rewrite_file(self) -> None:
         """Have the append-only file written anew."""
         await self.client.bgrewriteaof(**self.target)

@@ -35,6 +35,10 @@ _PASSING: Final = (
 )
 _PASSING_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING")
 """Refusals that pass (a full disk, too few replicas, another's script): worth asking again."""
+_FULL: Final = (
+    "its memory is full (maxmemory): raise maxmemory (redis-cli CONFIG SET, and redis.conf) or "
+    "make room; writes wait until then, and nothing is lost"
+)
 _NO_CLUSTER: Final = "Cluster mode is not enabled"
 _MOVING: Final = "TTL exhausted"
 
@@ -62,6 +66,8 @@ def unreachable_of(url_shown: str, error: Exception) -> SurgewatchError:
 
 def refused_of(url_shown: str, error: ResponseError) -> SurgewatchError:
     """Error for a Redis that answers with one: RedisRefuses if that may pass, else DataError."""
+    if isinstance(error, OutOfMemoryError):
+        return RedisRefuses(url_shown, _FULL)
     if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
         return RedisRefuses(url_shown, str(error))
     if isinstance(error, AskError):  # MOVED too

@@ -1,7 +1,7 @@
 """Checks of the Redis servers themselves: that they never evict, and how full they are."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,6 +96,26 @@ class RedisServers:
         fullest = max(memories.values(), key=lambda memory: (memory.share, memory.used_bytes))
         self._warn(fullest)
         return fullest
+
+    async def clock_off_ms(self, now_ms: Callable[[], int]) -> int | None:
+        """By how much ``now_ms`` is ahead of the nearest server's clock; None: none may tell.
+
+        Raises RedisUnreachable.
+        """
+        found = []
+        try:
+            for node in await nodes_of(self._client):
+                begin_ms = now_ms()
+                seconds, micros = await node.time()
+                middle_ms = (begin_ms + now_ms()) // 2
+                found.append(middle_ms - (1000 * seconds + micros // 1000))
+        except NoPermissionError:
+            return None
+        except ResponseError as error:
+            raise refused_of(self._url_shown, error) from error
+        except CONNECTION_LOST as error:
+            raise unreachable_of(self._url_shown, error) from error
+        return min(found, key=abs, default=None)
 
     def _check_one(self, name: str, memory: Memory) -> None:
         where = f"Redis at {self._url_shown}" + (f", node {name}," if name else "")

@@ -145,9 +145,13 @@ class StateLost(Exception):
     """
 
     def __init__(self, place: Place, expected: int | None, found: int | None) -> None:
+        if found == expected:
+            stands = f"stands at offset {found} as it should, but not by our claim or frontier"
+        else:
+            stands = f"stands at offset {found} instead of {expected}"
         super().__init__(
-            f"{place.topic}[{place.partition}]: the store stands at offset {found} instead of "
-            f"{expected}; it was restored from an older moment or emptied"
+            f"{place.topic}[{place.partition}]: the store {stands}; it was restored from an older "
+            "moment or emptied"
         )
         self.place, self.expected, self.found = place, expected, found
 

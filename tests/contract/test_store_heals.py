@@ -108,7 +108,7 @@ def test_a_redis_taken_back_to_an_earlier_claim_of_the_same_generation_is_not_a_
         with pytest.raises(FencedOff):  # a lane of our own that was let go
             await store.write(PLACE, first, Write(NOTHING, 10, 20))
         await client.restore(META, 0, before, replace=True)
-        with pytest.raises(StateLost, match="restored from an older moment"):
+        with pytest.raises(StateLost, match="at offset 10 as it should, but not by our claim"):
             await store.write(PLACE, second, Write(NOTHING, 10, 20))
         third = await store.claim(PLACE, 5)
         await store.write(PLACE, third, Write(NOTHING, 10, 20))

@@ -43,8 +43,8 @@ def told() -> Iterator[Callable[[Site, str], ToldWorker]]:
     """Starts workers that tell their counters; the test's end kills those that still run."""
     with ExitStack() as stack:
 
-        def started(site: Site, name: str) -> ToldWorker:
-            worker = ToldWorker(site, name)
+        def started(site: Site, name: str, shift_ms: int = 0) -> ToldWorker:
+            worker = ToldWorker(site, name, shift_ms)
             stack.callback(worker.kill)
             return worker
 

@@ -9,7 +9,7 @@ from redis import Redis
 from streams.core.events import Reason
 from streams.edges.producer import partition_of
 from tests.e2e.desk import FollowsDesk
-from tests.e2e.told_worker import ToldWorker
+from tests.e2e.told_worker import ToldWorker, assert_plain
 from tests.workers import Ledger, Site, wait_until
 
 HOUR_MS = 3_600_000
@@ -61,3 +61,22 @@ def test_a_clock_that_jumps_by_hours_buries_no_good_record_and_lets_no_future_on
     assert worker.stop() == 0
     assert worker.counters()["bad_input:clock_jump"] == 3
     assert worker.counters()["dead_letters:at_ms_in_future"] == 3
+
+
+def test_a_clock_that_is_wrong_at_the_start_is_refused_before_a_record_is_judged_by_it(
+    site_of: Callable[..., Site], told: Callable[..., ToldWorker]
+) -> None:
+    desk = FollowsDesk(site_of(SURGEWATCH_FUTURE_SKEW_MS="600000"))
+    desk.send([(PLACE, desk.ledger.follow(CREATOR, now_ms())) for _ in range(10)])
+    for name, by_ms, words in (
+        ("behind", -HOUR_MS, "3600 s behind Redis"),
+        ("ahead", HOUR_MS, "3600 s ahead of Redis"),
+    ):
+        worker = told(desk.site, name, by_ms)
+        assert worker.wait(40) == 4, worker.text()
+        assert_plain(worker, words, "SURGEWATCH_FUTURE_SKEW_MS")
+        assert worker.counters()["bad_input:clock_wrong"] == 1
+    worker = told(desk.site, "near", -300_000)
+    desk.wait_stored(worker, 10)
+    assert worker.stop() == 0
+    assert desk.differences() == []

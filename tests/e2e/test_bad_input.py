@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from redis import Redis
 
 from streams.core.events import Reason
+from streams.edges.kafka_admin import ConfigResource, ConfigResourceType, admin_client
 from tests.servers import RedisServer
 from tests.workers import Ledger, Site, WorkerProcess, wait_until
 
@@ -148,4 +149,29 @@ def test_a_worker_waits_patiently_for_kafka_and_says_so(
     worker = start(site, "worker")
     wait_until(lambda: worker.text().count("waiting: cannot reach Kafka") >= 2, 40, worker.text)
     assert worker.runs
+    assert worker.stop() == 0
+
+
+def test_surges_and_dead_letters_are_sent_though_kafka_refuses_the_time_of_our_records(
+    site_of: Callable[..., Site], start: Callable[[Site, str], WorkerProcess]
+) -> None:
+    site = site_of(SURGEWATCH_RULE_FOLLOWERS_24H="5")
+    limit = {"message.timestamp.before.max.ms": "0"}
+    with admin_client(site.settings) as admin:
+        admin.alter_configs(
+            [
+                ConfigResource(ConfigResourceType.TOPIC, topic, configs=limit)
+                for topic in (site.settings.topic_surges, site.settings.topic_dead_letters)
+            ]
+        )
+    topic = site.settings.topic_follows
+    values: list[bytes | None] = [*[follow(at_ms=AT_MS + n) for n in range(10)], b"not json"]
+    asyncio.run(send(site, topic, values))
+    worker = start(site, "worker")
+    wait_until(lambda: site.stored_offsets(topic)[1] == len(values), 40, worker.text)
+    assert [one.reason for one in asyncio.run(site.dead_letters(1))] == [Reason.NOT_JSON]
+    told = asyncio.run(site.surges(lambda found: any(one.trigger == "rule" for one in found)))
+    assert any(one.trigger == "rule" for one in told)
+    for name in (site.settings.topic_surges, site.settings.topic_dead_letters):
+        assert f"Kafka refuses this machine's time on records for {name}" in worker.text()
     assert worker.stop() == 0

@@ -8,6 +8,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -47,12 +48,21 @@ class Desk:
         asyncio.run(self._fill(partition or number_of))
 
     async def _fill(self, partition: Callable[[str], int]) -> None:
+        rows = [*(one[0] for one in self.follows), *(one[0] for one in self.comments)]
+        await self.fill_dealt([partition(creator) for creator in rows])
+
+    async def fill_dealt(self, numbers: list[int]) -> None:
+        """Fill; the partition of each follow, then of each comment, is given."""
+        placed = [
+            [*zip(some, numbers[begin:], strict=False)]
+            for some, begin in ((self.follows, 0), (self.comments, len(self.follows)))
+        ]
         policy = RedisStorePolicy(self.prefix, 86_400, self.server.url)
         store = RedisStore(AsyncRedis.from_url(self.server.url), policy, time.monotonic)
         await store.check(StoreKind(PARTITIONS, "surgewatch", "g"))
         for number in range(PARTITIONS):
-            mine = [one for one in self.follows if partition(one[0]) == number]
-            told = [one for one in self.comments if partition(one[0]) == number]
+            mine: list[Any] = [one for one, place in placed[0] if place == number]
+            told: list[Any] = [one for one, place in placed[1] if place == number]
             following, commenting = follow_partition(10**9), comment_partition(10**9)
             following.take(follows(mine))
             commenting.take(comments(told))
@@ -166,6 +176,24 @@ def test_creator_in_a_partition_that_is_not_its_own_is_found(desk: Desk) -> None
     desk.follows = [("c-1", BEGIN_MS, False)]
     desk.fill(lambda creator: (number_of(creator) + 1) % PARTITIONS)
     assert desk.told("--creator", "c-1")["c-1"]["follows_24h"] == 1
+
+
+def test_a_creator_whose_records_are_in_several_partitions_is_told_as_their_sum(
+    desk: Desk,
+) -> None:
+    desk.follows = [("c-1", BEGIN_MS + n * BUCKET_MS, n == 3) for n in range(4)]
+    desk.follows.append(("c-1", BEGIN_MS - DAY_MS, False))
+    desk.comments = [("c-1", "p-1", lang, BEGIN_MS) for lang in "aab"]
+    numbers = iter([0, 1, 2, 2, 3, 0, 1, 1])  # as records without a key are dealt
+    dealt = [*(next(numbers) for _ in desk.follows), *(next(numbers) for _ in desk.comments)]
+    asyncio.run(desk.fill_dealt(dealt))
+    told = desk.run("--creator", "c-1", "--json")
+    row = json.loads(told.stdout)
+    assert (row["follows_24h"], row["unfollows_24h"], row["comments_24h"]) == (3, 1, 3)
+    assert row["buckets"] == [[BEGIN_MS + n * BUCKET_MS, 1] for n in range(3)]
+    assert "creator c-1 is in 4 partitions (0, 1, 2, 3): this is their sum" in told.stderr
+    post = json.loads(desk.run("--post", "p-1", "--json").stdout)
+    assert (post["comments_24h"], post["langs"]) == (3, {"a": 2, "b": 1})
 
 
 def test_table_for_people_has_totals_and_buckets(busy_desk: Desk) -> None:

@@ -28,9 +28,9 @@ class ToldWorker(WorkerProcess):
 
     arguments = ("-m", "tests.e2e.told_worker")
 
-    def __init__(self, site: Site, name: str) -> None:
+    def __init__(self, site: Site, name: str, shift_ms: int = 0) -> None:
         self._shift_file = site.folder / f"{name}.shift"
-        self.shift_clock(0)
+        self.shift_clock(shift_ms)
         site.more = {**site.more, _SHIFT_FILE: str(self._shift_file)}
         super().__init__(site, name)
 

@@ -4,7 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.edges.announcer import KafkaAnnouncer
@@ -19,16 +24,20 @@ class Keeping(BatchBuilder):  # type: ignore[misc] # aiokafka has no types
     def __init__(self) -> None:
         super().__init__(2_000, 0)
         self.held: list[tuple[bytes, bytes]] = []
+        self.times: set[int] = set()
 
     def append(self, *, timestamp: int, key: bytes, value: bytes, headers: Any = ()) -> Any:
         added = super().append(timestamp=timestamp, key=key, value=value)
         if added is not None:
             self.held.append((key, value))
+            self.times.add(timestamp)
         return added
 
 
 class Broker:
     """Takes batches of so many records at most; the sends of these numbers fail."""
+
+    refuses_times = False
 
     def __init__(self, records_max: int = 1_000, failing: tuple[int, ...] = ()) -> None:
         self.records_max, self.failing, self.sends = records_max, failing, 0
@@ -46,6 +55,8 @@ class Broker:
         error: KafkaError | None = None
         if len(batch.held) > self.records_max:
             error = MessageSizeTooLargeError()
+        elif self.refuses_times and batch.times != {-1}:
+            error = InvalidTimestampError()
         elif self.sends in self.failing:
             error = KafkaTimeoutError()
         if error is not None:
@@ -100,3 +111,26 @@ def test_after_a_failure_the_rest_of_its_partition_is_sent_again_in_order() -> N
 def test_a_record_that_the_topic_takes_in_no_batch_is_an_error() -> None:
     with pytest.raises(MessageSizeTooLargeError):
         announced(Broker(0), expected()[0])
+
+
+def test_a_broker_that_refuses_our_time_is_sent_records_without_one_and_none_is_lost() -> None:
+    lots, pairs = expected()
+    broker = Broker()
+    broker.refuses_times = True
+    assert announced(broker, lots) >= 1
+    assert sorted(pair for taken in broker.taken.values() for pair in taken) == sorted(pairs)
+
+
+def test_a_time_is_sent_as_long_as_it_is_not_refused() -> None:
+    lots, _ = expected()
+    broker = Broker()
+    batches: list[Keeping] = []
+    make = broker.create_batch
+
+    def create_batch() -> Keeping:
+        batches.append(make())
+        return batches[-1]
+
+    broker.create_batch = create_batch  # type: ignore[method-assign]
+    assert announced(broker, lots) == 0
+    assert all(min(batch.times) > 1_700_000_000_000 for batch in batches)

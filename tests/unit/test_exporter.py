@@ -1,5 +1,6 @@
 """The exporter over real HTTP."""
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -132,3 +133,27 @@ def test_it_serves_on_ipv6_too(exporter: Exporter) -> None:
     connection.request("GET", "/livez")
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def test_a_worker_that_ends_waits_for_one_scrape_more_where_there_were_some(
+    exporter: Exporter,
+) -> None:
+    port = exporter.start("127.0.0.1", 0)
+    asyncio.run(asyncio.wait_for(exporter.be_scraped(), 1))  # nobody scrapes: no wait
+    _get(port, "/metrics")
+    asyncio.run(asyncio.wait_for(exporter.be_scraped(), 1))  # once is no pace
+    NOW[0] = 60.0
+    _get(port, "/metrics")
+    NOW[0] = 61.0
+
+    async def wait_and_scrape() -> str:
+        waiting = asyncio.create_task(exporter.be_scraped())
+        done, _ = await asyncio.wait([waiting], timeout=0.3)
+        assert not done, "the next scrape is due in a minute"
+        body = (await asyncio.to_thread(_get, port, "/metrics"))[2]
+        await asyncio.wait_for(waiting, 5)
+        return body
+
+    assert "surgewatch_rebalances" in asyncio.run(wait_and_scrape())
+    NOW[0] = 1_000.0
+    asyncio.run(asyncio.wait_for(exporter.be_scraped(), 1))  # nobody scrapes any more
