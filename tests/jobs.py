@@ -5,6 +5,7 @@ import numpy as np
 from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.events import CommentChunk, FollowChunk
+from streams.core.paging import PagePolicy
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import StateChange, StoredState
 from streams.core.pool import Pool
@@ -20,7 +21,8 @@ Comment = tuple[str, str, str, int]
 
 
 def watch(name: str, kind: Kind, threshold: int | None, alarms_per_day: float = 0.001) -> Watch:
-    policy = WatchPolicy(name, kind, Rule(threshold), "surgewatch", alarms_per_day)
+    page = PagePolicy(bar=alarms_per_day / 1e-6, excess_min=10, ratio_min=3.0)
+    policy = WatchPolicy(name, kind, Rule(threshold), "surgewatch", alarms_per_day, page)
     detector = DetectorPolicy(alarms_per_day=alarms_per_day)
     return Watch(policy, DetectorBlock(detector, Pool(detector)))
 

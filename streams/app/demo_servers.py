@@ -27,6 +27,9 @@ _KEPT: Final = (
     "detector_keys_max",
     "detector_threshold",
     "budget_notices_per_creator_day",
+    "budget_pages_per_creator_day",
+    "page_excess_min",
+    "page_ratio_min",
 )
 """Settings of the user that the demo keeps: what is a surge. All others are its own."""
 

@@ -11,6 +11,7 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.detector_river import RiverDetectorError, RiverRecipe
 from streams.core.hold import LatenessPolicy
 from streams.core.key_detector import Ahead, KeyDetector
+from streams.core.paging import PagePolicy
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.pool import Pool
 from streams.core.repeats import RepeatPolicy
@@ -129,8 +130,17 @@ def _watch(
 ) -> Watch:
     name, kind, threshold = series
     budget = settings.budget_notices_per_creator_day
-    policy = WatchPolicy(name, kind, Rule(threshold), settings.detector, budget)
+    rule, page = Rule(threshold), _page(settings)
+    policy = WatchPolicy(name, kind, rule, settings.detector, budget, page)
     return Watch(policy, TimedDetector(_detector(settings), progress or Silence()))
+
+
+def _page(settings: Settings) -> PagePolicy | None:
+    """When a surge is a page; None: scores of another detector are no rates."""
+    if settings.detector != OWN_DETECTOR:
+        return None
+    bar = settings.budget_notices_per_creator_day / settings.budget_pages_per_creator_day
+    return PagePolicy(bar, settings.page_excess_min, settings.page_ratio_min)
 
 
 def _detector(settings: Settings) -> KeyDetector[Any]:

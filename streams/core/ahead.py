@@ -146,9 +146,13 @@ class AheadCounter:
             return
         turns = np.searchsorted(course.begins, entries, side="right") - 1
         keys = entries - np.array(course.begins)[turns]
-        keys = keys[(turns > 0) | ~closes[keys]]
+        open_still = (turns > 0) | ~closes[keys]
+        keys, entries = keys[open_still], entries[open_still]
         marks, slots = self._watched.marks, course.slots[keys]
         quiet = (marks.quiet_until[slots] > water) | (marks.model[slots] < NEVER)
+        page = self._watched.policy.page
+        if page is not None:
+            quiet &= (score[entries] < page.bar) | marks.paged[slots]
         self._lively[slots[~quiet]] = True
 
 

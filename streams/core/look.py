@@ -7,12 +7,21 @@ import numpy as np
 
 from streams.core.block_maths import ScoreColumns
 from streams.core.buckets import WINDOW_BUCKETS
+from streams.core.paging import Pending, page_records
 from streams.core.rules import NEVER, grown_mark_of
 from streams.core.runs import Stretch
 from streams.core.surge_book import Entry
 from streams.core.surge_life import SurgeLife, Watched
 from streams.core.surge_record import Moment, measured_of, record_of
-from streams.core.surges import OpenSurge, State, Surge, Trigger, new_surge_id, severity_of
+from streams.core.surges import (
+    MODEL_WINDOW_BUCKETS,
+    OpenSurge,
+    State,
+    Surge,
+    Trigger,
+    new_surge_id,
+    severity_of,
+)
 from streams.core.texts import Ints
 
 
@@ -51,19 +60,41 @@ class Look:
             marks[self._slot] = grown_mark_of(mark)
 
     def by_model(self) -> Iterator[tuple[int, Surge]]:
-        """Tell the opening by the detector, and doublings of the rolling total since."""
+        """Tell the opening by the detector, doublings of the rolling total, and the page."""
         marks, slot = self._watched.marks, self._slot
+        page = self._page()
         if int(marks.model[slot]) == NEVER:
-            nth = self._alarm()
+            nth = self._alarm() or page
             if nth is None:
                 return
             mark = self._before + nth
             marks.quiet_until[slot] = self._stretch.water + WINDOW_BUCKETS
-            yield self._tell("model", nth, mark)
+            yield self._tell("model", nth, mark, is_page=page == nth)
             marks.model[slot] = grown_mark_of(mark)
         while (mark := int(marks.model[slot])) <= self._before + len(self._rows):
-            yield self._tell("model", max(mark - self._before, 1), mark)
+            nth = max(mark - self._before, 1)
+            if page is not None and page < nth and not marks.paged[slot]:
+                yield self._tell("model", page, None, is_page=True)
+            yield self._tell("model", nth, mark, is_page=page == nth)
             marks.model[slot] = grown_mark_of(mark)
+        if page is not None and not marks.paged[slot]:
+            yield self._tell("model", page, None, is_page=True)
+
+    def _page(self) -> int | None:
+        """Which of the run's records (from 1) makes the model's surge a page."""
+        policy, slot = self._watched.policy.page, self._slot
+        if policy is None or not self._on_time or self._score < policy.bar:
+            return None
+        if self._watched.marks.paged[slot]:
+            return None
+        oldest = self._stretch.water - MODEL_WINDOW_BUCKETS + 1
+        lasting, added = self._bucket >= oldest, len(self._rows)
+        observed = self._watched.counts.total_since(slot, oldest) - lasting * added
+        columns = (slot, self._bucket, self._count_before, added, observed)
+        arrays = [np.array([one]) for one in columns]
+        run = Pending(*arrays, lasting=np.array([lasting]), lift=self._lift)
+        nth = int(page_records(policy, self._watched.detector, run)[0])
+        return None if nth == NEVER else nth
 
     def _alarm(self) -> int | None:
         """Which of the run's records (from 1) the detector alarms at."""
@@ -75,8 +106,13 @@ class Look:
         detector = self._watched.detector
         return detector.alarm_count(self._slot, low, high, self._bucket, self._lift) - low
 
-    def _tell(self, trigger: Trigger, nth: int, first_mark: int) -> tuple[int, Surge]:
-        """Open or grow the slot's surge of this trigger at the run's nth record."""
+    def _tell(
+        self, trigger: Trigger, nth: int, mark: int | None, *, is_page: bool = False
+    ) -> tuple[int, Surge]:
+        """Open or grow the slot's surge of this trigger at the run's nth record.
+
+        ``mark``: the total at which it does so; None: it becomes a page and does not grow.
+        """
         row = int(self._rows[nth - 1])
         late = nth if self._bucket < self._stretch.water else 0
         book = self._life.book
@@ -87,7 +123,11 @@ class Look:
             # the whole run is taken as late afterwards; it is not late for what it opened itself
             surge.late_records = -late
         surge.late_told = surge.late_records + (late if surge.speaks_of(self._bucket) else 0)
-        surge.mark = grown_mark_of(first_mark if state == "opened" else surge.mark)
+        if mark is not None:
+            surge.mark = grown_mark_of(mark if state == "opened" else surge.mark)
+        if is_page:
+            surge.severity = "page"
+            self._watched.marks.paged[self._slot] = True
         if trigger == "model":
             surge.quiet_until = int(self._watched.marks.quiet_until[self._slot])
         book.touch(surge)

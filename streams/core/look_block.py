@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from streams.core.block_tables import Floats
 from streams.core.buckets import WINDOW_BUCKETS, oldest_bucket_of
+from streams.core.paging import Pending, page_records
 from streams.core.rules import NEVER, grown_mark_of
 from streams.core.runs import Runs, Stretch
 from streams.core.surge_life import SurgeLife, Watched
@@ -29,6 +30,7 @@ from streams.core.surges import (
     Happening,
     Measured,
     OpenSurge,
+    Severity,
     Trigger,
     new_surge_ids,
     severity_of,
@@ -39,7 +41,8 @@ from streams.core.texts import Ints, Texts
 class Tells(NamedTuple):
     """What is told of runs ``at``: each at its ``nth`` record, the window's events up to it.
 
-    ``mark`` is the total at which each would be told again if it opened now.
+    ``mark`` is the total at which each would be told again if it opened now, ``paged`` whether it
+    becomes a page. ``doubles``: their totals have doubled; else they become pages and no more.
     """
 
     trigger: Trigger
@@ -47,11 +50,14 @@ class Tells(NamedTuple):
     nth: Ints
     observed: Ints
     mark: Ints
+    paged: NDArray[np.bool_]
+    doubles: bool = True
 
     def take(self, rows: NDArray[np.bool_]) -> "Tells":
         """Only these."""
-        trigger, *columns = self
-        return Tells(trigger, *(column[rows] for column in columns))
+        trigger, at, nth, observed, mark, paged, doubles = self
+        at, nth, observed, mark = at[rows], nth[rows], observed[rows], mark[rows]
+        return Tells(trigger, at, nth, observed, mark, paged[rows], doubles)
 
 
 class LookBlock:
@@ -93,26 +99,69 @@ class LookBlock:
                 return
             nth = np.maximum(marks - self._before[at], 1)
             observed = self._before[at] + nth
-            yield Tells("rule", at, nth, observed, np.full(len(at), grown_mark_of(first)))
+            mark = np.full(len(at), grown_mark_of(first))
+            yield Tells("rule", at, nth, observed, mark, np.zeros(len(at), dtype=np.bool_))
             self._watched.marks.rule[self._runs.slots[at]] = grown_mark_of(marks)
 
     def _by_model(self) -> Iterator[Tells]:
-        """Yield openings by the detector, then doublings of the rolling total since."""
+        """Yield openings by the detector, doublings of the rolling total since, and pages."""
         marks, slots = self._watched.marks, self._runs.slots
-        at = self._alarming()
+        pages = self._pages()
+        nth = self._openings(pages)
+        at = np.flatnonzero(nth < NEVER)
         if len(at):
-            nth = self._alarms_at(at)
-            mark = self._before[at] + nth
+            mark = self._before[at] + nth[at]
             marks.quiet_until[slots[at]] = self._stretch.water + WINDOW_BUCKETS
-            yield self._by_model_at(at, nth, mark)
+            yield self._by_model_at(at, nth[at], mark, pages)
             marks.model[slots[at]] = grown_mark_of(mark)
         at = np.arange(len(slots))
         while True:
             at, mark = self._reached(at, marks.model[slots[at]])
             if not len(at):
-                return
-            yield self._by_model_at(at, np.maximum(mark - self._before[at], 1), mark)
+                break
+            doubled = np.maximum(mark - self._before[at], 1)
+            early = pages[at] < doubled
+            if early.any():
+                yield self._pages_at(at[early], pages)
+            yield self._by_model_at(at, doubled, mark, pages)
             marks.model[slots[at]] = grown_mark_of(mark)
+        left = np.flatnonzero(pages < NEVER)
+        if len(left):
+            yield self._pages_at(left, pages)
+
+    def _pages(self) -> Ints:
+        """Which of each run's records (from 1) makes the model's surge a page; NEVER: none."""
+        pages, policy = np.full(len(self._ends), NEVER), self._watched.policy.page
+        if policy is None:
+            return pages
+        paged = self._watched.marks.paged[self._runs.slots]
+        at = np.flatnonzero((self._scores >= policy.bar) & ~paged)
+        if len(at):
+            slots, opened, added = (column[at] for column in self._runs[:3])
+            oldest = self._stretch.water - MODEL_WINDOW_BUCKETS + 1
+            lasting = opened >= oldest
+            observed = self._watched.counts.totals_since(slots, oldest) - added * lasting
+            before = self._counts_before[at]
+            runs = Pending(slots, opened, before, added, observed, lasting, self._lift)
+            pages[at] = page_records(policy, self._watched.detector, runs)
+        return pages
+
+    def _openings(self, pages: Ints) -> Ints:
+        """At which of each run's records the model opens a surge; NEVER: at none.
+
+        A page does so while the model is quiet.
+        """
+        is_open = self._watched.marks.model[self._runs.slots] < NEVER
+        nth = np.where(is_open, NEVER, pages)
+        at = self._alarming()
+        if len(at):
+            nth[at] = self._alarms_at(at)
+        return nth
+
+    def _pages_at(self, at: Ints, pages: Ints) -> Tells:
+        """These runs' surges become pages."""
+        nth = pages[at]
+        return self._by_model_at(at, nth, self._before[at] + nth, pages)._replace(doubles=False)
 
     def _reached(self, at: Ints, marks: Ints) -> tuple[Ints, Ints]:
         """Those runs whose totals reach their marks."""
@@ -140,12 +189,15 @@ class LookBlock:
             nth[long] = found - low[long]
         return nth
 
-    def _by_model_at(self, at: Ints, nth: Ints, mark: Ints) -> Tells:
+    def _by_model_at(self, at: Ints, nth: Ints, mark: Ints, pages: Ints) -> Tells:
+        paged = pages[at] == nth
+        pages[at[paged]] = NEVER
+        self._watched.marks.paged[self._runs.slots[at[paged]]] = True
         oldest = self._stretch.water - MODEL_WINDOW_BUCKETS + 1
         unseen = self._runs.counts[at] - nth
         unseen *= self._runs.buckets[at] >= oldest
         observed = self._watched.counts.totals_since(self._runs.slots[at], oldest) - unseen
-        return Tells("model", at, nth, observed, grown_mark_of(mark))
+        return Tells("model", at, nth, observed, grown_mark_of(mark), paged)
 
     def _tell(self, tells: Tells) -> Iterator[Happening]:
         """Tell each run's surge of this trigger: it opens, or has grown."""
@@ -173,7 +225,7 @@ class LookBlock:
             opened.creator_ids,
             opened.post_ids,
             opened.at_ms,
-            repeat(severity_of(trigger)),
+            opened.severities,
             tells.mark.tolist(),
             repeat(0),  # revision
             quiet.tolist() if trigger == "model" else repeat(0),
@@ -201,7 +253,10 @@ class LookBlock:
             self._life.book.of_all(slots.tolist()),
         )
         seen_ms = stretch.seen_ms[rows].tolist()
-        return keys, Openings(trigger, ids, creators, posts, at_ms, seen_ms)
+        severities: list[Severity] = [
+            "page" if is_page else severity_of(trigger) for is_page in tells.paged.tolist()
+        ]
+        return keys, Openings(trigger, ids, creators, posts, at_ms, seen_ms, severities)
 
     def _grow(self, tells: Tells, surges: Sequence[OpenSurge]) -> Iterator[Happening]:
         """Tell that surges have grown."""
@@ -211,11 +266,15 @@ class LookBlock:
         moments = map(Moment, stretch.at_ms[rows].tolist(), stretch.seen_ms[rows].tolist())
         measured = map(Measured, *self._measured(tells)[:5])
         columns = (stretch.indexes[rows].tolist(), buckets.tolist(), late.tolist(), quiet)
-        for surge, row, bucket, unsaid, quiet_until, moment, told in zip(
-            surges, *columns, moments, measured, strict=True
+        paged = tells.paged.tolist()
+        for surge, row, bucket, unsaid, quiet_until, is_page, moment, told in zip(
+            surges, *columns, paged, moments, measured, strict=True
         ):
             surge.late_told = surge.late_records + (unsaid if surge.speaks_of(bucket) else 0)
-            surge.mark = grown_mark_of(surge.mark)
+            if tells.doubles:
+                surge.mark = grown_mark_of(surge.mark)
+            if is_page:
+                surge.severity = "page"
             if tells.trigger == "model":
                 surge.quiet_until = quiet_until
             self._life.book.touch(surge)

@@ -5,11 +5,14 @@ is told when its bucket has closed, if it still alarms with the wave's factor; e
 of those that the wave lifts.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Floats
 from streams.core.buckets import WINDOW_BUCKETS, oldest_bucket_of, start_ms_of
 from streams.core.keys import UNMET
@@ -18,8 +21,15 @@ from streams.core.runs import Runs, Stretch
 from streams.core.surge_book import Entry
 from streams.core.surge_life import SurgeLife, Watched
 from streams.core.surge_record import Moment, record_of
-from streams.core.surges import OpenSurge, Surge, new_surge_id, severity_of
-from streams.core.texts import Texts
+from streams.core.surges import (
+    MODEL_WINDOW_BUCKETS,
+    OpenSurge,
+    State,
+    Surge,
+    new_surge_id,
+    severity_of,
+)
+from streams.core.texts import Ints, Texts
 
 AT_ONCE_LIFT: Final = 10.0
 """An alarm is told at once if it would be one even if the wave rose so many times in its bucket."""
@@ -44,10 +54,8 @@ class Pending:
 
         Runs are of distinct slots, placed, each of its slot's newest bucket: the watermark's.
         """
-        slots, marks = runs.slots, self._watched.marks
-        alarming = (scores >= 1.0) & (marks.model[slots] == NEVER)
-        alarming &= marks.quiet_until[slots] <= stretch.water
-        rows = np.flatnonzero(alarming)
+        slots, marks, page = runs.slots, self._watched.marks, self._watched.policy.page
+        rows = np.flatnonzero(scores >= 1.0)
         if not len(rows):
             return scores
         now = self._watched.counts.newest_counts(slots[rows])
@@ -55,36 +63,58 @@ class Pending:
         lifted = detector.score(slots[rows], now, opened=stretch.water, lift=AT_ONCE_LIFT).score
         judged = scores.copy()
         judged[rows] = lifted
-        for slot in slots[rows[lifted >= 1.0]].tolist():
+        opens = marks.quiet_until[slots[rows]] <= stretch.water
+        at_once = opens & (lifted >= 1.0)
+        if page is not None:
+            opens |= (scores[rows] >= page.bar) & ~marks.paged[slots[rows]]
+            at_once |= opens & (lifted >= page.bar)
+        opens &= marks.model[slots[rows]] == NEVER
+        for slot in slots[rows[opens & at_once]].tolist():
             self._drop(slot)
-        fresh = [row for row in rows[lifted < 1.0].tolist() if int(slots[row]) not in self._of]
+        waits = rows[opens & ~at_once].tolist()
+        fresh = [row for row in waits if int(slots[row]) not in self._of]
         if fresh:
             self._wait(runs.take(np.array(fresh)), stretch)
         return judged
 
-    def settle(self, water: int) -> list[Surge]:
-        """Tell those that alarm now that their buckets have closed; the others are forgotten."""
-        if not self._of:
-            return []
+    def settle(self, closed: int, water: int) -> list[Surge]:
+        """Tell those that alarm now that bucket ``closed`` is over; the others are forgotten.
+
+        Open surges that are pages now are told as that.
+        """
         waiting, self._of = self._of, {}
         for surge in waiting.values():
             self._touched[_name_of(surge)] = None
         counts, marks = self._watched.counts, self._watched.marks
-        slots = np.array(list(waiting))
-        opened = counts.newest[slots].astype(np.int64)
+        grows = [
+            one
+            for one in self._life.book.models()
+            if counts.newest[one.slot] == closed and not marks.paged[one.slot]
+        ]
+        entries = [*itertools.starmap(Entry, waiting.items()), *grows]
+        if not entries:
+            return []
+        slots = np.array([one.slot for one in entries])
         now = counts.newest_counts(slots)
-        scores = self._watched.detector.score(slots, now, opened=opened).score
-        entries = []
-        for slot, surge, bucket, score in zip(
-            slots.tolist(), waiting.values(), opened.tolist(), scores.tolist(), strict=True
+        columns = self._watched.detector.score(slots, now, opened=closed)
+        pages = self._are_pages(slots, columns, closed)
+        told = []
+        for entry, is_page, score in zip(
+            entries, pages.tolist(), columns.score.tolist(), strict=True
         ):
-            if score < 1.0 or marks.model[slot] < NEVER:
+            slot, surge, is_open = entry.slot, entry.surge, marks.model[entry.slot] < NEVER
+            opens = not is_open and score >= 1.0 and marks.quiet_until[slot] <= closed
+            if not (is_page or opens):
                 continue
-            surge.mark = grown_mark_of(counts.total_since(slot, oldest_bucket_of(bucket)))
-            surge.quiet_until = bucket + WINDOW_BUCKETS
-            marks.model[slot], marks.quiet_until[slot] = surge.mark, surge.quiet_until
-            entries.append((bucket + 1, Entry(slot, surge)))
-        return [self._told(entry, end, water) for end, entry in entries]
+            if is_page:
+                surge.severity, marks.paged[slot] = "page", True
+            if not is_open:
+                surge.mark = grown_mark_of(counts.total_since(slot, oldest_bucket_of(closed)))
+                surge.quiet_until = closed + WINDOW_BUCKETS
+                marks.model[slot], marks.quiet_until[slot] = surge.mark, surge.quiet_until
+                self._life.open(entry)
+            told.append(self._told(entry, "grown" if is_open else "opened", closed, water))
+        return told
 
     def move(self, slot_of: Mapping[int, int]) -> None:
         """Keys were given other slots: old to new, for every slot that has one."""
@@ -131,12 +161,23 @@ class Pending:
             self._of[slot] = surge
             self._touched[_name_of(surge)] = surge
 
-    def _told(self, entry: Entry, end: int, water: int) -> Surge:
-        self._life.open(entry)
+    def _are_pages(self, slots: Ints, columns: ScoreColumns, closed: int) -> NDArray[np.bool_]:
+        page = self._watched.policy.page
+        if page is None:
+            return np.zeros(len(slots), dtype=np.bool_)
+        oldest = closed - MODEL_WINDOW_BUCKETS + 1
+        events = self._watched.counts.totals_since(slots, oldest)
+        pages: NDArray[np.bool_] = columns.score >= page.bar
+        pages &= events >= page.least_events(columns)
+        pages &= ~self._watched.marks.paged[slots]
+        return pages
+
+    def _told(self, entry: Entry, state: State, closed: int, water: int) -> Surge:
         self._life.book.touch(entry.surge)
-        (measured,) = self._life.measure([entry], end)
-        moment = Moment(start_ms_of(end), start_ms_of(water))
-        record = record_of(self._watched.policy, entry.surge, "opened", moment, measured)
+        (measured,) = self._life.measure([entry], closed + 1)
+        moment = Moment(start_ms_of(closed + 1), start_ms_of(water))
+        entry.surge.late_told = entry.surge.late_records
+        record = record_of(self._watched.policy, entry.surge, state, moment, measured)
         return self._life.describe(record)
 
     def _drop(self, slot: int) -> None:

@@ -94,6 +94,10 @@ class SurgeBook:
         """`of` each slot."""
         return [*map(self._of_slot.get, slots, repeat(()))]
 
+    def has_page(self, slot: int) -> bool:
+        """Whether a surge of a slot by the model, open or closed, is a page."""
+        return any(one.trigger == "model" and one.severity == "page" for one in self.of(slot))
+
     def open_of(self, slot: int, trigger: Trigger) -> OpenSurge | None:
         """The open surge of a slot and trigger."""
         return self._open[trigger].get(slot)
@@ -150,10 +154,13 @@ class SurgeBook:
         self._closed += 1
         self.touch(surge)
 
-    def forget_earliest(self) -> None:
-        """Drop the surges that closed first, if there are too many. Nothing of them is unsaid."""
+    def forget_earliest(self) -> list[int]:
+        """Drop the surges that closed first, if there are too many; of which slots.
+
+        Nothing of them is unsaid.
+        """
         if self._closed <= self._closed_max:
-            return
+            return []
         ends = [
             (closing.bucket, one.surge.surge_id, one)
             for entries in self._due.values()
@@ -165,6 +172,7 @@ class SurgeBook:
         for one in gone:
             self.forget(one)
         self.forgotten += len(gone)
+        return [one.slot for one in gone]
         names = {one.surge.surge_id for one in gone}
         self._due = {
             bucket: [one for one in entries if one.surge.surge_id not in names]

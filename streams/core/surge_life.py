@@ -59,6 +59,7 @@ class SurgeLife:
                 continue
             self.open(Entry(slot, surge))
             if surge.trigger == "model":
+                marks.paged[slot] |= surge.severity == "page"
                 marks.quiet_until[slot] = max(int(marks.quiet_until[slot]), surge.quiet_until)
             if surge.closing is None:
                 (marks.rule if surge.trigger == "rule" else marks.model)[slot] = surge.mark
@@ -105,7 +106,9 @@ class SurgeLife:
             closing = entry.surge.closing
             if closing is not None and closing.bucket < water:
                 self.book.forget(entry)
-        self.book.forget_earliest()
+                self._watched.marks.paged[entry.slot] = self.book.has_page(entry.slot)
+        for slot in self.book.forget_earliest():
+            self._watched.marks.paged[slot] = self.book.has_page(slot)
         return told
 
     def _rules_over(self, entries: list[Entry], water: int) -> list[Entry]:

@@ -14,10 +14,10 @@ from streams.core.surges import (
     MODEL_WINDOW_BUCKETS,
     Measured,
     OpenSurge,
+    Severity,
     State,
     Surge,
     Trigger,
-    severity_of,
 )
 from streams.core.texts import Ints
 from streams.core.watch_policy import WatchPolicy
@@ -50,6 +50,7 @@ class Openings(NamedTuple):
     post_ids: Sequence[str | None]
     at_ms: list[int]
     seen_ms: list[int]
+    severities: Sequence[Severity]
 
 
 def measured_of(columns: ScoreColumns, observed: Ints, windows: Ints | int) -> list[Measured]:
@@ -111,7 +112,7 @@ def records_of_opened(
         repeat(policy.kind),
         repeat(opened.trigger),
         repeat("opened"),
-        repeat(severity_of(opened.trigger)),
+        opened.severities,
         opened.creator_ids,
         opened.post_ids,
         opened.at_ms,

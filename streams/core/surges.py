@@ -132,7 +132,7 @@ def surge_id_of(subject: str, trigger: Trigger, key: str, opened_ms: int, again:
 
 
 def severity_of(trigger: Trigger) -> Severity:
-    """How much a surge by this trigger matters."""
+    """How much a surge by this trigger matters as it opens; one by the model may become a page."""
     return "page" if trigger == "rule" else "notice"
 
 

@@ -149,8 +149,12 @@ class Watch(Table):
 
     def advance(self, water: int, row: int) -> list[Happening]:
         """Tell what waited, is over or was amended as record ``row`` moves the watermark there."""
-        told = [] if self.waves is None else self.waves.advance(water)
-        told += self._pending.settle(water)
+        told: list[Surge] = []
+        if self.waves is not None:
+            waits, closed = self._waits, self.waves.bucket
+            told += self.waves.advance(water)
+            if waits and closed is not None:
+                told += self._pending.settle(closed, water)
         told += self._life.advance(water)
         return [(row, surge) for surge in told]
 
@@ -324,14 +328,21 @@ class Watch(Table):
         if alarmed.any():
             quiet = (self._marks.quiet_until[slots] > water) | (self._marks.model[slots] < NEVER)
             marked |= alarmed & ~quiet
+            page = self.policy.page
+            if page is not None:
+                marked |= (scores >= page.bar) & ~self._marks.paged[slots]
         return np.flatnonzero(marked)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether alarms wait for the end of their bucket: enough happens for a wave."""
+        return self.waves is not None and (self.waves.can_begin or self.waves.lasts)
 
     def _look_or_wait(
         self, runs: Runs, scores: NDArray[np.float64], stretch: Stretch
     ) -> Iterator[Happening]:
         """Tell what these runs open or let grow; what a wave may explain waits for its bucket."""
-        waits = self.waves is not None and (self.waves.can_begin or self.waves.lasts)
-        if not waits:
+        if not self._waits:
             return self._look(runs, scores, stretch, 1.0)
         here = (runs.buckets == stretch.water) & (self.counts.newest[runs.slots] == stretch.water)
         open_runs, late_runs = runs.take(here), runs.take(~here)

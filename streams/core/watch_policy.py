@@ -2,19 +2,24 @@
 
 from dataclasses import dataclass
 
+from streams.core.paging import PagePolicy
 from streams.core.rules import Rule
 from streams.core.surges import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class WatchPolicy:
-    """What a watch looks for. ``name`` is the series' short name in the store."""
+    """What a watch looks for. ``name`` is the series' short name in the store.
+
+    ``page``: when the model's surges are pages; None: never, scores are no rates.
+    """
 
     name: str
     kind: Kind
     rule: Rule
     detector: str
     false_alarm_rate: float
+    page: PagePolicy | None = None
 
     @property
     def subject(self) -> str:

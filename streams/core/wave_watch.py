@@ -61,6 +61,11 @@ class WaveWatch:
         self._cohorts = cohorts
 
     @property
+    def bucket(self) -> int | None:
+        """The bucket that is open; None: no record has come."""
+        return self._bucket
+
+    @property
     def lasts(self) -> bool:
         """Whether there is a wave, or was one within a day."""
         return not self.factors.are_plain

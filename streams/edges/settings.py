@@ -167,6 +167,13 @@ def _check_together(settings: Settings) -> None:
             "kafka_sasl_username and kafka_sasl_password must be set too"
         )
         raise SettingsError(msg)
+    if settings.budget_pages_per_creator_day > settings.budget_notices_per_creator_day:
+        msg = (
+            f"budget_pages_per_creator_day = {settings.budget_pages_per_creator_day:g}: pages are "
+            "rarer than notices, of which budget_notices_per_creator_day = "
+            f"{settings.budget_notices_per_creator_day:g} are asked for"
+        )
+        raise SettingsError(msg)
     names = ("topic_follows", "topic_comments", "topic_surges", "topic_dead_letters")
     topics = [getattr(settings, name) for name in names]
     for name, topic in zip(names, topics, strict=True):

@@ -154,6 +154,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         msgspec.Meta(gt=0, le=1, description="False alarms asked for, per creator and day"),
     ] = 0.001
+    budget_pages_per_creator_day: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=1, description="False pages asked for, per creator and day"),
+    ] = 0.000_001
+    page_excess_min: Annotated[
+        int, _int(0, 1_000_000_000, "A page has so many events in an hour above the expected ones")
+    ] = 10
+    page_ratio_min: Annotated[
+        float,
+        msgspec.Meta(ge=1, le=1e6, description="A page has so many times the expected events"),
+    ] = 3.0
 
     chunk_records_max: Annotated[
         int, _int(1, 1_000_000, "Records taken from one fetch at once")

@@ -18,6 +18,7 @@ from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.detector_river import RiverRecipe
 from streams.core.key_detector import KeyDetector
+from streams.core.paging import PagePolicy
 from streams.core.partition import FollowPartition
 from streams.core.rounding import all_rounded, rounded
 from streams.core.rules import Rule
@@ -63,7 +64,8 @@ def _bank() -> KeyDetector[Any]:
 
 
 def built(detector: KeyDetector[Any]) -> FollowPartition:
-    policy = WatchPolicy("follows", "followers", Rule(5), "surgewatch", 0.9)
+    page = None if isinstance(detector, RiverBank) else PagePolicy(2.0, 3, 1.5)
+    policy = WatchPolicy("follows", "followers", Rule(5), "surgewatch", 0.9, page)
     return FollowPartition(Watch(policy, detector))
 
 

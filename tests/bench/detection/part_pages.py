@@ -12,7 +12,7 @@ from tests.bench.detection.part import Part
 from tests.bench.detection.part_rates import BANDS
 from tests.bench.detection.shards import SEED, count_of, done
 from tests.bench.detection.statistics import poisson_interval
-from tests.bench.detection.world_job import PAGE_BUDGET, ran
+from tests.bench.detection.world_job import NOTICES, PAGES, ran
 
 _SHARDS: Final = 17
 _CREATORS: Final = 20_000
@@ -21,7 +21,7 @@ _ASKED: Final = 10_000_000
 
 
 def run(size: float) -> Part:
-    """Run the bursty world at the page budget and count the pages past a creator's first day."""
+    """Run the bursty world and count the pages past a creator's first day."""
     shards = count_of(_SHARDS, size)
     creators = count_of(_CREATORS, min(size * _SHARDS, 1.0), 500)
     found = done(_shard, [(SEED + 400 + n, creators) for n in range(shards)])
@@ -40,7 +40,7 @@ def _row(name: str, days: float, pages: int) -> dict[str, Any]:
     return {
         "usual rate": name,
         "creator-days": f"{days:,.0f}",
-        "asked": f"{days * PAGE_BUDGET:.3g}",
+        "asked": f"{days * PAGES:.3g}",
         "pages": pages,
         "per ten million creator-days (95 %)": f"{low:.3g} to {high:.3g}",
     }
@@ -50,7 +50,8 @@ def _shard(task: tuple[int, int]) -> tuple[Any, Any]:
     """Creator-days past the first, and pages, by band of the usual rate."""
     seed, creators = task
     world = count_world_of(WORLDS["bursty"], seed=seed, creators=creators, hours=24 * _DAYS)
-    found = ran(world, [PAGE_BUDGET])
+    found = ran(world, [NOTICES])
     bands = len(BANDS)
     days = np.bincount(world.size, found.days(first=False), bands)
-    return days, np.bincount(world.size[found.pages(first=False)], minlength=bands)
+    paged = found.creators_in(found.pages(), first=False)
+    return days, np.bincount(world.size[paged], minlength=bands)

@@ -9,14 +9,21 @@ from typing import Any, Final
 
 from streams.core.buckets import BUCKET_MS
 from streams.core.count_world import count_world_of
+from streams.core.surges import Surge
 from streams.core.world_plans import WORLDS, SurgePlan
 from tests.bench.detection import pictures
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
 from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, share_words
-from tests.bench.detection.world_job import PAGE_BUDGET, ran
+from tests.bench.detection.world_job import NOTICES, ran
 
-_BUDGETS: Final = {1 / 30: "one in 30 days", 1e-3: "1 in 1,000", PAGE_BUDGET: "page"}
+_PAGE: Final = "page"
+_OFTEN: Final = 1 / 30
+_NAMES: Final[dict[float | str, str]] = {
+    _OFTEN: "one in 30 days",
+    NOTICES: f"1 in {1 / NOTICES:,.0f}",
+    _PAGE: _PAGE,
+}
 _SHARDS: Final = 2
 _CREATORS: Final = 12_000
 _EACH: Final = 120
@@ -24,6 +31,8 @@ _EACH: Final = 120
 _LARGE: Final = 20.0
 _DAY_MINUTES: Final = 1440.0
 
+Asked = float | str
+"""A budget of notices, or pages."""
 Cell = tuple[float, float, float]
 """Band of usual rates, and multiple."""
 
@@ -32,14 +41,14 @@ def run(size: float) -> Part:
     """Run the world of surges of many sizes, and look when each is told."""
     creators = count_of(_CREATORS, size, 1_000)
     shards = done(_shard, [(SEED + 300 + n, creators) for n in range(_SHARDS)])
-    delays: dict[Cell, dict[float, list[float]]] = {}
+    delays: dict[Cell, dict[Asked, list[float]]] = {}
     for shard in shards:
         for cell, found in shard.items():
-            mine = delays.setdefault(cell, {budget: [] for budget in _BUDGETS})
+            mine = delays.setdefault(cell, {budget: [] for budget in _NAMES})
             for budget, minutes in found.items():
                 mine[budget] += minutes
-    often = delays[(0.1, 1.0, 30.0)][1 / 30]
-    paged = delays[(0.1, 1.0, 10.0)][PAGE_BUDGET]
+    often = delays[(0.1, 1.0, 30.0)][_OFTEN]
+    paged = delays[(0.1, 1.0, 10.0)][_PAGE]
     reached = {
         "power_30": round(100 * _within(often, 45.0) / len(often), 2),
         "power_10": round(100 * _within(paged, _DAY_MINUTES) / len(paged), 2),
@@ -47,25 +56,25 @@ def run(size: float) -> Part:
     }
 
     def draw(folder: Path) -> list[Path]:
-        lines: dict[str, dict[str, list[pictures.Point]]] = {name: {} for name in _BUDGETS.values()}
+        lines: dict[str, dict[str, list[pictures.Point]]] = {name: {} for name in _NAMES.values()}
         for (low, high, multiple), found in sorted(delays.items()):
             for budget, minutes in found.items():
-                band = lines[_BUDGETS[budget]].setdefault(f"{low:g} to {high:g} a bucket", [])
+                band = lines[_NAMES[budget]].setdefault(f"{low:g} to {high:g} a bucket", [])
                 band.append((multiple, middle_of(minutes)))
         return [pictures.draw_delays(lines, folder / "detection_delay.png")]
 
     return Part(reached, [_row(cell, delays[cell]) for cell in sorted(delays)], draw)
 
 
-def _row(cell: Cell, delays: dict[float, list[float]]) -> dict[str, Any]:
+def _row(cell: Cell, delays: dict[Asked, list[float]]) -> dict[str, Any]:
     low, high, multiple = cell
     row = {"usual rate a bucket": f"{low:g} to {high:g}", "surge": f"× {multiple:g}"}
-    for budget, name in _BUDGETS.items():
+    for budget, name in _NAMES.items():
         minutes = delays[budget]
         told = share_words(_within(minutes, _DAY_MINUTES), len(minutes))
         row[f"{name}: told"] = told
         row[f"{name}: minutes"] = minutes_words(middle_of(minutes))
-    soon = delays[1 / 30]
+    soon = delays[_OFTEN]
     row["one in 30 days: within 45 min"] = share_words(_within(soon, 45.0), len(soon))
     return row
 
@@ -74,7 +83,7 @@ def _within(minutes: Sequence[float], most: float) -> int:
     return sum(one <= most for one in minutes)
 
 
-def _shard(task: tuple[int, int]) -> dict[Cell, dict[float, list[float]]]:
+def _shard(task: tuple[int, int]) -> dict[Cell, dict[Asked, list[float]]]:
     """Minutes from each surge's begin until it is told, by cell and budget."""
     seed, creators = task
     each = max(round(_EACH * creators / _CREATORS), 1)
@@ -85,14 +94,17 @@ def _shard(task: tuple[int, int]) -> dict[Cell, dict[float, list[float]]]:
     lifts = world.columns.surges
     starts = (lifts.start * BUCKET_MS).tolist()
     begins_ms = dict(zip(lifts.creator.tolist(), starts, strict=True))
-    found = ran(world, [*_BUDGETS], in_turn=False)
-    told = {budget: found.told_after(budget, begins_ms) for budget in _BUDGETS}
-    delays: dict[Cell, dict[float, list[float]]] = {}
+    found = ran(world, [_OFTEN, NOTICES], in_turn=False)
+    told: dict[Asked, dict[int, Surge]] = {
+        budget: found.told_after(budget, begins_ms) for budget in (_OFTEN, NOTICES)
+    }
+    told[_PAGE] = found.told_after(NOTICES, begins_ms, page=True)
+    delays: dict[Cell, dict[Asked, list[float]]] = {}
     for creator, multiple in zip(lifts.creator.tolist(), lifts.multiple.tolist(), strict=True):
         cell = _cell_of(cells, float(world.rate[creator]), multiple)
         if cell is None:
             continue
-        mine = delays.setdefault(cell, {budget: [] for budget in _BUDGETS})
+        mine = delays.setdefault(cell, {budget: [] for budget in _NAMES})
         for budget, first in told.items():
             surge = first.get(creator)
             late = NEVER if surge is None else (surge.at_ms - begins_ms[creator]) / 60_000

@@ -11,7 +11,7 @@ from streams.core.world_plans import STORY, WORLDS
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
 from tests.bench.detection.statistics import NEVER, middle_of, minutes_words
-from tests.bench.detection.world_job import PAGE_BUDGET, ran
+from tests.bench.detection.world_job import NOTICES, ran
 
 _SHARDS: Final = 2
 _CREATORS: Final = 3_000
@@ -66,8 +66,8 @@ def cases_of(world: CountWorld) -> list[Case]:
     lifts = world.columns.surges
     creators, starts = lifts.creator.tolist(), (lifts.start * BUCKET_MS).tolist()
     begins_ms = dict(zip(creators, starts, strict=True))
-    found = ran(world, [PAGE_BUDGET], in_turn=False, tracked=creators)
-    told = found.told_after(PAGE_BUDGET, begins_ms)
+    found = ran(world, [NOTICES], in_turn=False, tracked=creators)
+    told = found.told_after(NOTICES, begins_ms, page=True)
     newborn = world.birth[lifts.creator] == lifts.start
     cases = []
     for creator, start_ms, end, is_new in zip(

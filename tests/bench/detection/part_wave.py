@@ -18,9 +18,8 @@ from tests.bench.detection import pictures
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
 from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, share_words
-from tests.bench.detection.world_job import PAGE_BUDGET, Ran, creator_of, is_page, ran
+from tests.bench.detection.world_job import NOTICES, Ran, creator_of, ran
 
-_NOTICE: Final = 1e-3
 _SHARDS: Final = 3
 _CREATORS: Final = 20_000
 _HISTORY_DAYS: Final = 15
@@ -85,12 +84,15 @@ def _shard(task: tuple[int, int]) -> Found:
     world = count_world_of(plan, seed=seed, creators=creators, hours=hours)
     lifts, begin_ms = world.columns.surges, world.happens * BUCKET_MS
     begins_ms = dict(zip(lifts.creator.tolist(), (lifts.start * BUCKET_MS).tolist(), strict=True))
-    drawn = int(lifts.creator[len(lifts) // 2])
-    found = ran(world, [_NOTICE, PAGE_BUDGET], in_turn=False)
+    lifted_most = np.argmax(
+        world.lift_of(world.happens + _DRAWN_BUCKETS)[world.lang[lifts.creator]]
+    )
+    drawn = int(lifts.creator[lifted_most])
+    found = ran(world, [NOTICES], in_turn=False)
     plain = world.without_surge()
 
-    def delays(budget: float) -> list[float]:
-        told = found.told_after(budget, begins_ms)
+    def delays(*, page: bool) -> list[float]:
+        told = found.told_after(NOTICES, begins_ms, page=page)
         return [
             (told[creator].at_ms - start_ms) / 60_000 if creator in told else NEVER
             for creator, start_ms in begins_ms.items()
@@ -102,10 +104,10 @@ def _shard(task: tuple[int, int]) -> Found:
     waves = [one for one in found.waves if one.state == "opened" and one.seen_ms >= begin_ms]
     return Found(
         plain=int(plain.sum()),
-        noticed=lifted(found.opened(_NOTICE)),
-        paged=lifted(one for one in found.surges[PAGE_BUDGET] if is_page(one)),
-        own=delays(_NOTICE),
-        own_paged=delays(PAGE_BUDGET),
+        noticed=lifted(found.opened(NOTICES)),
+        paged=lifted(found.pages()),
+        own=delays(page=False),
+        own_paged=delays(page=True),
         wave=min(((one.seen_ms - begin_ms) / 60_000 for one in waves), default=NEVER),
         waves=len(waves),
         course=_course_of(world, found, drawn),
@@ -126,12 +128,15 @@ def _course_of(world: CountWorld, found: Ran, creator: int) -> pictures.Course:
     buckets = [world.first + place for place in places]
     begin_ms = world.happens * BUCKET_MS
     told = [
-        ((one.at_ms - begin_ms) / 60_000, f"{name} {one.state}")
-        for name, budget in (("notice", _NOTICE), ("page", PAGE_BUDGET))
-        for one in found.surges[budget]
+        pictures.Told(
+            minute=(one.at_ms - begin_ms) / 60_000,
+            word=f"{one.severity} {one.state}",
+            expected=_in_bucket(one, one.expected_own),
+            in_wave=_in_bucket(one, one.expected_in_wave),
+        )
+        for one in found.surges[NOTICES]
         if creator_of(one) == creator and one.at_ms >= begin_ms
-        and (budget != PAGE_BUDGET or is_page(one)) and one.state == "opened"
-    ]  # fmt: skip
+    ]
     usual = np.array([expected[place] for place in places])
     lift = np.array([float(world.lift_of(bucket)[lang]) for bucket in buckets])
     return pictures.Course(
@@ -141,3 +146,8 @@ def _course_of(world: CountWorld, found: Ran, creator: int) -> pictures.Course:
         in_wave=(usual * lift).tolist(),
         told=told,
     )
+
+
+def _in_bucket(surge: Surge, events: float | None) -> float | None:
+    """Events of a surge's window, in five minutes of it."""
+    return None if events is None else events * BUCKET_MS / surge.window_ms

@@ -16,6 +16,7 @@ _USUAL: Final = "#0f766e"
 _WAVE: Final = "#6366f1"
 _COUNTS: Final = "#94a3b8"
 _FLOOR: Final = "#e2e8f0"
+_SAID: Final = {"expected": "expected", "in_wave": "expected in the wave"}
 _DAY_MINUTES: Final = 1440.0
 
 Point = tuple[float, float]
@@ -30,14 +31,26 @@ class Seen(NamedTuple):
     high: float
 
 
+class Told(NamedTuple):
+    """What was told at a minute, and what its record says was expected in five minutes."""
+
+    minute: float
+    word: str
+    expected: float | None
+    in_wave: float | None
+
+
 class Course(NamedTuple):
-    """One creator's surge inside a wave, bucket by bucket; ``told``: minute and word of each."""
+    """One creator's surge inside a wave, bucket by bucket, and what was told of her.
+
+    ``expected``: on her own past alone, with no rhythm; ``in_wave``: times the wave's true factor.
+    """
 
     minutes: Sequence[float]
     observed: Sequence[float]
     expected: Sequence[float]
     in_wave: Sequence[float]
-    told: Sequence[tuple[float, str]]
+    told: Sequence[Told]
 
 
 def draw_rates(lines: Mapping[str, Sequence[Seen]], path: Path) -> Path:
@@ -86,9 +99,16 @@ def draw_surge(course: Course, path: Path) -> Path:
     axes.step(course.minutes, course.expected, color=_USUAL, where="mid", label="expected")
     axes.step(course.minutes, course.in_wave, color=_WAVE, where="mid", label="× the wave")
     top = max(course.observed, default=1.0)
-    for nth, (minute, word) in enumerate(course.told):
-        axes.axvline(minute, color=_OURS, linewidth=1)
-        axes.annotate(word, (minute, top * (1 - 0.07 * nth)), color=_OURS)
+    for nth, told in enumerate(course.told):
+        axes.axvline(told.minute, color=_OURS, linewidth=1)
+        axes.annotate(told.word, (told.minute, top * (1 - 0.07 * nth)), color=_OURS)
+    for colour, name in ((_USUAL, "expected"), (_WAVE, "in_wave")):
+        said = [(told.minute, getattr(told, name)) for told in course.told]
+        points = [(minute, value) for minute, value in said if value is not None]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), "D", color=colour, label=f"{_SAID[name]} (record)"
+            )
     axes.set_xlabel("minutes since the wave began")
     axes.set_ylabel("followers in five minutes")
     axes.set_title("A creator's own surge inside a wave")

@@ -25,10 +25,9 @@ from streams.core.texts import Texts, Words
 from streams.core.world import LANGS, REGIONS, creator_id_of
 from streams.edges.settings import Settings
 
-PAGE_BUDGET: Final = 1e-6
-"""Pages asked for, per creator and day."""
-PAGE_EXCESS_MIN: Final = 10
-PAGE_RATIO_MIN: Final = 3.0
+NOTICES: Final = Settings().budget_notices_per_creator_day
+"""Notices that are asked for where nothing else is set, per creator and day; pages beside them."""
+PAGES: Final = Settings().budget_pages_per_creator_day
 _CHUNK_BUCKETS: Final = 72
 _STRANGE_EACH: Final = 6
 _UNMET: Final = 1 << 40
@@ -53,18 +52,17 @@ class Ran:
         """Surges as they opened."""
         return [one for one in self.surges[budget] if one.state == "opened"]
 
-    def told_after(self, budget: float, begins_ms: Mapping[int, int]) -> dict[int, Surge]:
-        """What is first told of these creators from a time on, opened or grown.
-
-        At the page budget: the first of it that is a page.
-        """
+    def told_after(
+        self, budget: float, begins_ms: Mapping[int, int], *, page: bool = False
+    ) -> dict[int, Surge]:
+        """What is first told of these creators from a time on, opened or grown; or what pages."""
         found: dict[int, Surge] = {}
         for one in self.surges[budget]:
             creator = creator_of(one)
             begin_ms = begins_ms.get(creator)
             if begin_ms is None or one.at_ms < begin_ms or creator in found:
                 continue
-            if one.state in {"opened", "grown"} and (budget != PAGE_BUDGET or is_page(one)):
+            if one.state in {"opened", "grown"} and (not page or one.severity == "page"):
                 found[creator] = one
         return found
 
@@ -84,25 +82,24 @@ class Ran:
         in_first = np.minimum(lived, WINDOW_BUCKETS)
         return (in_first if first else lived - in_first) / WINDOW_BUCKETS
 
-    def pages(self, *, first: bool) -> Ints:
-        """Creators of the surges that were pages, on a first day or after it; each surge once."""
-        paged = {
-            one.surge_id: one
-            for one in self.surges[PAGE_BUDGET]
-            if one.state in {"opened", "grown"} and is_page(one)
-        }
-        creators = np.array([creator_of(one) for one in paged.values()], dtype=np.int64)
-        buckets = np.array([one.opened_ms // BUCKET_MS for one in paged.values()], dtype=np.int64)
+    def pages(self) -> list[Surge]:
+        """What first says of each surge that it is a page, at the usual budget of notices."""
+        paged: dict[str, Surge] = {}
+        for one in self.surges[NOTICES]:
+            if one.severity == "page":
+                paged.setdefault(one.surge_id, one)
+        return [*paged.values()]
+
+    def creators_in(self, surges: Sequence[Surge], *, first: bool) -> Ints:
+        """Creators of what was told on their first day, or after it."""
+        creators = np.array([creator_of(one) for one in surges], dtype=np.int64)
+        buckets = np.array([one.at_ms // BUCKET_MS for one in surges], dtype=np.int64)
         chosen: Ints = creators[(buckets < self.first_day_of(creators)) == first]
         return chosen
 
     def alarms(self, budget: float, *, first: bool) -> Ints:
         """Creators of the surges that opened on a first day, or after it."""
-        opened = self.opened(budget)
-        creators = np.array([creator_of(one) for one in opened], dtype=np.int64)
-        buckets = np.array([one.opened_ms // BUCKET_MS for one in opened], dtype=np.int64)
-        chosen: Ints = creators[(buckets < self.first_day_of(creators)) == first]
-        return chosen
+        return self.creators_in(self.opened(budget), first=first)
 
 
 def ran(
@@ -158,17 +155,6 @@ def audiences_of(world: CountWorld, creators: Ints) -> Words:
 def creator_of(surge: Surge) -> int:
     """Number of a surge's creator in her world."""
     return int(surge.creator_id.removeprefix("c-"))
-
-
-def is_page(surge: Surge) -> bool:
-    """Whether what was told at the page budget has the least excess and ratio of a page.
-
-    Of a creator not known for an hour nothing is usual: all she gets is excess.
-    """
-    if surge.expected_own is None:
-        return surge.observed >= PAGE_EXCESS_MIN
-    enough = surge.observed - surge.expected_own >= PAGE_EXCESS_MIN
-    return enough and surge.observed >= PAGE_RATIO_MIN * surge.expected_own
 
 
 def _job_of(budget: float) -> FollowPartition:
