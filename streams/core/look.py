@@ -91,8 +91,9 @@ class Look:
         lasting, added = self._bucket >= oldest, len(self._rows)
         observed = self._watched.counts.total_since(slot, oldest) - lasting * added
         columns = (slot, self._bucket, self._count_before, added, observed)
-        arrays = [np.array([one]) for one in columns]
-        run = Pending(*arrays, lasting=np.array([lasting]), lift=self._lift)
+        slots, opened, before, came, seen = (np.array([one]) for one in columns)
+        lasts = np.array([lasting])
+        run = Pending(slots, opened, before, came, seen, lasts, self._lift)
         nth = int(page_records(policy, self._watched.detector, run)[0])
         return None if nth == NEVER else nth
 
