@@ -9,6 +9,7 @@ from streams.core.paging import PagePolicy
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import StateChange, StoredState
 from streams.core.pool import Pool
+from streams.core.rhythm import Rhythm
 from streams.core.rules import Rule
 from streams.core.surges import Kind, Surge
 from streams.core.texts import Texts
@@ -24,7 +25,7 @@ def watch(name: str, kind: Kind, threshold: int | None, alarms_per_day: float = 
     page = PagePolicy(bar=alarms_per_day / 1e-6, excess_min=10, ratio_min=3.0)
     policy = WatchPolicy(name, kind, Rule(threshold), "surgewatch", alarms_per_day, page)
     detector = DetectorPolicy(alarms_per_day=alarms_per_day)
-    return Watch(policy, DetectorBlock(detector, Pool(detector)))
+    return Watch(policy, DetectorBlock(detector, Pool(detector), rhythm=Rhythm(detector)))
 
 
 def follow_partition(threshold: int = 10) -> FollowPartition:

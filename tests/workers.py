@@ -148,7 +148,7 @@ def _last_day(row: Buckets) -> Buckets:
 
 def _buckets_in(value: bytes, state_bytes: int | None) -> Buckets:
     layout, newest = struct.unpack_from("<Bi", value)
-    assert layout == 2
+    assert layout == 3
     begin = 5 + (WATCH_STATE_DTYPE.itemsize if state_bytes is None else state_bytes)
     entries = struct.iter_unpack("<HI", value[begin:])
     return {newest - back: count for back, count in entries}

@@ -15,6 +15,7 @@ from streams.core.paging import PagePolicy
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.pool import Pool
 from streams.core.repeats import RepeatPolicy
+from streams.core.rhythm import Rhythm
 from streams.core.rules import Rule
 from streams.core.surges import Kind
 from streams.core.watch import Watch
@@ -147,7 +148,7 @@ def _detector(settings: Settings) -> KeyDetector[Any]:
     if settings.detector == OWN_DETECTOR:
         budget = settings.budget_notices_per_creator_day
         own = DetectorPolicy(alarms_per_day=budget)
-        return DetectorBlock(own, Pool(own))
+        return DetectorBlock(own, Pool(own), rhythm=Rhythm(own))
     try:
         recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
         policy = BankPolicy(

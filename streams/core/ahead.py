@@ -119,7 +119,8 @@ class AheadCounter:
         fresh = _Fresh.of(groups, goes_on)
         ballot = _vote(self._watched.votes, groups, fresh, calm)
         if self._waves is not None:
-            columns = _Columns(ahead.expected[entries], course.counts[entries], ballot.cohorts)
+            expected, exposure = ahead.expected[entries], ahead.exposure[entries]
+            columns = _Columns(expected, exposure, course.counts[entries], ballot.cohorts)
             sums = [_sums_of(groups, fresh, columns, some) for some in (calm, ~calm)]
             if not self._waves.foresee(added_up(*sums), water):
                 self._watched.votes.restore(*ballot.before)
@@ -203,9 +204,10 @@ class _Ballot(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """By slot and bucket: what was expected, the count, and the slot's cohort."""
+    """By slot and bucket: what was expected, how busy it is, the count, the slot's cohort."""
 
     expected: NDArray[np.float64]
+    exposure: NDArray[np.float64]
     counts: Ints
     cohorts: NDArray[np.uint8]
 
@@ -230,7 +232,8 @@ def _sums_of(groups: _Groups, fresh: _Fresh, columns: _Columns, some: Flags) -> 
     chosen = np.repeat(some, groups.sizes)
     expected, counts = columns.expected[chosen], columns.counts[chosen]
     before = counts - groups.added[chosen]
-    counted = Counted(columns.cohorts[chosen], before, counts, expected)
+    exposure = columns.exposure[chosen]
+    counted = Counted(columns.cohorts[chosen], before, counts, expected, exposure)
     first, buckets = np.zeros(0, dtype=np.uint8), groups.buckets[:0]
     if groups.cohorts is not None:
         begun = chosen & fresh.entries

@@ -6,6 +6,7 @@ evidence and scores, which are most of the formulas, are computed for all bucket
 Every number is what `DetectorBlock.advance` and `score` give, bit for bit.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure
+from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import Ended, Lived, Risen, TailPrior
 
 Flags = NDArray[np.bool_]
@@ -62,6 +64,8 @@ class BlockAhead:
     """Score of each of the course's buckets with its count."""
     expected: Floats
     """Events that each of them would usually bring."""
+    exposure: Floats
+    """How busy each of them usually is."""
     _rows: RowStore
     _slots: Ints
     _after: KeyColumns
@@ -79,11 +83,18 @@ class BlockAhead:
 class Lessons:
     """What the keys of a course teach each other, once it is known which of them are kept."""
 
-    def __init__(self, prior: TailPrior, course: Course, births: Ints) -> None:
-        self._prior, self._births = prior, births
+    def __init__(
+        self, prior: TailPrior, rhythm: Rhythm | None, course: Course, births: Ints
+    ) -> None:
+        self._prior, self._rhythm, self._births = prior, rhythm, births
+        self._heard: list[tuple[Ints, Heard]] = []
         self._new = course.are_new
         self._risen: list[tuple[Ints, Risen]] = []
         self._ended: list[tuple[Ints, Ended]] = []
+
+    def add_heard(self, keys: Ints, heard: Heard) -> None:
+        """Buckets of these keys closed."""
+        self._heard.append((keys, heard))
 
     def add_risen(self, keys: Ints, risen: Risen) -> None:
         """Maxima of these keys' first days rose."""
@@ -95,6 +106,9 @@ class Lessons:
 
     def teach(self, kept: Flags | None) -> None:
         """Teach what these keys have to; None: all."""
+        for keys, heard in self._heard:
+            if self._rhythm is not None:
+                self._rhythm.learn(heard if kept is None else heard.only(kept[keys]))
         if not self._prior.learns:
             return
         new = self._new if kept is None else self._new & kept
@@ -125,13 +139,14 @@ class Beliefs(NamedTuple):
     powers: FadingPowers
     exposure: Exposure
     prior: TailPrior
+    rhythm: Rhythm | None
 
 
 class Runner:
     """One course being run. Columns have one entry a bucket of the course, unless said."""
 
     def __init__(self, beliefs: Beliefs, course: Course) -> None:
-        self.policy, self.powers, self.exposure, self.prior = beliefs
+        self.policy, self.powers, self.exposure, self.prior, self.rhythm = beliefs
         self.course = course
         self.sizes = course.sizes
         sizes = np.array(self.sizes, dtype=np.int64)
@@ -141,6 +156,8 @@ class Runner:
         self.key = entries - np.repeat(course.begins[:-1], sizes)
         self.before = entries[keys:] - np.repeat(sizes[:-1], sizes[1:])
         """Entry of the bucket before, from the second buckets on."""
+        self._gaps = course.buckets[keys:] - course.buckets[self.before] - 1
+        self._gap_powers = self.powers.of_gap(self._gaps)
 
     def run(self, rows: RowStore) -> BlockAhead:
         """Read the keys, run the course."""
@@ -148,68 +165,122 @@ class Runner:
         keys = rows.read(course.slots)
         fresh = course.are_new.nonzero()[0]
         keys.birth[fresh] = course.buckets[fresh]
-        lessons = Lessons(self.prior, course, keys.birth)
-        age = course.buckets - keys.birth[self.key]
-        slots = course.slots[self.key]
-        sums = self.exposure.sums_of(slots, keys.birth[self.key], course.buckets)
-        exposure = np.empty(len(age))
-        exposure[:] = self.exposure.open_of(slots, course.buckets)
-        buckets = sums[3] + policy.rate_prior_buckets
-        windows, rate_count = self._learnt(keys, buckets, exposure)
-        faded = sums[:3] * self.powers.factors[:3]
-        outlook = Outlook(rate_count / buckets, shape_of(rate_count, policy), faded)
-        seen = windows * self.powers.factors[:3]
+        lessons = Lessons(self.prior, self.rhythm, course, keys.birth)
+        birth = keys.birth[self.key]
+        age = course.buckets - birth
+        sums = self._faded(keys)
+        day = age // policy.buckets_per_day
+        self._ended = day[len(course.slots) :] - day[self.before]
+        direction = self._directions(keys, sums[3:])
+        exposure, exposed = self._exposed(birth, direction)
+        buckets = exposed[3] + policy.rate_prior_buckets
+        rate_count, taught = self._learnt(keys, buckets, exposure)
+        outlook = Outlook(
+            rate_count / buckets,
+            shape_of(rate_count, policy),
+            exposed[:3] * self.powers.factors[:3],
+        )
+        if self.rhythm is not None:
+            closed = self.before
+            every = Heard(birth, direction, course.buckets, taught, outlook.rate)
+            lessons.add_heard(self.key[closed], every.only(closed))
+        seen = sums[:3] * self.powers.factors[:3]
         seen += self.events
         statistic = statistic_of(seen, exposure, outlook)
         tails = self._days(keys, _Past(age, statistic, outlook.rate), lessons)
         own = self.prior.of(outlook.rate)
         rarity = rarity_of(statistic, tail_at(tails, age, own, self.powers, policy))
-        lived = Lived(keys.birth[self.key], age)
+        lived = Lived(birth, age)
         score = score_of(self.prior.judged(rarity, own, statistic, lived), policy)
         last = self._last_entries()
-        after = KeyColumns(keys.birth, keys.top, rate_count[last], windows[:, last], keys.tail)
-        return BlockAhead(score, outlook.rate * exposure, rows, course.slots, after, lessons)
+        after = KeyColumns(
+            keys.birth,
+            direction[last],
+            keys.top,
+            rate_count[last],
+            sums[:3, last],
+            sums[3:, last],
+            keys.tail,
+        )
+        expected = outlook.rate * exposure
+        return BlockAhead(score, expected, exposure, rows, course.slots, after, lessons)
+
+    def _directions(self, keys: KeyColumns, phase: Floats) -> Ints:
+        """Direction of each bucket's key, told anew where a day has ended before it."""
+        directions: Ints = keys.direction[self.key]
+        if self.rhythm is not None and self._ended.any():
+            told = self.rhythm.direction_of(phase)
+            for old, new, gap in self._turns():
+                ends = self._ended[gap] > 0
+                directions[new] = np.where(ends, told[new], directions[old])
+        return directions
+
+    def _exposed(self, birth: Ints, direction: Ints) -> tuple[Floats, Floats]:
+        """Exposure of each bucket, and fading sums of it before."""
+        opened, slots = self.course.buckets, self.course.slots[self.key]
+        exposure = np.empty(len(opened))
+        exposure[:] = self.exposure.open_of(slots, opened)
+        sums = self.exposure.sums_of(slots, birth, opened)
+        if self.rhythm is None:
+            return exposure, sums
+        sums *= self.rhythm.means_of(direction, birth, opened)
+        exposure *= self.rhythm.open_of(direction, opened)
+        return exposure, sums
+
+    def _turns(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Entries of buckets that close, of the next ones, and of the gaps between them."""
+        begins, count = self.course.begins, len(self.course.slots)
+        for turn in range(1, len(self.sizes)):
+            old = slice(begins[turn - 1], begins[turn - 1] + self.sizes[turn])
+            new = slice(begins[turn], begins[turn] + self.sizes[turn])
+            yield old, new, slice(new.start - count, new.stop - count)
+
+    def _faded(self, keys: KeyColumns) -> Floats:
+        """Six rows: sums of the windows and the phase as they stand before each bucket."""
+        factors, count = self.powers.factors, len(self.course.slots)
+        every = np.concatenate((factors[:3], factors[[3, 3, 3]]))
+        sums, added = np.empty((6, len(self.events))), np.zeros((6, len(self.events)))
+        sums[:3, :count], sums[3:, :count] = keys.windows, keys.phase
+        added[:3] = self.events
+        if self.rhythm is not None:
+            added[3:] = self.rhythm.pointed(self.events, self.course.buckets)
+        powers = self._gap_powers[[0, 1, 2, 3, 3, 3]]
+        for old, new, gap in self._turns():
+            some = sums[:, new]
+            np.multiply(sums[:, old], every, out=some)
+            some += added[:, old]
+            some *= powers[:, gap]
+            some[...] = some.astype(np.float32)  # as they are kept between two buckets
+        return sums
 
     def _learnt(self, keys: KeyColumns, buckets: Floats, exposure: Floats) -> tuple[Floats, Floats]:
-        """Window sums (three rows) and rate as they stand before each bucket."""
-        course, policy, factors = self.course, self.policy, self.powers.factors
-        count, begins = len(course.slots), course.begins
-        windows, rate_count = np.empty((3, len(self.events))), np.empty(len(self.events))
-        windows[:, :count], rate_count[:count] = keys.windows, keys.rate_count
-        gaps = course.buckets[count:] - course.buckets[self.before] - 1
-        powers, waited = self.powers.of_gap(gaps), gaps > 0
-        factor, prior = float(factors[3, 0]), policy.rate_prior_count
+        """Rate's count as it stands before each bucket, and what each one that closes taught."""
+        rate_count, taught = np.empty(len(self.events)), np.zeros(len(self.events))
+        rate_count[: len(self.course.slots)] = keys.rate_count
+        waited = self._gaps > 0
+        factor, prior = float(self.powers.factors[3, 0]), self.policy.rate_prior_count
         refill = (1.0 - factor) * prior
-        for turn in range(1, len(self.sizes)):
-            size = self.sizes[turn]
-            old = slice(begins[turn - 1], begins[turn - 1] + size)
-            new = slice(begins[turn], begins[turn] + size)
-            gap = slice(new.start - count, new.stop - count)
-            sums, events = windows[:, new], self.events[old]
-            np.multiply(windows[:, old], factors[:3], out=sums)
-            sums += events
-            sums *= powers[:3, gap]
-            sums[...] = sums.astype(np.float32)  # as they are kept between two buckets
+        for old, new, gap in self._turns():
             rate = rate_count[new]
             expected = rate_count[old] / buckets[old]
             expected *= exposure[old]
+            taught[old] = taught_of(self.events[old], expected, self.policy)
             np.multiply(rate_count[old], factor, out=rate)
             rate += refill
-            rate += taught_of(events, expected, policy)
+            rate += taught[old]
             faded = rate - prior
-            faded *= powers[3, gap]
+            faded *= self._gap_powers[3, gap]
             faded += prior
             np.copyto(rate, faded, where=waited[gap])
-        return windows, rate_count
+        return rate_count, taught
 
     def _days(self, keys: KeyColumns, past: "_Past", lessons: Lessons) -> Floats:
         """Close buckets and days; each bucket's tail (three rows), the keys' own as they end."""
         course, count = self.course, len(self.course.slots)
-        day = past.age // self.policy.buckets_per_day
-        ended = day[count:] - day[self.before]
+        ended, young_ages = self._ended, past.age < self.policy.buckets_per_day
         some_end = bool(ended.any())
-        some_young = self.prior.learns and bool((day == 0).any())
-        tails = np.empty((3, len(day))) if some_end else keys.tail[:, self.key]
+        some_young = self.prior.learns and bool(young_ages.any())
+        tails = np.empty((3, len(past.age))) if some_end else keys.tail[:, self.key]
         if some_end:
             tails[:, :count] = keys.tail
         for turn in range(1, len(self.sizes)):
@@ -217,7 +288,7 @@ class Runner:
             old = slice(course.begins[turn - 1], course.begins[turn - 1] + size)
             top = keys.top[:size]
             if some_young:
-                young = (day[old] == 0).nonzero()[0]
+                young = young_ages[old].nonzero()[0]
                 after = np.maximum(top[young], past.statistic[old][young])
                 lessons.add_risen(young, Risen(keys.birth[young], top[young], after))
             np.maximum(top, past.statistic[old], out=top)

@@ -34,6 +34,22 @@ class ScoreColumns:
     history_buckets: Ints
     in_wave: Floats | None = None
     """``expected`` times the wave's factor; None: no wave, and none in the last day."""
+    exposure: Floats | float = 1.0
+    """How busy the buckets usually are."""
+
+    def only(self, chosen: NDArray[np.bool_]) -> "ScoreColumns":
+        """Of the chosen keys."""
+        score, expected = self.score[chosen], self.expected[chosen]
+        in_wave, exposure = self.in_wave, self.exposure
+        return ScoreColumns(
+            score,
+            expected,
+            self.prior_weight[chosen],
+            self.statistic[chosen],
+            self.history_buckets[chosen],
+            None if in_wave is None else in_wave[chosen],
+            exposure if isinstance(exposure, float) else exposure[chosen],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +97,27 @@ def statistic_of(window_counts: Floats, exposure: Floats | float, outlook: Outlo
 
 @dataclass(frozen=True, slots=True)
 class TailColumns:
-    """Predictive tail of the daily maxima: shape c, scale v, mean level m, weight w in days."""
+    """Predictive tail of the daily maxima: shape c, scale v, level m, share q of days above it."""
 
     shape: Floats
     scale: Floats
     level: Floats
-    days: Floats
+    share: Floats
 
 
 def tail_of(sums: Floats, learnt_days: Floats, prior: Prior, policy: DetectorPolicy) -> TailColumns:
-    """Tail from the rows S, C, V and the fading number of learnt days W, with its prior."""
+    """Tail from the rows S, C, V and the fading number of learnt days W, with its prior.
+
+    How sure the prior is of its mean excess (its shape) is the policy's: where few days are above
+    the level, one is still not taken to be as wild as can be.
+    """
     worth = policy.tail_prior_days
-    days = worth + learnt_days
-    shape = worth * prior.share
+    days, shape = worth + learnt_days, worth * policy.tail_prior_share
     return TailColumns(
         shape=shape + sums[1],
         scale=shape * prior.excess + sums[2],
         level=(worth * prior.level + sums[0]) / days,
-        days=days,
+        share=(worth * prior.share + sums[1]) / days,
     )
 
 
@@ -111,7 +130,7 @@ def tail_at(
 
 
 def rarity_of(statistic: Floats, tail: TailColumns) -> Floats:
-    """-ln N(s) >= 0: N = (c/w) (1 + (s-m)/v)**(-c) above the level m, else 1."""
+    """-ln N(s) >= 0: N = q (1 + (s-m)/v)**(-c) above the level m, else 1."""
     excess = statistic - tail.level
     above = excess > 0.0
     np.maximum(excess, 0.0, out=excess)
@@ -119,7 +138,7 @@ def rarity_of(statistic: Floats, tail: TailColumns) -> Floats:
     excess += 1.0
     np.log(excess, out=excess)
     excess *= tail.shape
-    excess += np.log(tail.days / tail.shape)
+    excess -= np.log(tail.share)
     excess *= above
     return excess
 

@@ -101,10 +101,11 @@ class RiverBank:
     def enter(self, bucket: int) -> None:
         """See KeyDetector."""
 
-    def shared_state(self) -> None:
+    def shared_state(self) -> dict[str, bytes]:
         """See KeyDetector."""
+        return {}
 
-    def restore_shared(self, state: bytes) -> None:
+    def restore_shared(self, parts: dict[str, bytes]) -> None:
         """See KeyDetector."""
 
     def grow(self, size: int) -> None:

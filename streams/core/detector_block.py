@@ -30,6 +30,7 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
+from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
 from streams.core.wave_factors import WaveFactors
 
@@ -55,11 +56,13 @@ class DetectorBlock:
         policy: DetectorPolicy,
         prior: TailPrior | None = None,
         exposure: Exposure | None = None,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self.policy = policy
         self._prior: TailPrior = prior or ConstantPrior(policy)
         self._powers = FadingPowers(policy)
         self._exposure: Exposure = exposure or FlatExposure(self._powers)
+        self._rhythm = rhythm
         self._rows = RowStore(policy.rate_prior_count)
         self._waves: WaveFactors | None = None
 
@@ -81,14 +84,21 @@ class DetectorBlock:
     def enter(self, bucket: int) -> None:
         """See KeyDetector."""
         self._prior.enter(bucket)
+        if self._rhythm is not None:
+            self._rhythm.enter(bucket)
 
-    def shared_state(self) -> bytes | None:
+    def shared_state(self) -> dict[str, bytes]:
         """See KeyDetector."""
-        return self._prior.packed()
+        parts = {} if self._rhythm is None else self._rhythm.packed()
+        pool = self._prior.packed()
+        return parts if pool is None else {"pool": pool, **parts}
 
-    def restore_shared(self, state: bytes) -> None:
-        """See KeyDetector. Raises `PoolStateError`."""
-        self._prior.restore(state)
+    def restore_shared(self, parts: dict[str, bytes]) -> None:
+        """See KeyDetector. Raises `PoolStateError`, `RhythmStateError`."""
+        if "pool" in parts:
+            self._prior.restore(parts["pool"])
+        if self._rhythm is not None:
+            self._rhythm.restore(parts)
 
     def grow(self, size: int) -> None:
         """Make room for slots < ``size``. New slots are unborn until `begin` or `restore`."""
@@ -115,8 +125,7 @@ class DetectorBlock:
         opened = np.asarray(opened, dtype=np.int64)
         bucket = np.asarray(bucket, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._sums_of(slots, keys.birth, opened)
-        exposure = self._exposure.open_of(slots, opened)
+        exposure, sums = self._exposed(slots, keys, opened)
         factor = self._factor_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
@@ -126,7 +135,13 @@ class DetectorBlock:
         age = opened - keys.birth
         self._raise_top(keys, statistic, age)
         taught = taught_of(events, outlook.rate * exposure * factor, self.policy)
-        self._learn_rate(keys, taught / factor)  # what a wave brings is not the key's own
+        taught /= factor  # what a wave brings is not the key's own
+        self._learn_rate(keys, taught)
+        if self._rhythm is not None:
+            heard = Heard(keys.birth, keys.direction, opened, taught, outlook.rate)
+            self._rhythm.learn(heard)
+            keys.phase *= self._powers.factors[3]
+            keys.phase += self._rhythm.pointed(events, opened)
         self._fade(keys, bucket - opened - 1)
         self._end_days(keys, outlook.rate, age, bucket - keys.birth)
         self._rows.write(slots, keys)
@@ -152,8 +167,7 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         opened = np.asarray(opened, dtype=np.int64)
         events = as_counts(counts)
-        sums = self._sums_of(slots, keys.birth, opened)
-        exposure = self._exposure.open_of(slots, opened)
+        exposure, sums = self._exposed(slots, keys, opened)
         factor = self._factor_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
@@ -172,11 +186,11 @@ class DetectorBlock:
         expected = outlook.rate * exposure
         lasts = self._waves is not None and not self._waves.are_plain
         in_wave = expected * factor if lasts else None
-        return ScoreColumns(score, expected, weight, statistic, age, in_wave)
+        return ScoreColumns(score, expected, weight, statistic, age, in_wave, exposure)
 
     def run_ahead(self, course: Course) -> BlockAhead:
         """See KeyDetector."""
-        beliefs = Beliefs(self.policy, self._powers, self._exposure, self._prior)
+        beliefs = Beliefs(self.policy, self._powers, self._exposure, self._prior, self._rhythm)
         return Runner(beliefs, course).run(self._rows)
 
     def alarm_count(self, slot: int, low: int, high: int, opened: int, lift: float = 1.0) -> int:
@@ -231,14 +245,13 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
         opening = np.asarray(opened, dtype=np.int64)
-        sums = self._sums_of(slots, keys.birth, opening)
-        rate = self._outlook(keys, sums).rate
+        rate = self._outlook(keys, self._exposed(slots, keys, opening)[1]).rate
         closed = buckets > opening
         events = as_counts(counts)
         keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
         keys.windows += events
         keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
-        exposure = self._sums_of(slots, keys.birth, buckets)[:3]
+        exposure = self._exposed(slots, keys, buckets)[1][:3]
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread
@@ -257,13 +270,22 @@ class DetectorBlock:
         """Put packed states back; `state_of` then gives the same bytes."""
         self._rows.unpack(slots, states)
 
-    def _sums_of(self, slots: Ints, birth: Ints, opened: Ints) -> Floats:
-        """See Exposure; the windows' with the wave, in which the rate has no part."""
-        sums = self._exposure.sums_of(slots, birth, opened)
-        more = None if self._waves is None else self._waves.more_of(slots, birth, opened)
+    def _exposed(
+        self, slots: Ints, keys: KeyColumns, opened: Ints
+    ) -> tuple[Floats | float, Floats]:
+        """Exposure of open buckets without the wave, and fading sums of it before them.
+
+        The windows' sums are with the wave, in which the rate has no part.
+        """
+        exposure = self._exposure.open_of(slots, opened)
+        sums = self._exposure.sums_of(slots, keys.birth, opened)
+        if self._rhythm is not None:
+            sums *= self._rhythm.means_of(keys.direction, keys.birth, opened)
+            exposure = exposure * self._rhythm.open_of(keys.direction, opened)
+        more = None if self._waves is None else self._waves.more_of(slots, keys.birth, opened)
         if more is not None:
-            sums[:3] += more
-        return sums
+            sums[:3] += more * exposure
+        return exposure, sums
 
     def _factor_of(self, slots: Ints, opened: Ints) -> Floats | float:
         """Wave factor of each key's open bucket."""
@@ -297,6 +319,7 @@ class DetectorBlock:
             return
         powers = self._powers.of_gap(empty_buckets)
         keys.windows *= powers[:3]
+        keys.phase *= powers[3]
         prior = self.policy.rate_prior_count
         faded = keys.rate_count - prior
         faded *= powers[3]
@@ -317,3 +340,7 @@ class DetectorBlock:
             if self._prior.learns:
                 self._prior.take_ended(taught)
             keys.top[rows] = 0.0
+            if self._rhythm is not None:
+                kept = keys.phase[:, rows].astype(np.float32)  # as it will be read again
+                phase = kept.astype(np.float64)
+                keys.direction[rows] = self._rhythm.direction_of(phase)

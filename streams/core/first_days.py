@@ -6,7 +6,7 @@ Dirichlet process with a base measure worth some days, and a Pareto tail past th
 
 Keys met in the partition's own first day are mostly old ones that it sees for the first time; they
 say little about newcomers. Until these have been seen the policy's tail judges them, mixed with
-a hundredth of the others'.
+a five-hundredth of the others'.
 """
 
 import math
@@ -29,8 +29,10 @@ _MET_DAYS: Final = 100.0
 _MET_LEVEL: Final = 4.0
 _MET_POWER: Final = 1.8
 _NEW_DAYS: Final = 30.0
-_MET_WEIGHT: Final = 0.01
+_MET_WEIGHT: Final = 0.002
 _COUNTED_MIN: Final = 30.0
+_TAIL_SHARE: Final = 0.05
+"""A tail begins where so few are left: what most reach says nothing about it."""
 _TAIL_DAYS: Final = 4.0
 """How many exceedances the belief in a tail of power 2 is worth."""
 
@@ -94,7 +96,7 @@ def _exceeded_of(counts: Floats, base: Floats, base_days: float) -> Floats:
     share = base_days * base
     share[:EDGES] += reached
     share /= base_days + days
-    counted = np.flatnonzero(reached >= _COUNTED_MIN)
+    counted = np.flatnonzero((reached >= _COUNTED_MIN) & (share[:EDGES] <= _TAIL_SHARE))
     if len(counted):
         last = int(counted[-1])
         stays = (reached[last + 1 :].sum() + 0.5 * _TAIL_DAYS) / (reached[last:].sum() + _TAIL_DAYS)

@@ -26,6 +26,11 @@ class Ahead(Protocol):
         """Events that each of them would usually bring."""
         ...
 
+    @property
+    def exposure(self) -> Floats:
+        """How busy each of them usually is."""
+        ...
+
     def keep(self, keys: NDArray[np.bool_] | None) -> None:
         """Have these of the course's keys in their last bucket, others as they were; None: all."""
         ...
@@ -50,12 +55,12 @@ class KeyDetector(Protocol[States]):
         """Have the watermark in ``bucket``; nothing else changes what keys share."""
         ...
 
-    def shared_state(self) -> bytes | None:
-        """What keys share, for the store; None: nothing."""
+    def shared_state(self) -> dict[str, bytes]:
+        """What keys share, for the store, in parts by name."""
         ...
 
-    def restore_shared(self, state: bytes) -> None:
-        """Put it back."""
+    def restore_shared(self, parts: dict[str, bytes]) -> None:
+        """Put it back, as far as it is there."""
         ...
 
     def grow(self, size: int) -> None:

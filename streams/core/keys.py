@@ -136,18 +136,18 @@ class Keys:
         rows: Ints | None = None
         while True:
             entries = table[places.view(np.int64)]
+            going_on = entries != 0  # a free place ends the search, a hit too
             tagged = (entries >> _HALF) == tags
-            tagged &= entries != 0
+            tagged &= going_on
             hits = tagged.nonzero()[0]
-            found = (entries[hits] & _SLOT).astype(np.int64) - 1
-            at = hits if rows is None else rows[hits]
-            same = self._is_at(keys if len(at) == len(keys) else keys.take(at), found)
-            if not same.all():
-                at, found, hits = at[same], found[same], hits[same]
-            slots[at] = found
-            # a free place ends the search, a hit too
-            going_on = entries != 0
-            going_on[hits] = False
+            if len(hits):  # the last of twenty steps are of few keys, and seldom hit
+                found = (entries[hits] & _SLOT).astype(np.int64) - 1
+                at = hits if rows is None else rows[hits]
+                same = self._is_at(keys if len(at) == len(keys) else keys.take(at), found)
+                if not same.all():
+                    at, found, hits = at[same], found[same], hits[same]
+                slots[at] = found
+                going_on[hits] = False
             left = going_on.nonzero()[0]
             if not len(left):
                 return slots

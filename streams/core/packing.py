@@ -1,6 +1,6 @@
-"""How a key's state is packed: layout 2, little-endian, read by anyone.
+"""How a key's state is packed: layout 3, little-endian, read by anyone.
 
-    byte 0        layout version, 2
+    byte 0        layout version, 3
     byte 1 … 4    newest non-empty bucket (int32; its start is this number × 300,000 ms)
     then          the detector's state of the key and its cohort (``watch_state.py``), for
                   watched series only
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streams.core.counts import Counts, Ints
 from streams.core.texts import Texts
 
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 ENTRY_DTYPE: Final = np.dtype([("back", "<u2"), ("count", "<u4")])
 _HEAD_FIELDS: Final = [("layout", "u1"), ("newest", "<i4")]
 

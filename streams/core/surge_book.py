@@ -154,11 +154,8 @@ class SurgeBook:
         self._closed += 1
         self.touch(surge)
 
-    def forget_earliest(self) -> list[int]:
-        """Drop the surges that closed first, if there are too many; of which slots.
-
-        Nothing of them is unsaid.
-        """
+    def forget_earliest(self) -> list[Entry]:
+        """Drop the surges that closed first, if there are too many. Nothing of them is unsaid."""
         if self._closed <= self._closed_max:
             return []
         ends = [
@@ -172,12 +169,12 @@ class SurgeBook:
         for one in gone:
             self.forget(one)
         self.forgotten += len(gone)
-        return [one.slot for one in gone]
         names = {one.surge.surge_id for one in gone}
         self._due = {
             bucket: [one for one in entries if one.surge.surge_id not in names]
             for bucket, entries in self._due.items()
         }
+        return gone
 
     def forget(self, entry: Entry) -> None:
         """Drop a closed surge."""

@@ -102,13 +102,11 @@ class SurgeLife:
         over += self._models_over(water)
         told = self._close(over, water)
         told += self._amend(water)
-        for entry in due:
-            closing = entry.surge.closing
-            if closing is not None and closing.bucket < water:
-                self.book.forget(entry)
-                self._watched.marks.paged[entry.slot] = self.book.has_page(entry.slot)
-        for slot in self.book.forget_earliest():
-            self._watched.marks.paged[slot] = self.book.has_page(slot)
+        gone = [one for one in due if (end := one.surge.closing) is not None and end.bucket < water]
+        for entry in gone:
+            self.book.forget(entry)
+        for entry in (*gone, *self.book.forget_earliest()):
+            self._watched.marks.paged[entry.slot] = self.book.has_page(entry.slot)
         return told
 
     def _rules_over(self, entries: list[Entry], water: int) -> list[Entry]:

@@ -66,7 +66,7 @@ class Watch(Table):
         waves = WaveWatch(policy.name, self.keys, self._votes, tells=policy.name != "posts")
         self.waves = waves if detector.lift_by(waves.factors) else None
         self._ahead = AheadCounter(self._watched, self._life, self._pending, self.waves)
-        self._shared: bytes | None = None
+        self._shared: dict[str, bytes] = {}
 
     def grow_columns(self, size: int) -> None:
         """Make room in the detector and the marks."""
@@ -96,19 +96,21 @@ class Watch(Table):
             self.detector.restore(self.keys.slots_of(models.names), models.values)
 
     def packed_shared(self) -> list[PackedSeries]:
-        """See Table. A series of one key."""
-        state = self.detector.shared_state()
-        if state is None or state == self._shared:
+        """See Table. A series with a key for each part."""
+        parts = self.detector.shared_state()
+        changed = {name: part for name, part in parts.items() if part != self._shared.get(name)}
+        if not changed:
             return []
-        self._shared = state
-        groups = np.zeros(1, dtype=np.int32)
-        return [pack_bytes(self.shared_name, Texts.of(["pool"]), groups, [state])]
+        self._shared = parts
+        names, groups = Texts.of([*changed]), np.zeros(len(changed), dtype=np.int32)
+        return [pack_bytes(self.shared_name, names, groups, [*changed.values()])]
 
     def restore_shared(self, stored: Mapping[str, StoredSeries]) -> None:
         """See Table."""
         series = stored.get(self.shared_name)
-        if series is not None and series.values:
-            (self._shared,) = series.values
+        if series is not None:
+            names = [name.decode() for name in series.names.encoded()]
+            self._shared = dict(zip(names, series.values, strict=True))
             self.detector.restore_shared(self._shared)
 
     def let_go(self, count: int, oldest: int) -> int:
@@ -265,8 +267,7 @@ class Watch(Table):
         columns = self.detector.score(slots, now, opened=buckets)
         here = buckets == water
         if self.waves is not None and here.any():
-            added, expected = runs.counts[here], columns.expected[here]
-            self.waves.count(water, slots[here], added, now[here], expected)
+            self.waves.count(water, runs.take(here), now[here], columns.only(here))
         return columns.score
 
     def _count_first(self, cohorts: NDArray[np.uint8], stretch: Stretch) -> None:
@@ -304,7 +305,7 @@ class Watch(Table):
         now = counts.newest_counts(slots)
         columns = self.detector.score(slots, now, opened=water)
         if self.waves is not None:
-            self.waves.count(water, slots, added, now, columns.expected)
+            self.waves.count(water, runs, now, columns)
         return columns.score
 
     def _begin(self, slots: Ints, newest: NDArray[np.int32], buckets: Ints, added: Ints) -> None:

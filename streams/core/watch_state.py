@@ -8,4 +8,4 @@ from streams.core.block_state import STATE_DTYPE
 from streams.core.cohorts import VOTE_DTYPE
 
 WATCH_STATE_DTYPE: Final = np.dtype([("detector", STATE_DTYPE), ("audience", VOTE_DTYPE)])
-"""One key's state, no padding: the detector's 40 bytes and the two of its cohort's votes."""
+"""One key's state, no padding: the detector's 52 bytes and the two of its cohort's votes."""

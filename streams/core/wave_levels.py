@@ -76,8 +76,8 @@ class Levels:
 
     @property
     def means(self) -> Floats:
-        """Mean events a bucket with the memory of a key's rate: what keys' rates add up to."""
-        means: Floats = self._rows[6] / np.maximum(self._rows[7], 1.0)
+        """Mean events of a plain bucket, in a rate's memory: what keys' rates add up to."""
+        means: Floats = self._rows[6] / np.maximum(self._rows[7], 0.1)
         return means
 
     def above(self, bucket: int, totals: Floats) -> Above:
@@ -91,8 +91,18 @@ class Levels:
         sigmas = excess / np.sqrt(self._rows[3] + 1.0 / (expected + 0.5))
         return Above(expected, excess, sigmas, by_week, forecast)
 
-    def learn(self, bucket: int, totals: Floats, above: Above, lifted: NDArray[np.bool_]) -> None:
-        """Learn the totals of a bucket; of those that a wave has ``lifted`` next to nothing."""
+    def learn(
+        self,
+        bucket: int,
+        totals: Floats,
+        above: Above,
+        lifted: NDArray[np.bool_],
+        busy: Floats | float = 1.0,
+    ) -> None:
+        """Learn the totals of a bucket; of those that a wave has ``lifted`` next to nothing.
+
+        ``busy``: how busy the keys' own rates take it to be, for the mean.
+        """
         age, level, slope, variance, hour_sum, hour_size, mean, weight = self._rows
         fallen = (above.excess < _FALLEN) & (above.sigmas < _FALLEN_SIGMAS)
         forecast = above.forecast + np.where(lifted | fallen, 0.0, slope)
@@ -110,7 +120,7 @@ class Levels:
         hour_sum += totals * calm
         hour_size += calm
         np.copyto(mean, _MEAN_KEPT * mean + totals, where=~lifted)
-        np.copyto(weight, _MEAN_KEPT * weight + 1.0, where=~lifted)
+        np.copyto(weight, _MEAN_KEPT * weight + busy, where=~lifted)
         born = (age > 0) | (totals > 0)
         if not born.all():
             self._rows[:, ~born] = _unborn(int(np.count_nonzero(~born)))

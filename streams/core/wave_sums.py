@@ -20,6 +20,10 @@ RAW: Final = len(LIFTS)
 """Row of the sums that has all events."""
 FIRST: Final = RAW + 1
 """Row that has the keys of the bucket by the cohort of who came first: one a key."""
+USUAL: Final = RAW + 2
+"""Rows of what the bucket's keys usually get in a bucket like any other, and in this one."""
+_ROWS: Final = RAW + 4
+_FINE: Final = 1024.0
 LIFT_ROOM: Final = 2.5
 """A sum that is more times its lift above the mean was held too low."""
 _WIDTH: Final = COHORTS_MAX + 1
@@ -27,6 +31,7 @@ _EVENTS_WHOLE: Final = 2.0
 """Events a bucket up to which a key counts whole."""
 _PARTS: Final = 16.0
 """Sums are kept in whole sixteenths of an event: the order of adding leaves no trace."""
+_BUSY_WEIGHT: Final = 2.0
 _NOISE: Final = 6.0
 _SPREAD: Final = 0.25
 
@@ -34,18 +39,24 @@ _SPREAD: Final = 0.25
 class Counted:
     """Keys' counts in buckets before and after records came, with what was expected of a bucket."""
 
-    __slots__ = ("after", "before", "cohorts", "expected")
+    __slots__ = ("after", "before", "cohorts", "expected", "exposure")
 
     def __init__(
-        self, cohorts: NDArray[np.uint8], before: Ints, after: Ints, expected: Floats
+        self,
+        cohorts: NDArray[np.uint8],
+        before: Ints,
+        after: Ints,
+        expected: Floats,
+        exposure: Floats | float = 1.0,
     ) -> None:
         self.cohorts, self.before, self.after, self.expected = cohorts, before, after, expected
+        self.exposure = exposure
 
     def sums(self, places: Ints, size: int) -> Ints:
         """Rows of sums by place: ``LIFTS``, then all events; that of the first is empty."""
         expected, after = self.expected, self.after
-        sums = np.empty((FIRST + 1, size), dtype=np.int64)
-        sums[FIRST] = 0
+        sums = np.zeros((_ROWS, size), dtype=np.int64)
+        self._add_usual(sums, places)
         added = after - self.before
         sums[RAW] = np.bincount(places, added, size)
         large = (expected > _EVENTS_WHOLE) | (after > _held(expected, 1.0))
@@ -63,6 +74,16 @@ class Counted:
             more -= np.floor(weight * np.minimum(before, most))
             sums[row] = rest * int(_PARTS) + np.bincount(at, more, size).astype(np.int64)
         return sums
+
+    def _add_usual(self, sums: Ints, places: Ints) -> None:
+        """Add what is usual of keys that have their first events in the bucket."""
+        if isinstance(self.exposure, float):
+            return
+        new = (self.before == 0).nonzero()[0]
+        at, exposure, size = places[new], self.exposure[new], sums.shape[1]
+        rate = np.minimum(self.expected[new] / exposure, _EVENTS_WHOLE) * _FINE
+        for row, usual in ((USUAL, rate), (USUAL + 1, rate * exposure)):
+            sums[row] = np.bincount(at, np.rint(usual), size)
 
 
 def _held(expected: Floats, lift: float) -> Floats:
@@ -131,7 +152,7 @@ def sums_by_bucket(
     places = (buckets - base) * _WIDTH + counted.cohorts
     sums = counted.sums(places, count * _WIDTH)
     sums[FIRST] = np.bincount((first_buckets - base) * _WIDTH + first, minlength=count * _WIDTH)
-    sums = sums.reshape(FIRST + 1, count, _WIDTH)
+    sums = sums.reshape(_ROWS, count, _WIDTH)
     some = np.flatnonzero(sums[RAW].any(axis=1)).tolist()
     return {base + row: np.ascontiguousarray(sums[:, row]) for row in some}
 
@@ -144,7 +165,7 @@ def added_up(first: dict[int, Ints], second: dict[int, Ints]) -> dict[int, Ints]
 
 def nothing() -> Ints:
     """Sums of a bucket without events."""
-    return np.zeros((FIRST + 1, _WIDTH), dtype=np.int64)
+    return np.zeros((_ROWS, _WIDTH), dtype=np.int64)
 
 
 def totals_of(sums: Ints, means: Floats) -> Floats:
@@ -162,6 +183,17 @@ def totals_of(sums: Ints, means: Floats) -> Floats:
     return totals
 
 
+def busy_of(sums: Ints, size: int) -> Floats:
+    """How busy the bucket usually is for each cohort, by the keys that had events in it.
+
+    Those of few keys are drawn toward all.
+    """
+    usual, now = sums[USUAL, :size] / _FINE, sums[USUAL + 1, :size] / _FINE
+    every = (now.sum() + _BUSY_WEIGHT) / (usual.sum() + _BUSY_WEIGHT)
+    busy: Floats = (now + _BUSY_WEIGHT * every) / (usual + _BUSY_WEIGHT)
+    return busy
+
+
 def _trimmed(sums: Ints) -> Ints:
-    some = np.flatnonzero(sums[RAW] + sums[FIRST])
+    some = np.flatnonzero(sums[RAW] + sums[FIRST])  # the others have no more
     return sums[:, : int(some[-1]) + 1 if len(some) else 0]

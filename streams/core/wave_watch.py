@@ -11,10 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Floats, Ints
 from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.cohorts import Cohorts, Votes
 from streams.core.keys import Keys
+from streams.core.runs import Runs
 from streams.core.surges import Surge, WaveReceiver
 from streams.core.wave_factors import WaveFactors
 from streams.core.wave_incident import WaveIncident
@@ -75,10 +77,12 @@ class WaveWatch:
         """Whether a wave may begin: enough happens here for one to be seen."""
         return self._waves.can_tell
 
-    def count(self, bucket: int, slots: Ints, added: Ints, now: Ints, expected: Floats) -> None:
-        """Count records of the open bucket: ``added`` ones of each key, which has ``now``."""
+    def count(self, bucket: int, runs: Runs, now: Ints, columns: ScoreColumns) -> None:
+        """Count runs of the open bucket; its keys have ``now``, and were scored with that."""
         self._has_counted = True
-        self._sums.add(bucket, Counted(self._votes.cohorts[slots], now - added, now, expected))
+        slots, expected = runs.slots, columns.expected
+        cohorts, before = self._votes.cohorts[slots], now - runs.counts
+        self._sums.add(bucket, Counted(cohorts, before, now, expected, columns.exposure))
         if self._waves.lasting is not None:
             self._take_receivers(slots, now, expected)
 

@@ -18,7 +18,7 @@ from streams.core.block_tables import Floats, Ints
 from streams.core.wave_factors import FACTOR_MAX, FACTOR_MIN
 from streams.core.wave_levels import Above, Levels
 from streams.core.wave_nodes import PLATFORM, Nodes
-from streams.core.wave_sums import FIRST, RAW, totals_of
+from streams.core.wave_sums import FIRST, RAW, busy_of, totals_of
 
 Names = Sequence[tuple[str, str]]
 
@@ -155,11 +155,13 @@ class Waves:
         self._levels.grow(_SIDES * len(self.nodes))
 
     def _close(self, bucket: int, sums: Ints, names: Names, share: float) -> tuple[Seen, Floats]:
-        """What a bucket came to, learnt; and the totals by column."""
+        """What a bucket came to, learnt; and the totals and the usual ones by column."""
         self._grow(names)
         nodes, known = self.nodes, self._levels.known
-        means = np.where(known, self._levels.means, 0.0)[_SIDES * nodes.of_cohorts]
-        size = len(means)
+        means = np.where(known, self._levels.means, 0.0)
+        size = len(nodes.of_cohorts)
+        busy = self._busy(sums, means, size)
+        means = (means * busy)[_SIDES * nodes.of_cohorts]
         totals = np.empty(_SIDES * len(nodes))
         totals[::2] = nodes.totals_of(totals_of(sums, means))
         totals[1::2] = nodes.totals_of(sums[FIRST, :size].astype(np.float64))
@@ -170,8 +172,21 @@ class Waves:
         begun = self._begun(above, judged, share)
         lifted = judged & (above.excess >= _LIFTED) & (above.sigmas >= _LIFTED_SIGMAS)
         held = lifted if self.lasting is not None or len(begun) else np.zeros_like(lifted)
-        self._levels.learn(bucket, totals, above, held)
-        return Seen(bucket, events.astype(np.int64), above, lifted, begun), totals
+        usual = self._levels.means * busy
+        self._levels.learn(bucket, totals, above, held, busy)
+        seen = Seen(bucket, events.astype(np.int64), above, lifted, begun)
+        return seen, np.array((totals, usual))
+
+    def _busy(self, sums: Ints, means: Floats, size: int) -> Floats:
+        """How busy the keys' rates take the bucket to be, by column; nodes' by their cohorts'."""
+        nodes, every = self.nodes, busy_of(sums, size)
+        mean = means[_SIDES * nodes.of_cohorts]
+        known = nodes.totals_of(mean)
+        busy = np.ones(_SIDES * len(nodes))
+        of_nodes = nodes.totals_of(mean * every) / np.where(known > 0.0, known, 1.0)
+        busy[::2] = np.where(known > 0.0, of_nodes, 1.0)
+        busy[_SIDES * nodes.of_cohorts] = every
+        return busy
 
     def _begun(self, above: Above, judged: NDArray[np.bool_], share: float) -> Ints:
         """Columns that are far above what is usual, by the mean of some of the last buckets."""
@@ -192,8 +207,7 @@ class Waves:
 
     def _factors(self, totals: Floats) -> Floats:
         """Factor of each cohort: also of one that sleeps, so it may be below 1."""
-        means, nodes = self._levels.means[::2], self.nodes
-        totals = totals[::2]
+        nodes, (totals, means) = self.nodes, totals[:, ::2]
 
         def drawn(of: Ints, toward: Any) -> Floats:
             factor: Floats = (totals[of] + _WEIGHT * toward) / (means[of] + _WEIGHT)

@@ -234,7 +234,7 @@ def test_of_fleets_that_start_at_once_one_settles_everything(
         async with Redis.from_url(redis_server.url) as client:
             held = await client.hgetall(f"{prefix}:layout")
         assert held == {
-            b"layout": b"2",
+            b"layout": b"3",
             b"partitions": str(winner.partitions).encode(),
             b"detector": winner.detector.encode(),
             b"group": winner.group.encode(),

@@ -1,5 +1,6 @@
 """The benchmark judges rightly: answers, floors, and the tallies that its engines keep."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench import floor, scaling
-from tests.bench.engines import ENGINES
+from tests.bench.engines import ENGINES, count_only
 from tests.bench.engines.creator_tally import CreatorTally, take_packed
+from tests.bench.engines.protocol import Order
 from tests.bench.engines.tally_dict import BUCKET_MS, DictTally
 from tests.bench.job import Job, Truth
 from tests.bench.peers import PeerMissing, peer_folder
@@ -145,3 +147,29 @@ def test_a_peer_that_was_not_brought_tells_why(
     (tmp_path / "peers" / "pathway.reason").write_text("no wheel for this machine\n")
     with pytest.raises(PeerMissing, match=r"^no wheel for this machine$"):
         peer_folder("pathway")
+
+
+def test_a_count_only_engine_that_fails_stops_its_app_so_that_its_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class App:
+        crash_reason = None
+        stopped = False
+
+        def __init__(self, _: object, counter: count_only.Counter, __: str) -> None:
+            self.counter = counter
+
+        async def start(self) -> None:
+            await self.counter.take(None)  # no event: it cannot be counted
+
+        async def wait_until_stopped(self) -> None:
+            await asyncio.Event().wait()
+
+        async def stop(self) -> None:
+            App.stopped = True
+
+    monkeypatch.setattr(count_only, "build_app", App)
+    order = Order("name", "127.0.0.1:1", "topic", 1, 1, 1, str(tmp_path), {})
+    with pytest.raises(AttributeError):
+        asyncio.run(count_only.run(order))
+    assert App.stopped

@@ -8,7 +8,7 @@ import pytest
 from streams.core.buckets import BUCKET_MS
 from streams.core.count_world import CountWorld, count_world_of
 from streams.core.world_plans import WORLDS
-from tests.bench.detection import __main__, part, part_seismic, part_story, rows
+from tests.bench.detection import __main__, part, part_peers, part_seismic, part_story, rows
 from tests.bench.detection.nab import gated
 from tests.bench.detection.parts import PARTS
 from tests.bench.detection.statistics import NEVER, middle_of, poisson_interval, share_interval
@@ -145,3 +145,10 @@ def test_simulated_part_measures_its_rows_at_a_small_size() -> None:
     assert found.details
     assert found.reached
     assert set(found.reached) <= keys
+
+
+def test_threshold_of_a_peer_is_the_lowest_that_alarms_no_more_than_asked() -> None:
+    day = [0.0] * 287
+    scores = [[5.0, *day, 3.0, *day, 4.0], [1.0, *day, 2.0]]
+    assert [part_peers.threshold_of(scores, asked) for asked in (1, 2, 3, 4)] == [5, 4, 3, 2]
+    assert part_peers.threshold_of(scores, 0) == NEVER

@@ -192,12 +192,12 @@ def test_late_records_count_as_if_they_had_come_on_time() -> None:
     assert one["window_counts"] == pytest.approx(other["window_counts"], rel=1e-6)
 
 
-def test_state_of_a_key_is_forty_bytes_and_comes_back_bit_by_bit() -> None:
+def test_state_of_a_key_is_52_bytes_and_comes_back_bit_by_bit() -> None:
     block = _block(5)
     for slot in range(5):
         _played(block, slot, [(slot + 1, 3 + slot)] * 400)
     states = block.state_of(np.arange(5))
-    assert states.nbytes == 5 * 40
+    assert states.nbytes == 5 * 52
     other = _block(9)
     other.restore(_slots(8, 7, 6, 5, 4), np.frombuffer(states.tobytes(), STATE_DTYPE))
     assert other.state_of(_slots(8, 7, 6, 5, 4)).tobytes() == states.tobytes()
@@ -222,7 +222,7 @@ def test_growing_keeps_states_and_doubles_room() -> None:
     block.grow(5_000)
     block.grow(10)
     assert block.state_of(_slots(0, 1)).tobytes() == before
-    assert block.nbytes == 5_000 * 40
+    assert block.nbytes == 5_000 * 52
 
 
 def _is_over(block: DetectorBlock, bucket: int, opened: int, count: int) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.core.block_maths import rarity_of, tail_of
 from streams.core.block_tables import Floats
 from streams.core.buckets import BUCKET_MS
 from streams.core.detector_policy import DetectorPolicy
@@ -123,6 +124,31 @@ def test_first_days_are_judged_by_first_days() -> None:
     assert np.exp(-rarity(pool, 64.0, BEGIN + 2 * DAY, 3)) == pytest.approx(share, rel=0.5)
     assert rarity(pool, 60.0, BEGIN + 4 * DAY, 3) < calm - 2
     assert rarity(pool, 60.0, BEGIN + 3 * DAY, 300) == 5.0  # no first day any more
+
+
+def test_a_partition_that_starts_is_silent_and_a_true_newcomer_later_is_told() -> None:
+    pool = Pool(DetectorPolicy())
+    pool.enter(BEGIN)
+    # 100 events in a first bucket are evidence of 18, a large creator met at its top of 100
+    assert rarity(pool, 100.0, BEGIN, 3) < np.log(1_000)
+    tops = 8.0 * np.random.default_rng(5).pareto(2.0, 3_000)
+    born = np.full(3_000, BEGIN)
+    pool.take_births(born)
+    pool.take_risen(Risen(born, np.zeros(3_000), tops))
+    for day in range(1, 4):
+        pool.enter(BEGIN + day * DAY)
+    assert rarity(pool, 100.0, BEGIN, 3) < np.log(1_000)
+    # her second bucket of 174 is evidence of 155 and more
+    assert rarity(pool, 155.0, BEGIN + 3 * DAY, 1) > np.log(1_000_000)
+
+
+def test_a_level_that_few_days_pass_does_not_make_the_tail_heavy() -> None:
+    low = days_of(20_000, 6, top=1.0)
+    pool = pool_after(2, low)
+    prior = pool.of(np.array([0.1]))
+    assert float(np.ravel(prior.share)[0]) < 0.05
+    tail = tail_of(np.zeros((3, 1)), np.zeros(1), prior, DetectorPolicy())
+    assert rarity_of(np.array([150.0]), tail)[0] > np.log(1_000_000)
 
 
 def test_a_pool_comes_back_from_the_store_byte_by_byte_and_a_damaged_one_is_refused() -> None:

@@ -56,7 +56,7 @@ def rows(late: bool = False) -> Rows:
     for bucket in range(84):
         in_wave = 12 * min((bucket - WAVE + 1) / 3, 1) if bucket >= WAVE else 1
         lift = np.where(english, in_wave, 1.0)
-        lift[OWN] *= 30 if bucket >= SURGE else 1
+        lift[OWN] *= 150 if bucket >= SURGE else 1
         who = draw.permutation(np.repeat(np.arange(CREATORS), draw.poisson(rate * lift)))
         creators.append(who)
         buckets.append(np.full(len(who), bucket))

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 
-from river import linear_model, preprocessing, time_series
-
-from streams.core.detector_river import RiverRecipe
 from streams.core.series import SeriesRow, SeriesWatch
 from tests.bench.detection.nab import Labelled, labelled_series, peer_scores, score_of
 from tests.bench.detection.part import Part
+from tests.bench.detection.peers import PEERS
 
 _BUDGETS_DAYS: Final = (4, 5, 6, 7, 8)
-_DAY_ROWS: Final = 288
 
 
 def run() -> Part:
@@ -62,58 +56,3 @@ def _bootstrap(series: list[Labelled], alerts: dict[str, list[int]]) -> tuple[fl
     draw = random.Random(1)
     drawn = sorted(score_of(draw.choices(series, k=len(series)), alerts) for _ in range(2000))
     return drawn[100], drawn[1900]
-
-
-def _river(name: str, **parameters: Any) -> Callable[[Labelled], list[float]]:
-    def scored(one: Labelled) -> list[float]:
-        model = RiverRecipe(f"river.anomaly.{name}", parameters).model()
-        scores = []
-        for count in one.counts:
-            scores.append(model.score(count))
-            model.learn(count)
-        return scores
-
-    return scored
-
-
-def _predictive(one: Labelled) -> list[float]:
-    parameters = {"p": 12, "d": 1, "q": 12, "m": 12, "sp": 0, "sq": 0}
-    made = preprocessing.StandardScaler() | linear_model.LinearRegression()
-    forecaster = time_series.SNARIMAX(regressor=made, **parameters)
-    return _river(
-        "PredictiveAnomalyDetection", predictive_model=forecaster, warmup_period=_DAY_ROWS
-    )(one)
-
-
-def _fixed_rule(one: Labelled) -> list[float]:
-    return one.counts
-
-
-def _rolling_z(one: Labelled) -> list[float]:
-    last: deque[float] = deque(maxlen=_DAY_ROWS)
-    scores, total, squares = [], 0.0, 0.0
-    for count in one.counts:
-        mean = total / max(len(last), 1)
-        spread = math.sqrt(max(squares / max(len(last), 1) - mean * mean, 0.0))
-        scores.append((count - mean) / (spread + 1.0) if len(last) == _DAY_ROWS else 0.0)
-        if len(last) == _DAY_ROWS:
-            total, squares = total - last[0], squares - last[0] ** 2
-        last.append(count)
-        total, squares = total + count, squares + count * count
-    return scores
-
-
-def _random(one: Labelled) -> list[float]:
-    draw = random.Random(one.name)
-    return [draw.random() for _ in one.counts]
-
-
-PEERS: Final[dict[str, Callable[[Labelled], list[float]]]] = {
-    "River HalfSpaceTrees": _river("HalfSpaceTrees", n_trees=25, height=8, window_size=250),
-    "River GaussianScorer, window 6,400": _river("GaussianScorer", window_size=6400),
-    "River StandardAbsoluteDeviation": _river("StandardAbsoluteDeviation"),
-    "River PredictiveAnomalyDetection (SNARIMAX)": _predictive,
-    "fixed rule: count over a threshold": _fixed_rule,
-    "rolling z-score, a day": _rolling_z,
-    "random scores": _random,
-}

@@ -12,6 +12,7 @@ from tests.bench.detection import (
     part_mix,
     part_nab,
     part_pages,
+    part_peers,
     part_power,
     part_rates,
     part_seismic,
@@ -40,5 +41,6 @@ PARTS: Final[dict[str, Run]] = {
     "power": part_power.run,
     "wave": part_wave.run,
     "mix": part_mix.run,
+    "peers": part_peers.run,
     "cost": _whole(part_cost.run),
 }

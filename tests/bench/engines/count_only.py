@@ -35,6 +35,7 @@ class NothingAhead(NamedTuple):
 
     score: NDArray[np.float64]
     expected: NDArray[np.float64]
+    exposure: NDArray[np.float64]
 
     def keep(self, keys: NDArray[np.bool_] | None) -> None:
         """Keep nothing."""
@@ -69,7 +70,7 @@ class NoDetector(DetectorBlock):
     def run_ahead(self, course: Course) -> NothingAhead:  # type: ignore[override]  # NoDetector keeps no block
         """Score 0."""
         zeros = np.zeros(len(course.buckets))
-        return NothingAhead(zeros, zeros)
+        return NothingAhead(zeros, zeros, zeros)
 
 
 class Counter:
@@ -146,12 +147,12 @@ async def run(order: Order) -> None:
             [done, asyncio.create_task(app.wait_until_stopped())],
             return_when=asyncio.FIRST_COMPLETED,
         )
-        if app.crash_reason is not None:
-            raise app.crash_reason
-        if counter.error is not None:
-            raise counter.error
-        counter.report()
-        await app.stop()
+        try:
+            if (error := app.crash_reason or counter.error) is not None:
+                raise error
+            counter.report()
+        finally:
+            await app.stop()
 
 
 if __name__ == "__main__":
