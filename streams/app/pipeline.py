@@ -322,8 +322,9 @@ class Pipeline:
             await self._flush(lane)
         except FencedOff as fenced:
             lane.lost = True
-            log.warning("%s", fenced)
-            asyncio.get_running_loop().call_later(_FENCED_SECONDS_MAX, self._check_fenced, lane)
+            if self._lanes.get(lane.tp) is lane:  # else by a claim of our own, for one
+                log.warning("%s", fenced)
+                asyncio.get_running_loop().call_later(_FENCED_SECONDS_MAX, self._check_fenced, lane)
         except StateLost as lost:
             lane.lost = True
             log.warning("%s: reading on from there", lost)

@@ -19,7 +19,12 @@ from streams.edges.settings_list import Settings
 from streams.edges.source_guard import PartitionsChanged, SourceGuard, TopicGone, TopicReplaced
 from streams.edges.store import OtherWriter, Store, StoreDiffers, StoreKind
 from streams.edges.topics import look_at_topics
-from streams.edges.transport_contract import OffsetBeyondEnd, ReadBack, RecordsGone
+from streams.edges.transport_contract import (
+    OffsetBeyondEnd,
+    ReadBack,
+    RecordsGone,
+    TakeOverFailed,
+)
 
 _SECOND_OPINION_SECONDS_MAX: Final = 5.0
 _CLOCKS_AGREE_MS: Final = 60_000
@@ -145,8 +150,8 @@ class WorkerChecks:
 
 
 async def second_opinion(error: SurgewatchError, guard: SourceGuard) -> SurgewatchError:
-    """Say why offsets went back: Kafka knows whether the topic is another one."""
-    if isinstance(error, (ReadBack, OffsetBeyondEnd)):
+    """Say why offsets went back, or are not known: Kafka knows whether the topic is another one."""
+    if isinstance(error, (ReadBack, OffsetBeyondEnd, TakeOverFailed)):
         try:
             await asyncio.wait_for(guard.confirm(), _SECOND_OPINION_SECONDS_MAX)
         except TimeoutError:

@@ -6,7 +6,7 @@ Dirichlet process with a base measure worth some days, and a Pareto tail past th
 
 Keys met in the partition's own first day are mostly old ones that it sees for the first time; they
 say little about newcomers. Until these have been seen the policy's tail judges them, mixed with
-a five-hundredth of the others'.
+a two-hundredth of the others'.
 """
 
 import math
@@ -26,10 +26,10 @@ SHAPE: Final = (KINDS, 1 + EDGES)
 _KNOTS: Final = 64
 _EDGES: Final = 2.0 ** (0.5 * np.arange(EDGES))
 _MET_DAYS: Final = 100.0
-_MET_LEVEL: Final = 4.0
-_MET_POWER: Final = 1.8
-_NEW_DAYS: Final = 30.0
-_MET_WEIGHT: Final = 0.002
+_MET_LEVEL: Final = 5.0
+_MET_POWER: Final = 1.6
+_NEW_DAYS: Final = 100.0
+_MET_WEIGHT: Final = 0.005
 _COUNTED_MIN: Final = 30.0
 _TAIL_SHARE: Final = 0.05
 """A tail begins where so few are left: what most reach says nothing about it."""

@@ -34,6 +34,8 @@ _RARE: Final = math.log(30.0)
 """A day is rare if its maximum is as high once in 30 days, says the key's own tail."""
 _RARITY_MAX: Final = 7.0
 """A rare day teaches at most this excess: a surge must not teach that surges are usual."""
+_NEAR: Final = 3.5
+"""So far past a rare day lie most that teach; past it no tail is taken for lighter than told."""
 _TAIL_DAYS: Final = 100.0
 _RARE_DAYS: Final = 1000.0
 """What the classes around one weigh against its own key-days."""
@@ -147,12 +149,16 @@ class Pool:
     def judged(self, rarity: Floats, prior: Prior, statistic: Floats, lived: Lived) -> Floats:
         """See TailPrior: corrected by the class, or, on a first day, as other first days say."""
         assert prior.classes is not None, "made by `of`"
-        gain, slope = self._correction.take(prior.classes, axis=1)
+        gain, slope, far_slope = self._correction.take(prior.classes, axis=1)
         beyond = np.maximum(rarity - _RARE, 0.0)
         rarity -= beyond
         rarity *= gain
+        far = np.maximum(beyond - _NEAR, 0.0)
+        beyond -= far
         beyond *= slope
         rarity += beyond
+        far *= far_slope
+        rarity += far
         young = (lived.age < self._day).nonzero()[0]
         if len(young):
             kind = self._kind_of(lived.birth[young])
@@ -210,7 +216,8 @@ class Pool:
         self._prior: Floats = np.array([level, share, excess / share])
         once, beyond = _means_of(rare, np.full((RATE_CLASSES, 2), 1.0 / 30.0), _RARE_DAYS)
         gain = np.array([-math.log(one) / _RARE for one in once.tolist()])
-        self._correction: Floats = np.array([gain, once / beyond])
+        slope = once / beyond
+        self._correction: Floats = np.array([gain, slope, np.minimum(slope, 1.0)])
         first = self._first_settled / _UNIT
         first[:, 0] += _YOUNG_SHARE * self._first_young / _UNIT
         self._first.settle(first)

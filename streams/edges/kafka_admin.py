@@ -10,7 +10,7 @@ import re
 import socket
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from streams.edges.errors import KafkaUnreachable
 from streams.edges.settings_list import Settings
@@ -31,6 +31,7 @@ __all__ = [
     "kafka_errors",
 ]
 
+_CONNECT_MS_MAX: Final = 8_000
 _LOST = re.compile(r"(?:Connection lost|SaslHandshake failed|Connection failed): (.*)", re.DOTALL)
 _PLAIN_WORDS = (
     ("SaslAuthenticationFailed", "wrong user name or password"),
@@ -46,10 +47,13 @@ _PLAIN_WORDS = (
 def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
     """Give an admin client, closed at the end; raises ``KafkaUnreachable`` within the time limit.
 
-    The limit is ``kafka_timeout_ms`` for each question, at most 8 s for the connection.
+    The limit is ``kafka_timeout_ms`` for each question, at most 8 s for the connection (8 s with
+    a login).
     """
     _probe(settings)
-    connect_ms = min(settings.kafka_timeout_ms, 8_000)
+    is_login = settings.kafka_security_protocol.startswith("SASL")
+    # a refused login is told by the broker alone, which may be slow: never less than 8 s for it
+    connect_ms = _CONNECT_MS_MAX if is_login else min(settings.kafka_timeout_ms, _CONNECT_MS_MAX)
     with _kafka_log() as heard:
         try:
             admin = _Admin(
@@ -76,11 +80,23 @@ def _unreachable(settings: Settings, cause: str) -> KafkaUnreachable:
 
     A broker may hang up before its refusal is read, which only a login makes it do.
     """
-    if settings.kafka_security_protocol.startswith("SASL") and "disconnected" in cause:
-        cause = "it hung up during the login: wrong user name or password?"
+    if settings.kafka_security_protocol.startswith("SASL"):
+        if "disconnected" in cause:
+            cause = "it hung up during the login: wrong user name or password?"
+        elif _is_silence(cause):
+            cause = (
+                "it took the connection and did not answer the login in time: is it slow, or "
+                "kafka_security_protocol another one there?"
+            )
     error = KafkaUnreachable(settings.kafka_bootstrap_servers, cause)
     error.retry = cause not in {words for mark, words in _PLAIN_WORDS if mark != "RequestTimedOut"}
     return error
+
+
+def _is_silence(cause: str) -> bool:
+    """Whether the cause is that no answer came in time."""
+    silent = dict(_PLAIN_WORDS)["RequestTimedOut"]
+    return cause == silent or "bootstrap" in cause.lower() or "timed out" in cause.lower()
 
 
 class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python has no types

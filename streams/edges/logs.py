@@ -23,6 +23,15 @@ _CHATTY: Final = (
     "streams.edges.transport_thread",
 )
 """Libraries that tell of their daily work; below a warning it is of use in debugging only."""
+_PASSING: Final = (
+    "Group Coordinator Request failed",
+    "Topic %s not found in cluster metadata",
+    "Unable connect to node with id",
+    "Unable to update metadata from",
+    "Heartbeat session expired",
+    "Heartbeat send request failed",
+    "OffsetCommit failed for group",
+)
 _SELDOM_SECONDS: Final = 30.0
 
 
@@ -84,6 +93,19 @@ class Untold(logging.Filter):
         return not (isinstance(error, SurgewatchError) and record.name.startswith(_CHATTY))
 
 
+class Passing(logging.Filter):
+    """Lowers what a library calls an error, but which passes: a group's first join, a new topic.
+
+    What does not pass is told by us, in plain words.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every message through, some as a warning."""
+        if record.levelno == logging.ERROR and str(record.msg).startswith(_PASSING):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
 def set_up_logs(settings: Settings) -> None:
     """Send messages of this process to stderr as the settings want; replaces what was set up."""
     handler = logging.StreamHandler(sys.stderr)
@@ -91,6 +113,7 @@ def set_up_logs(settings: Settings) -> None:
     if settings.log_level != "debug":
         handler.addFilter(Untold())
         handler.addFilter(Seldom(time.monotonic))
+        handler.addFilter(Passing())
     level = settings.log_level.upper()
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)

@@ -158,12 +158,30 @@ def findings_of(
             continue
         if counts[plan.name] != plan.partitions:
             problem = f"it has {counts[plan.name]} partitions, not {plan.partitions}"
-            fix = (
-                "all four topics need one count: set topic_partitions to it, or make the topic anew"
-            )
+            fix = _count_fix(plan, counts)
             findings.append(Finding(plan.name, problem, fix, blocks=True))
         findings += _config_findings(plan, configs.get(plan.name, {}))
     return findings
+
+
+def _count_fix(plan: TopicPlan, counts: Mapping[str, int]) -> str:
+    """What to do about a topic's partition count."""
+    there = counts[plan.name]
+    adopt = (
+        f"set SURGEWATCH_TOPIC_PARTITIONS={there} and another SURGEWATCH_REDIS_PREFIX, since "
+        "creators' records go to other partitions than those that were counted"
+    )
+    if len(set(counts.values())) == 1:
+        return f"end the workers, then {adopt}"
+    if there > max(count for name, count in counts.items() if name != plan.name):
+        return (
+            "all four topics need one count: end the workers, give the others "
+            f"{there} too (kafka-topics.sh --alter --partitions {there} --topic NAME), then {adopt}"
+        )
+    return (
+        "all four topics need one count: give it as many as the others have (kafka-topics.sh "
+        f"--alter --partitions {max(counts.values())} --topic {plan.name})"
+    )
 
 
 def _config_findings(plan: TopicPlan, config: Mapping[str, str]) -> list[Finding]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.tables.recovery import RebalanceAgain
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as stock
@@ -158,7 +158,14 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             given = await owner.take_over(assigned, generation)
             wanted = {tp: given.get(tp) for tp in assigned}
             rereads = owner.rereads
-        starts: dict[TP, int] = await self._thread.run(self._thread.seek_all(wanted, rereads))
+        try:
+            starts: dict[TP, int] = await self._thread.run(self._thread.seek_all(wanted, rereads))
+        except (ConsumerStoppedError, IllegalStateError):  # it ends; a rebalance came in between
+            raise
+        except KafkaError as error:  # of a topic that is gone, for one
+            cause = str(error) or type(error).__name__
+            msg = f"Where to begin was not known: Kafka says {cause}"
+            raise TakeOverFailed(msg) from error
         return starts
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

@@ -3,7 +3,7 @@
 import logging
 
 from streams.edges.errors import DataError
-from streams.edges.logs import Seldom, Untold
+from streams.edges.logs import Passing, Seldom, Untold
 
 
 def record(name: str, message: str) -> logging.LogRecord:
@@ -33,3 +33,12 @@ def test_a_library_that_caught_our_error_does_not_tell_it_before_we_do() -> None
     assert untold.filter(caught("mode.services", ValueError("a bug")))
     assert untold.filter(caught("streams.app.pipeline", DataError("the topic is gone")))
     assert untold.filter(record("mode.services", "crashed"))
+
+
+def test_a_groups_first_join_is_no_error_and_what_we_call_one_is() -> None:
+    join = record("aiokafka.consumer.group_coordinator", "Group Coordinator Request failed: %s")
+    ours = record("streams.app.losses", "records were deleted")
+    fatal = record("aiokafka.consumer.group_coordinator", "LeaveGroup request failed: %s")
+    assert all(Passing().filter(one) for one in (join, ours, fatal))
+    assert (join.levelno, join.levelname) == (logging.WARNING, "WARNING")
+    assert ours.levelno == fatal.levelno == logging.ERROR

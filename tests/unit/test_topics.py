@@ -39,6 +39,17 @@ def test_another_partition_count_blocks() -> None:
     (finding,) = findings_of(PLANS, COUNTS | {"comments": 6}, CONFIGS)
     assert (finding.topic, finding.blocks) == ("comments", True)
     assert "6 partitions, not 4" in finding.problem
+    assert "give the others 6 too" in finding.fix
+    assert "SURGEWATCH_TOPIC_PARTITIONS=6 and another SURGEWATCH_REDIS_PREFIX" in finding.fix
+
+
+def test_a_count_that_all_topics_have_is_to_be_set_and_one_that_lags_behind_to_be_raised() -> None:
+    findings = findings_of(PLANS, dict.fromkeys(COUNTS, 6), CONFIGS)
+    fixes = {finding.fix for finding in findings if "partitions" in finding.problem}
+    assert len(findings) == 4
+    assert all(fix.startswith("end the workers, then set SURGEWATCH_TOPIC_P") for fix in fixes)
+    (finding,) = findings_of(PLANS, COUNTS | {"surges": 2}, CONFIGS)
+    assert "--alter --partitions 4 --topic surges" in finding.fix
 
 
 def test_inputs_that_are_compacted_block_since_records_would_be_lost() -> None:
