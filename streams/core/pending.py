@@ -43,6 +43,7 @@ class Pending:
         self._watched, self._life = watched, life
         self._of: dict[int, OpenSurge] = {}
         self._touched: dict[str, OpenSurge | None] = {}
+        self._stored: set[str] = set()
 
     @property
     def slots(self) -> list[int]:
@@ -84,7 +85,7 @@ class Pending:
         """
         waiting, self._of = self._of, {}
         for surge in waiting.values():
-            self._touched[_name_of(surge)] = None
+            self._forget(surge)
         counts, marks = self._watched.counts, self._watched.marks
         grows = [
             one
@@ -123,14 +124,17 @@ class Pending:
     def drain(self) -> dict[str, OpenSurge | None]:
         """Those changed since the last call, by name; None: forgotten."""
         touched, self._touched = self._touched, {}
+        self._stored.update(touched)
+        self._stored.difference_update(name for name, surge in touched.items() if surge is None)
         return touched
 
     def restore(self, surges: list[OpenSurge]) -> None:
         """Take up stored ones; their keys have been restored."""
         slots = self._watched.keys.find(Texts.of([surge.key for surge in surges]))
+        self._stored.update(map(_name_of, surges))
         for slot, surge in zip(slots.tolist(), surges, strict=True):
             if slot == UNMET:
-                self._touched[_name_of(surge)] = None
+                self._forget(surge)
             else:
                 self._of[slot] = surge
 
@@ -183,7 +187,15 @@ class Pending:
     def _drop(self, slot: int) -> None:
         surge = self._of.pop(slot, None)
         if surge is not None:
-            self._touched[_name_of(surge)] = None
+            self._forget(surge)
+
+    def _forget(self, surge: OpenSurge) -> None:
+        """Have the store forget it, if it was stored."""
+        name = _name_of(surge)
+        if name in self._stored:
+            self._touched[name] = None
+        else:
+            self._touched.pop(name, None)
 
 
 def _name_of(surge: OpenSurge) -> str:

@@ -128,6 +128,10 @@ class Levels:
         if (bucket + 1) % BUCKETS_PER_HOUR == 0:
             self._end_hour(bucket // BUCKETS_PER_HOUR % WEEK_HOURS)
 
+    def accept(self, totals: Floats, chosen: NDArray[np.bool_]) -> None:
+        """Take the totals of the last bucket for the usual ones."""
+        self._rows[1, chosen], self._rows[2, chosen] = np.log(totals[chosen] + 0.5), 0.0
+
     def state(self) -> list[list[list[float | None]]]:
         """All of it as plain numbers, None where not known."""
         return [

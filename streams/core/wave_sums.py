@@ -54,9 +54,10 @@ class Counted:
 
     def sums(self, places: Ints, size: int) -> Ints:
         """Rows of sums by place: ``LIFTS``, then all events; that of the first is empty."""
-        expected, after = self.expected, self.after
+        # by the rate, not by the hour: what is held must not change as a rhythm becomes known
+        expected, after = self.expected / self.exposure, self.after
         sums = np.zeros((_ROWS, size), dtype=np.int64)
-        self._add_usual(sums, places)
+        self._add_usual(sums, places, expected)
         added = after - self.before
         sums[RAW] = np.bincount(places, added, size)
         large = (expected > _EVENTS_WHOLE) | (after > _held(expected, 1.0))
@@ -75,13 +76,13 @@ class Counted:
             sums[row] = rest * int(_PARTS) + np.bincount(at, more, size).astype(np.int64)
         return sums
 
-    def _add_usual(self, sums: Ints, places: Ints) -> None:
+    def _add_usual(self, sums: Ints, places: Ints, expected: Floats) -> None:
         """Add what is usual of keys that have their first events in the bucket."""
         if isinstance(self.exposure, float):
             return
         new = (self.before == 0).nonzero()[0]
         at, exposure, size = places[new], self.exposure[new], sums.shape[1]
-        rate = np.minimum(self.expected[new] / exposure, _EVENTS_WHOLE) * _FINE
+        rate = np.minimum(expected[new], _EVENTS_WHOLE) * _FINE
         for row, usual in ((USUAL, rate), (USUAL + 1, rate * exposure)):
             sums[row] = np.bincount(at, np.rint(usual), size)
 

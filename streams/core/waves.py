@@ -35,8 +35,8 @@ _QUIET_BUCKETS: Final = 6
 _LENIENT: Final = 0.85
 _WEIGHT: Final = 20.0
 """Events that its region's factor weighs against a cohort's own, and so on."""
-_LASTS_MAX: Final = 7 * 288
-"""A wave of a week is the usual now."""
+_LASTS_MAX: Final = 2 * 288
+"""A wave of two days is the usual now."""
 _SIDES: Final = 2
 _NONE: Final = np.zeros(0, dtype=np.int64)
 
@@ -120,7 +120,10 @@ class Waves:
             holds = any(bool(seen.lifted[column]) for column in lasting.columns)
             lasting.columns = sorted({*lasting.columns, *seen.begun.tolist()})
             lasting.quiet = 0 if holds or len(seen.begun) else lasting.quiet + 1
-            if lasting.quiet >= _QUIET_BUCKETS or bucket - lasting.bucket >= _LASTS_MAX:
+            is_usual = bucket - lasting.bucket >= _LASTS_MAX
+            if is_usual:
+                self._levels.accept(totals[0], seen.lifted)
+            if lasting.quiet >= _QUIET_BUCKETS or is_usual:
                 self.lasting = None
                 return seen
         return seen._replace(factors=self._factors(totals))

@@ -92,7 +92,8 @@ def test_a_wave_is_told_once_and_those_that_it_lifts_are_not() -> None:
     assert 3 < wave.ratio < 13
     opened = of_kind(told, "followers", "opened")
     own = [surge for surge in opened if surge.creator_id == f"c-{OWN}"]
-    assert [surge.opened_ms // BUCKET_MS - BEGIN for surge in own] == [SURGE]
+    (begun,) = [surge.opened_ms // BUCKET_MS - BEGIN for surge in own]
+    assert SURGE <= begun <= SURGE + 2
     assert len([surge for surge in opened if surge.opened_ms >= wave.opened_ms]) <= 3
 
 
