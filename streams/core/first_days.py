@@ -30,10 +30,14 @@ _MET_LEVEL: Final = 5.0
 _MET_POWER: Final = 1.6
 _NEW_DAYS: Final = 100.0
 _MET_WEIGHT: Final = 0.005
-_COUNTED_MIN: Final = 30.0
+_DAYS_MIN: Final = 1000.0
+"""From so many first days on their tail is their own; before, the base measure's."""
+_UNSEEN: Final = 1.5
+"""Days that have begun are counted before their keys have reached all that they will."""
+_COUNTED_MIN: Final = 8.0
 _TAIL_SHARE: Final = 0.05
 """A tail begins where so few are left: what most reach says nothing about it."""
-_TAIL_DAYS: Final = 4.0
+_TAIL_DAYS: Final = 8.0
 """How many exceedances the belief in a tail of power 2 is worth."""
 
 
@@ -45,6 +49,7 @@ class FirstDays:
         self._met_base = np.minimum((_MET_LEVEL / edges) ** _MET_POWER, 1.0)
         self._new_base = _policy_tail_of(edges, policy)
         self._rarity = np.zeros((KINDS, _KNOTS))
+        self._steps = np.zeros_like(self._rarity)
         self.settle(np.zeros(SHAPE))
 
     def settle(self, counts: Floats) -> None:
@@ -53,16 +58,23 @@ class FirstDays:
         base = (1.0 - _MET_WEIGHT) * self._new_base + _MET_WEIGHT * met
         new = _exceeded_of(counts[1], base, _NEW_DAYS)
         for kind, exceeded in enumerate((met, new)):
-            rarity = np.array([-math.log(max(share, 1e-300)) for share in exceeded.tolist()])
+            shares = (_UNSEEN * exceeded).tolist()
+            rarity = np.array([-math.log(max(share, 1e-300)) for share in shares])
             self._rarity[kind] = np.maximum.accumulate(np.maximum(rarity, 0.0))
+        self._steps = np.diff(self._rarity, append=self._rarity[:, -1:])
 
     def rarity_of(self, statistic: Floats, kind: Ints) -> Floats:
         """-ln of the share of first days of the kind that reach this evidence."""
-        place = np.clip(2.0 * np.log2(np.maximum(statistic, 1.0)), 0.0, _KNOTS - 1.001)
+        place = np.maximum(statistic, 1.0)
+        np.log2(place, out=place)
+        place *= 2.0
+        np.minimum(place, _KNOTS - 1.001, out=place)
         knot = place.astype(np.int64)
-        below = self._rarity[kind, knot]
-        between: Floats = below + (place - knot) * (self._rarity[kind, knot + 1] - below)
-        return between
+        place -= knot
+        knot += kind * _KNOTS
+        place *= self._steps.take(knot)
+        place += self._rarity.take(knot)
+        return place
 
 
 def edge_of(statistic: Floats) -> Ints:
@@ -97,7 +109,7 @@ def _exceeded_of(counts: Floats, base: Floats, base_days: float) -> Floats:
     share[:EDGES] += reached
     share /= base_days + days
     counted = np.flatnonzero((reached >= _COUNTED_MIN) & (share[:EDGES] <= _TAIL_SHARE))
-    if len(counted):
+    if len(counted) and days >= _DAYS_MIN:
         last = int(counted[-1])
         stays = (reached[last + 1 :].sum() + 0.5 * _TAIL_DAYS) / (reached[last:].sum() + _TAIL_DAYS)
         steps = np.arange(1, _KNOTS - last)

@@ -32,8 +32,10 @@ from streams.core.texts import Ints, Texts
 from streams.core.watch import Watch, in_order
 
 _Count = Callable[[Rows], list[Happening]]
-_Prepare = Callable[[Rows], _Count]
-"""Takes the rows of a chunk that are not late, once, and gives what counts a stretch of them."""
+_Begin = Callable[[Rows], _Count]
+"""Takes the rows of a part of a chunk, between which nothing changes that keys share."""
+_Prepare = Callable[[Ints], _Begin]
+"""Takes the indexes of all rows of a chunk that count, once: keys are looked up together."""
 
 
 class Partition:
@@ -242,12 +244,17 @@ class Partition:
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
         told = chunk.audiences
+        if told is not None and not told.any():
+            told = None  # nobody votes
         cohorts = None if told is None else self._cohorts.numbers_of(told)
         rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1, cohorts)
         bounds = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist(), len(at_ms)]
         happenings: list[Happening] = []
+        begin_part = prepare((~left_out).nonzero()[0] if some_left_out else rows.indexes)
         for part in parts_of([*self._watches.values()], water):
-            count = prepare(rows.of(part).of(~left_out[part]) if some_left_out else rows.of(part))
+            count = begin_part(
+                rows.of(part).of(~left_out[part]) if some_left_out else rows.of(part)
+            )
             for begin, end in pairwise(row for row in bounds if part.start <= row <= part.stop):
                 bucket = int(water[begin])
                 if bucket > self._water:
@@ -285,21 +292,24 @@ class FollowPartition(Partition):
         ids, gone = chunk.creator_ids, chunk.unfollows
         tables = (self._followers, self._unfollows)
 
-        def prepare(rows: Rows) -> _Count:
-            kept = rows.indexes
+        def prepare(kept: Ints) -> _Begin:
             if not gone.any():
                 slots = slots_of_rows(self._followers, ids, kept)
-                return count_of(self._followers, slots, ids, rows)
+                return lambda rows: count_of(self._followers, slots, ids, rows)
             parts = (kept[~gone[kept]], kept[gone[kept]])
             columns = [slots_of_rows(of, ids, part) for of, part in zip(tables, parts, strict=True)]
-            follow = count_of(self._followers, columns[0], ids, rows.of(~gone[kept]))
 
-            def count(rows: Rows) -> list[Happening]:
-                left = gone[rows.indexes]
-                self._unfollows.count(rows.of(left).stretch(columns[1], ids))
-                return follow(rows.of(~left))
+            def begin(rows: Rows) -> _Count:
+                follow = count_of(self._followers, columns[0], ids, rows.of(~gone[rows.indexes]))
 
-            return count
+                def count(rows: Rows) -> list[Happening]:
+                    left = gone[rows.indexes]
+                    self._unfollows.count(rows.of(left).stretch(columns[1], ids))
+                    return follow(rows.of(~left))
+
+                return count
+
+            return begin
 
         return self._walk(ready, prepare)
 
@@ -334,8 +344,7 @@ class CommentPartition(Partition):
         chunk: CommentChunk = ready.chunk
         ids = chunk.creator_ids
 
-        def prepare(rows: Rows) -> _Count:
-            kept = rows.indexes
+        def prepare(kept: Ints) -> _Begin:
             creators = slots_of_rows(self._creators, ids, kept)
             posts = slots_of_rows(self._posts, chunk.post_ids, kept)
             of_languages = (self._languages.posts, chunk.post_ids), (self._languages.creators, ids)
@@ -343,21 +352,25 @@ class CommentPartition(Partition):
                 (tally, slots_of_rows(tally, tally.pairs_of(keys, chunk.langs), kept))
                 for tally, keys in of_languages
             ]
-            count_creators = count_of(self._creators, creators, ids, rows)
-            count_posts = count_of(self._posts, posts, ids, rows)
 
-            def count(rows: Rows) -> list[Happening]:
-                told = count_creators(rows)
-                for one in count_posts(rows):
-                    told.append(self._described(one, chunk, (creators, posts), rows.indexes))
-                stretches = [rows.stretch(slots, ids) for _, slots in columns]
-                for mix, stretch in zip(self._mixes.values(), stretches, strict=True):
-                    told += mix.look(stretch, stretches[-1])
-                for (tally, _), stretch in zip(columns, stretches, strict=True):
-                    tally.count(stretch)
-                return told
+            def begin(rows: Rows) -> _Count:
+                count_creators = count_of(self._creators, creators, ids, rows)
+                count_posts = count_of(self._posts, posts, ids, rows)
 
-            return count
+                def count(rows: Rows) -> list[Happening]:
+                    told = count_creators(rows)
+                    for one in count_posts(rows):
+                        told.append(self._described(one, chunk, (creators, posts), rows.indexes))
+                    stretches = [rows.stretch(slots, ids) for _, slots in columns]
+                    for mix, stretch in zip(self._mixes.values(), stretches, strict=True):
+                        told += mix.look(stretch, stretches[-1])
+                    for (tally, _), stretch in zip(columns, stretches, strict=True):
+                        tally.count(stretch)
+                    return told
+
+                return count
+
+            return begin
 
         return self._walk(ready, prepare)
 

@@ -49,6 +49,8 @@ _HOUR_BUCKETS: Final = 12
 _GROWS_HOURS: Final = 8.0
 _YOUNG_SHARE: Final = 0.2
 _NOWHERE: Final = -1
+_EXPONENT_BITS: Final = 52
+_EXPONENT_OF_ONE: Final = 1022
 
 
 _HEAD: Final = struct.Struct("<Bxxxxxxxqq")
@@ -193,8 +195,10 @@ class Pool:
         np.add.at(self._running, ended.classes, rows)
 
     def _classes_of(self, rate: Floats) -> Ints:
-        _, power = np.frexp(rate * float(self._day))
-        classes: Ints = np.clip(power - _LOWEST, 0, RATE_CLASSES - 1).astype(np.int64)
+        classes: Ints = (rate * float(self._day)).view(np.int64) >> _EXPONENT_BITS
+        classes -= _EXPONENT_OF_ONE + _LOWEST  # the power of two above it, as `frexp` gives it
+        np.maximum(classes, 0, out=classes)
+        np.minimum(classes, RATE_CLASSES - 1, out=classes)
         return classes
 
     def _kind_of(self, birth: Ints) -> Ints:

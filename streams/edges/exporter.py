@@ -29,18 +29,33 @@ class Scrapes:
     """When metrics were asked for, so that one knows when they will be again."""
 
     def __init__(self) -> None:
-        self.is_done = threading.Event()
+        self._is_done = threading.Event()
+        self._count = self._waited_from = 0
         self._last: tuple[float, ...] = ()
 
-    def came(self, now: float) -> None:
-        """Take note that metrics are asked for."""
+    def came(self, now: float) -> int:
+        """Take note that metrics are asked for; the number of this scrape."""
         self._last = (*self._last[-1:], now)
+        self._count += 1
+        return self._count
+
+    def done(self, number: int) -> None:
+        """A scrape was answered: one that began before the wait does not end it."""
+        if number > self._waited_from:
+            self._is_done.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for one that begins from now on."""
+        self._waited_from = self._count
+        self._is_done.clear()
+        self._is_done.wait(seconds)
 
     def next_within(self, now: float) -> float:
         """Seconds within which the next scrape will come, if nothing changes; 0: none will.
 
         >>> scrapes = Scrapes()
-        >>> for at in (100.0, 104.0): scrapes.came(at)
+        >>> scrapes.came(100.0), scrapes.came(104.0)
+        (1, 2)
         >>> scrapes.next_within(105.0), scrapes.next_within(150.0)
         (4.0, 0.0)
         """
@@ -106,8 +121,7 @@ class Exporter:
         """
         seconds = self._scrapes.next_within(self._clock())
         if seconds:
-            self._scrapes.is_done.clear()
-            await asyncio.to_thread(self._scrapes.is_done.wait, seconds)
+            await asyncio.to_thread(self._scrapes.wait, seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +160,8 @@ class Exporter:
             sys_version = ""
 
             def do_GET(self) -> None:  # http.server's name for it
+                is_scrape, scrapes = self.path.startswith("/metrics"), exporter._scrapes
+                number = scrapes.came(exporter._clock()) if is_scrape else 0
                 status, content_type, body = exporter.answer(
                     self.path, self.headers.get("Accept", "")
                 )
@@ -153,11 +169,8 @@ class Exporter:
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                if self.path.startswith("/metrics"):
-                    exporter._scrapes.came(exporter._clock())
                 self.wfile.write(body)
-                if self.path.startswith("/metrics"):
-                    exporter._scrapes.is_done.set()
+                scrapes.done(number)
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: a probe a second would fill the log."""

@@ -34,14 +34,19 @@ def test_with_more_keys_than_the_limit_only_names_and_keys_with_a_surge_are_read
         partition.take(follows([*follow_many(500), *surging]))
         change = partition.drain()
         await store.write(PLACE, fence, Write(change, None, 520))
-        every = contents_of(change)["follows"]
+        contents = contents_of(change)
+        every, shared = contents["follows"], contents["follows.shared"]
         some = await store.read(PLACE, KeyLimit(499, ("follows", "comments")))
-        assert stored_of(some.state) == {"follows": {"c-7": every["c-7"]}}
+        assert stored_of(some.state) == {
+            "follows": {"c-7": every["c-7"]},
+            "follows.shared": shared,
+        }
         names, groups = some.state.left_out["follows"]
         assert set(names) == every.keys()
         assert some.state.surges == {k: v for k, v in change.surges.items() if v is not None}
         assert stored_of((await store.read(PLACE, KeyLimit(512, ("follows",)))).state) == {
-            "follows": every
+            "follows": every,
+            "follows.shared": shared,
         }
         assert not (await store.read(PLACE, KeyLimit(1, ("comments",)))).state.left_out
         place = dict(zip(names.encoded(), groups, strict=True))
