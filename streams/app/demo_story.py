@@ -41,6 +41,8 @@ class Cast:
         """What a surge is about, in a few words: ``comments on Mei's post p-2-0``."""
         if surge.kind == "mix":
             return f"languages of comments on {self._commented(surge)}"
+        if surge.kind == "wave":
+            return f"a wave, {_of_wave(surge)}"
         if surge.kind == "followers":
             who = "Lin " if surge.creator_id == self.newcomer_id else ""
             return f"followers of {who}{surge.creator_id}"
@@ -56,6 +58,15 @@ class Cast:
     def plays(self, surge: Surge) -> bool:
         """Whether a surge is about one of them."""
         return surge.creator_id in {self.newcomer_id, self.post_creator_id}
+
+
+def _of_wave(surge: Surge | TrueSurge) -> str:
+    """What a wave is of, in a few words."""
+    wave = surge.wave if isinstance(surge, Surge) else None
+    if wave is None or wave.scope == "platform":
+        return "the whole platform"
+    named = "-".join(name for name in (wave.lang, wave.region) if name is not None)
+    return f"who comes from {named}" if wave.by_newcomers else f"creators followed from {named}"
 
 
 def cast_of(world: World) -> Cast:

@@ -41,6 +41,7 @@ class TimedDetector:
         self.restore = detector.restore
         self.epochs_of = detector.epochs_of
         self.enter = detector.enter
+        self.lift_by = detector.lift_by
         self.shared_state = detector.shared_state
         self.restore_shared = detector.restore_shared
 
@@ -59,25 +60,29 @@ class TimedDetector:
         with self._progress.stage("score"):
             self._detector.amend(slots, late_bucket, opened, counts)
 
-    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+    def score(
+        self, slots: Ints, counts: Ints, *, opened: Ints | int, lift: float = 1.0
+    ) -> ScoreColumns:
         """See KeyDetector."""
         with self._progress.stage("score"):
-            return self._detector.score(slots, counts, opened=opened)
+            return self._detector.score(slots, counts, opened=opened, lift=lift)
 
     def run_ahead(self, course: Course) -> Ahead | None:
         """See KeyDetector."""
         with self._progress.stage("score"):
             return self._detector.run_ahead(course)
 
-    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+    def alarm_count(self, slot: int, low: int, high: int, opened: int, lift: float = 1.0) -> int:
         """See KeyDetector."""
         with self._progress.stage("score"):
-            return self._detector.alarm_count(slot, low, high, opened)
+            return self._detector.alarm_count(slot, low, high, opened, lift)
 
-    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+    def alarm_counts(
+        self, slots: Ints, lows: Ints, highs: Ints, opened: Ints, lift: float = 1.0
+    ) -> Ints:
         """See KeyDetector."""
         with self._progress.stage("score"):
-            return self._detector.alarm_counts(slots, lows, highs, opened)
+            return self._detector.alarm_counts(slots, lows, highs, opened, lift)
 
 
 def check_detector(settings: Settings) -> None:

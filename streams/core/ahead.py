@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.block_ahead import Course
+from streams.core.cohorts import Votes
 from streams.core.counts import NO_BUCKET, Counts
+from streams.core.pending import Pending
 from streams.core.rules import NEVER
 from streams.core.surge_life import SurgeLife, Watched
 from streams.core.texts import Ints
+from streams.core.wave_sums import Counted, added_up, sums_by_bucket
+from streams.core.wave_watch import WaveWatch
 
 Flags = NDArray[np.bool_]
 
@@ -43,8 +47,10 @@ class _Groups(NamedTuple):
 class AheadCounter:
     """Runs the keys of one watch ahead."""
 
-    def __init__(self, watched: Watched, life: SurgeLife) -> None:
-        self._watched, self._life = watched, life
+    def __init__(
+        self, watched: Watched, life: SurgeLife, pending: Pending, waves: WaveWatch | None
+    ) -> None:
+        self._watched, self._life, self._pending, self._waves = watched, life, pending, waves
         self._lively = np.zeros(0, dtype=np.bool_)
         self._able = True
 
@@ -58,10 +64,13 @@ class AheadCounter:
         steps = (water[1:] != water[:-1]).nonzero()[0]
         if len(steps) < _STRETCHES_MIN - 1 or not self._able:
             return None
+        if self._waves is not None and self._waves.lasts:
+            return None
         counts = self._watched.counts
         if len(self._lively) < len(counts.newest):
             self._lively = np.zeros(len(counts.newest), dtype=np.bool_)
-        tellers = np.array(self._life.tellers(int(water[-1])), dtype=np.int64)
+        told = [*self._life.tellers(int(water[-1])), *self._pending.slots]
+        tellers = np.array(told, dtype=np.int64)
         late = buckets != water
         some_late = bool(late.any())
         self._lively[tellers] = True
@@ -80,20 +89,26 @@ class AheadCounter:
                 on_time = ~late[here]
                 some, at, of = some[on_time], at[on_time], None if of is None else of[on_time]
             if len(some):
-                changed.append(self._piece(_groups_of(some, at, base, of)))
+                done = self._piece(_groups_of(some, at, base, of), int(water[end - 1]))
+                if done is None:
+                    break
+                changed.append(done)
             counted[here] = ~self._lively[slots[here]]
             begin = end
         self._lively[slots] = False
         self._lively[tellers] = False
         return (counted, changed) if self._able else None
 
-    def _piece(self, groups: _Groups) -> Ints:
-        """Count those that have nothing to tell, note the others as lively; who was counted."""
+    def _piece(self, groups: _Groups, water: int) -> Ints | None:
+        """Count those that have nothing to tell, note the others as lively; who was counted.
+
+        ``water`` is the bucket of the watermark at its end. None: a wave may begin before it.
+        """
         counts, detector = self._watched.counts, self._watched.detector
         newest = counts.newest[groups.slots].astype(np.int64)
         goes_on = newest == groups.buckets[groups.begins]
         closes = ~goes_on & (newest != NO_BUCKET)
-        order, course = _course_of(groups, counts, newest, closes)
+        order, entries, course = _course_of(groups, counts, newest, closes)
         ahead = detector.run_ahead(course)
         if ahead is None:
             self._able = False
@@ -101,11 +116,21 @@ class AheadCounter:
         self._note_marked(groups)
         self._note_alarmed(course, closes[order], ahead.score, int(groups.buckets.max()))
         calm = ~self._lively[groups.slots]
+        fresh = _Fresh.of(groups, goes_on)
+        ballot = _vote(self._watched.votes, groups, fresh, calm)
+        if self._waves is not None:
+            expected, exposure = ahead.expected[entries], ahead.exposure[entries]
+            columns = _Columns(expected, exposure, course.counts[entries], ballot.cohorts)
+            sums = [_sums_of(groups, fresh, columns, some) for some in (calm, ~calm)]
+            if not self._waves.foresee(added_up(*sums), water):
+                self._watched.votes.restore(*ballot.before)
+                return None
+            self._waves.count_ahead(sums[0])
         if calm.all():
             ahead.keep(None)
         else:
             ahead.keep(calm[order])
-        _add(self._watched, groups, goes_on, calm)
+        _add(counts, groups, fresh, calm)
         return groups.slots[calm]
 
     def _note_marked(self, groups: _Groups) -> None:
@@ -156,8 +181,70 @@ def _groups_of(slots: Ints, water: Ints, base: int, cohorts: NDArray[np.uint8] |
     return _Groups(runs[firsts], firsts, sizes, buckets, added, first)
 
 
-def _course_of(groups: _Groups, counts: Counts, newest: Ints, closes: Flags) -> tuple[Ints, Course]:
-    """Lay a course out, and the order of its keys in the groups.
+class _Fresh(NamedTuple):
+    """Which groups' buckets are begun: of each slot all, or all but the one that goes on."""
+
+    goes_on: Flags
+    entries: Flags
+    sizes: Ints
+
+    @classmethod
+    def of(cls, groups: _Groups, goes_on: Flags) -> "_Fresh":
+        """All but the first ones of those slots whose open bucket goes on."""
+        entries = np.ones(len(groups.buckets), dtype=np.bool_)
+        entries[groups.begins[goes_on]] = False
+        return cls(goes_on, entries, groups.sizes - goes_on)
+
+
+class _Ballot(NamedTuple):
+    """The cohort of each slot in each bucket; slots that voted, and their votes before."""
+
+    cohorts: NDArray[np.uint8]
+    before: tuple[Ints, Any]
+
+
+class _Columns(NamedTuple):
+    """By slot and bucket: what was expected, how busy it is, the count, the slot's cohort."""
+
+    expected: NDArray[np.float64]
+    exposure: NDArray[np.float64]
+    counts: Ints
+    cohorts: NDArray[np.uint8]
+
+
+def _vote(votes: Votes, groups: _Groups, fresh: _Fresh, calm: Flags) -> _Ballot:
+    """Count the votes of calm slots."""
+    cohorts = np.repeat(votes.cohorts[groups.slots], groups.sizes)
+    begun = ((fresh.sizes > 0) & calm).nonzero()[0]
+    if groups.cohorts is None or not len(begun):
+        begun = begun[:0]
+    slots = groups.slots[begun]
+    before = votes.packed(slots)
+    if groups.cohorts is not None and len(begun):
+        chosen = np.repeat(calm, groups.sizes) & fresh.entries
+        drawn = votes.take_in_turn(slots, fresh.sizes[begun], groups.cohorts[chosen])
+        cohorts[chosen] = drawn
+    return _Ballot(cohorts, (slots, before))
+
+
+def _sums_of(groups: _Groups, fresh: _Fresh, columns: _Columns, some: Flags) -> dict[int, Ints]:
+    """What the records of some slots add to the sums of their buckets."""
+    chosen = np.repeat(some, groups.sizes)
+    expected, counts = columns.expected[chosen], columns.counts[chosen]
+    before = counts - groups.added[chosen]
+    exposure = columns.exposure[chosen]
+    counted = Counted(columns.cohorts[chosen], before, counts, expected, exposure)
+    first, buckets = np.zeros(0, dtype=np.uint8), groups.buckets[:0]
+    if groups.cohorts is not None:
+        begun = chosen & fresh.entries
+        first, buckets = groups.cohorts[begun], groups.buckets[begun]
+    return sums_by_bucket(counted, groups.buckets[chosen], first, buckets)
+
+
+def _course_of(
+    groups: _Groups, counts: Counts, newest: Ints, closes: Flags
+) -> tuple[Ints, Ints, Course]:
+    """Lay a course out: the order of its keys in the groups, and the groups' entries in it.
 
     Where a key's open bucket ``closes`` it has one bucket more than the groups: that one.
     """
@@ -178,21 +265,16 @@ def _course_of(groups: _Groups, counts: Counts, newest: Ints, closes: Flags) -> 
     whole[place[old[~closing]]] += held[~closing]
     are_new = np.ones(len(order), dtype=np.bool_)
     are_new[place[old]] = False
-    return order, Course(groups.slots[order], are_new, begins.tolist(), buckets, whole)
+    return order, entries, Course(groups.slots[order], are_new, begins.tolist(), buckets, whole)
 
 
-def _add(watched: Watched, groups: _Groups, goes_on: Flags, calm: Flags) -> None:
-    """Count the records of calm slots, and their votes."""
-    counts = watched.counts
-    going = (goes_on & calm).nonzero()[0]
+def _add(counts: Counts, groups: _Groups, fresh: _Fresh, calm: Flags) -> None:
+    """Count the records of calm slots."""
+    going = (fresh.goes_on & calm).nonzero()[0]
     if len(going):
         counts.add_to_newest(groups.slots[going], groups.added[groups.begins[going]])
-    fresh = np.repeat(calm, groups.sizes)
-    fresh[groups.begins[goes_on]] = False
-    sizes = groups.sizes - goes_on
-    begun = ((sizes > 0) & calm).nonzero()[0]
+    begun = ((fresh.sizes > 0) & calm).nonzero()[0]
     if len(begun):
-        chosen = groups.slots[begun], sizes[begun], groups.buckets[fresh], groups.added[fresh]
-        counts.begin_buckets(*chosen)
-        if groups.cohorts is not None:
-            watched.votes.take_in_turn(*chosen[:2], groups.cohorts[fresh])
+        mine = np.repeat(calm, groups.sizes) & fresh.entries
+        sizes = fresh.sizes[begun]
+        counts.begin_buckets(groups.slots[begun], sizes, groups.buckets[mine], groups.added[mine])

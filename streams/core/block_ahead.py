@@ -62,6 +62,10 @@ class BlockAhead:
 
     score: Floats
     """Score of each of the course's buckets with its count."""
+    expected: Floats
+    """Events that each of them would usually bring."""
+    exposure: Floats
+    """How busy each of them usually is."""
     _rows: RowStore
     _slots: Ints
     _after: KeyColumns
@@ -198,7 +202,8 @@ class Runner:
             sums[3:, last],
             keys.tail,
         )
-        return BlockAhead(score, rows, course.slots, after, lessons)
+        expected = outlook.rate * exposure
+        return BlockAhead(score, expected, exposure, rows, course.slots, after, lessons)
 
     def _directions(self, keys: KeyColumns, phase: Floats) -> Ints:
         """Direction of each bucket's key, told anew where a day has ended before it."""

@@ -32,6 +32,24 @@ class ScoreColumns:
     prior_weight: Floats
     statistic: Floats
     history_buckets: Ints
+    in_wave: Floats | None = None
+    """``expected`` times the wave's factor; None: no wave, and none in the last day."""
+    exposure: Floats | float = 1.0
+    """How busy the buckets usually are."""
+
+    def only(self, chosen: NDArray[np.bool_]) -> "ScoreColumns":
+        """Of the chosen keys."""
+        score, expected = self.score[chosen], self.expected[chosen]
+        in_wave, exposure = self.in_wave, self.exposure
+        return ScoreColumns(
+            score,
+            expected,
+            self.prior_weight[chosen],
+            self.statistic[chosen],
+            self.history_buckets[chosen],
+            None if in_wave is None else in_wave[chosen],
+            exposure if isinstance(exposure, float) else exposure[chosen],
+        )
 
 
 @dataclass(frozen=True, slots=True)

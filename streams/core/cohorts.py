@@ -146,13 +146,16 @@ class Votes:
         changed = np.where(taken, 1, np.where(more, votes + 1, np.where(same, votes, votes - 1)))
         self._votes[slots] = np.where(counted, changed, votes)
 
-    def take_in_turn(self, slots: Ints, sizes: Ints, cohorts: NDArray[np.uint8]) -> None:
+    def take_in_turn(
+        self, slots: Ints, sizes: Ints, cohorts: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
         """Count ``sizes`` (>= 1) votes of each of these distinct slots, one after the other.
 
-        A slot's ``cohorts`` follow those of the slot before.
+        A slot's ``cohorts`` follow those of the slot before. The slot's cohort after each.
         """
+        after = np.repeat(self.cohorts[slots], sizes)
         begins = np.cumsum(sizes) - sizes
-        alike = np.add.reduceat(cohorts == np.repeat(self.cohorts[slots], sizes), begins) == sizes
+        alike = np.add.reduceat(cohorts == after, begins) == sizes
         alike &= self.cohorts[slots] != UNKNOWN
         calm = slots[alike]
         self._votes[calm] = np.minimum(self._votes[calm] + sizes[alike], _VOTES_MAX)
@@ -160,6 +163,8 @@ class Votes:
         for turn in range(int(sizes.max(initial=0))):
             some = sizes > turn
             self.take(slots[some], cohorts[begins[some] + turn])
+            after[begins[some] + turn] = self.cohorts[slots[some]]
+        return after
 
     def packed(self, slots: Ints) -> NDArray[Any]:
         """States of these slots, as `VOTE_DTYPE`."""

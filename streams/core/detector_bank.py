@@ -20,6 +20,7 @@ from streams.core.block_tables import Floats, Ints
 from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.detector_block import NoAlarmError
 from streams.core.detector_river import RiverModel, RiverRecipe, RiverStateError
+from streams.core.wave_factors import WaveFactors
 
 BANK_LAYOUT_VERSION: Final = 1
 _HEADER: Final = struct.Struct("<Bxxxidqd")
@@ -147,7 +148,13 @@ class RiverBank:
     def amend(self, slots: Ints, late_bucket: Ints, opened: Ints, counts: Ints) -> None:
         """Late records change nothing: River models cannot take back what they learnt."""
 
-    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+    def lift_by(self, factors: WaveFactors) -> bool:
+        """See KeyDetector. No: River models know no exposure."""
+        return False
+
+    def score(
+        self, slots: Ints, counts: Ints, *, opened: Ints | int, lift: float = 1.0
+    ) -> ScoreColumns:
         """River's score over the threshold (>= 1 alarms); 0 for a key without a warm model.
 
         One-sided: a count at or below the key's mean scores 0, since an open bucket always
@@ -167,7 +174,7 @@ class RiverBank:
     def run_ahead(self, course: Course) -> None:
         """See KeyDetector. Who has a model hangs on all keys of a bucket: one bucket at a time."""
 
-    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+    def alarm_count(self, slot: int, low: int, high: int, opened: int, lift: float = 1.0) -> int:
         """Smallest count in (low, high] that alarms; of a wide range, one where alarms begin.
 
         River's scores may fall as the count grows, so ranges above 64 are halved as long as the
@@ -182,7 +189,9 @@ class RiverBank:
                 return count
         raise NoAlarmError(slot, low, high)
 
-    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+    def alarm_counts(
+        self, slots: Ints, lows: Ints, highs: Ints, opened: Ints, lift: float = 1.0
+    ) -> Ints:
         """See KeyDetector."""
         columns = zip(*(each.tolist() for each in (slots, lows, highs, opened)), strict=True)
         return np.array([self.alarm_count(*each) for each in columns], dtype=np.int64)

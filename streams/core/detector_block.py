@@ -32,6 +32,7 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
 from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
+from streams.core.wave_factors import WaveFactors
 
 _GRID = 64
 _EXCESS_SHARE = 0.1
@@ -63,11 +64,18 @@ class DetectorBlock:
         self._exposure: Exposure = exposure or FlatExposure(self._powers)
         self._rhythm = rhythm
         self._rows = RowStore(policy.rate_prior_count)
+        self._waves: WaveFactors | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes that the keys' state takes, room for growth included."""
         return self._rows.nbytes
+
+    def lift_by(self, factors: WaveFactors) -> bool:
+        """See KeyDetector."""
+        factors.use(self._powers)
+        self._waves = factors
+        return True
 
     def epochs_of(self, water: Ints) -> Ints:
         """See KeyDetector."""
@@ -118,14 +126,16 @@ class DetectorBlock:
         bucket = np.asarray(bucket, dtype=np.int64)
         events = as_counts(counts)
         exposure, sums = self._exposed(slots, keys, opened)
+        factor = self._factor_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure, outlook)
+        statistic = statistic_of(keys.windows, exposure * factor, outlook)
         statistic *= events > 0
         age = opened - keys.birth
         self._raise_top(keys, statistic, age)
-        taught = taught_of(events, outlook.rate * exposure, self.policy)
+        taught = taught_of(events, outlook.rate * exposure * factor, self.policy)
+        taught /= factor  # what a wave brings is not the key's own
         self._learn_rate(keys, taught)
         if self._rhythm is not None:
             heard = Heard(keys.birth, keys.direction, opened, taught, outlook.rate)
@@ -146,19 +156,23 @@ class DetectorBlock:
         gaps = np.maximum(np.asarray(opened) - late_bucket - 1, 0)
         add_late(self._rows, np.asarray(slots), self._powers.of_gap(gaps), np.asarray(counts))
 
-    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+    def score(
+        self, slots: Ints, counts: Ints, *, opened: Ints | int, lift: float = 1.0
+    ) -> ScoreColumns:
         """Score each key's open bucket with its count so far; slots may repeat.
 
-        The score never falls when the count grows. A count of 0 scores 0.
+        The score never falls when the count grows. A count of 0 scores 0. ``lift``: as if the
+        wave lifted so many times more.
         """
         keys = self._rows.read(slots)
         opened = np.asarray(opened, dtype=np.int64)
         events = as_counts(counts)
         exposure, sums = self._exposed(slots, keys, opened)
+        factor = self._factor_of(slots, opened)
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure, outlook)
+        statistic = statistic_of(keys.windows, exposure * factor * lift, outlook)
         age = opened - keys.birth
         own = self._prior.of(outlook.rate)
         rarity = rarity_of(statistic, tail_at(keys.tail, age, own, self._powers, self.policy))
@@ -169,14 +183,17 @@ class DetectorBlock:
         statistic *= happened
         prior = self.policy.rate_prior_buckets
         weight = prior / (prior + sums[3])
-        return ScoreColumns(score, outlook.rate * exposure, weight, statistic, age)
+        expected = outlook.rate * exposure
+        lasts = self._waves is not None and not self._waves.are_plain
+        in_wave = expected * factor if lasts else None
+        return ScoreColumns(score, expected, weight, statistic, age, in_wave, exposure)
 
     def run_ahead(self, course: Course) -> BlockAhead:
         """See KeyDetector."""
         beliefs = Beliefs(self.policy, self._powers, self._exposure, self._prior, self._rhythm)
         return Runner(beliefs, course).run(self._rows)
 
-    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+    def alarm_count(self, slot: int, low: int, high: int, opened: int, lift: float = 1.0) -> int:
         """Smallest count in (low, high] that alarms in the open bucket.
 
         Raises `NoAlarmError` when none does. Asks for 64 counts at a time: two rounds find one in
@@ -188,7 +205,7 @@ class DetectorBlock:
             steps = np.arange(1, asked + 1, dtype=np.int64)
             grid = floor + steps * (high - floor) // max(asked, 1)
             slots = np.full(asked, slot, dtype=np.int64)
-            alarms = self.score(slots, grid, opened=opened).score >= 1.0
+            alarms = self.score(slots, grid, opened=opened, lift=lift).score >= 1.0
             if not alarms.any():
                 raise NoAlarmError(slot, low, high)
             first = int(np.argmax(alarms))
@@ -197,12 +214,15 @@ class DetectorBlock:
             high = int(grid[first])
             floor = int(grid[first - 1]) if first else floor
 
-    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+    def alarm_counts(
+        self, slots: Ints, lows: Ints, highs: Ints, opened: Ints, lift: float = 1.0
+    ) -> Ints:
         """See KeyDetector. All counts are scored at once: they are no more than records came."""
         steps = highs - lows
         ends = np.cumsum(steps)
         counts = np.repeat(lows - (ends - steps), steps) + np.arange(1, int(ends[-1]) + 1)
-        scores = self.score(np.repeat(slots, steps), counts, opened=np.repeat(opened, steps)).score
+        slots_of, opened_of = np.repeat(slots, steps), np.repeat(opened, steps)
+        scores = self.score(slots_of, counts, opened=opened_of, lift=lift).score
         alarms = np.flatnonzero(scores >= 1.0)
         first = alarms[np.searchsorted(alarms[:-1], ends - steps)]
         if not (first < ends).all():
@@ -253,13 +273,24 @@ class DetectorBlock:
     def _exposed(
         self, slots: Ints, keys: KeyColumns, opened: Ints
     ) -> tuple[Floats | float, Floats]:
-        """Exposure of open buckets, and fading sums of it before them."""
+        """Exposure of open buckets without the wave, and fading sums of it before them.
+
+        The windows' sums are with the wave, in which the rate has no part.
+        """
         exposure = self._exposure.open_of(slots, opened)
         sums = self._exposure.sums_of(slots, keys.birth, opened)
-        if self._rhythm is None:
-            return exposure, sums
-        sums *= self._rhythm.means_of(keys.direction, keys.birth, opened)
-        return exposure * self._rhythm.open_of(keys.direction, opened), sums
+        if self._rhythm is not None:
+            sums *= self._rhythm.means_of(keys.direction, keys.birth, opened)
+            exposure = exposure * self._rhythm.open_of(keys.direction, opened)
+        more = None if self._waves is None else self._waves.more_of(slots, keys.birth, opened)
+        if more is not None:
+            sums[:3] += more * exposure
+        return exposure, sums
+
+    def _factor_of(self, slots: Ints, opened: Ints) -> Floats | float:
+        """Wave factor of each key's open bucket."""
+        factor = None if self._waves is None else self._waves.open_of(slots, opened)
+        return 1.0 if factor is None else factor
 
     def _outlook(self, keys: KeyColumns, sums: Floats) -> Outlook:
         buckets = sums[3] + self.policy.rate_prior_buckets

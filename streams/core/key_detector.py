@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from streams.core.block_ahead import Course
 from streams.core.block_maths import ScoreColumns
 from streams.core.block_tables import Floats, Ints
+from streams.core.wave_factors import WaveFactors
 
 States = TypeVar("States")
 
@@ -18,6 +19,16 @@ class Ahead(Protocol):
     @property
     def score(self) -> Floats:
         """Score of each of the course's buckets with its count, as `KeyDetector.score` says it."""
+        ...
+
+    @property
+    def expected(self) -> Floats:
+        """Events that each of them would usually bring."""
+        ...
+
+    @property
+    def exposure(self) -> Floats:
+        """How busy each of them usually is."""
         ...
 
     def keep(self, keys: NDArray[np.bool_] | None) -> None:
@@ -31,6 +42,10 @@ class KeyDetector(Protocol[States]):
     A key has one open bucket. The caller counts it and says in each call which it is
     (``opened``). ``States`` is what the store keeps: an array, or bytes a key.
     """
+
+    def lift_by(self, factors: WaveFactors) -> bool:
+        """Have a wave's factors in what is expected from now on; False: it cannot."""
+        ...
 
     def epochs_of(self, water: Ints) -> Ints:
         """Number of the time for which what keys share stays, for the watermark's buckets."""
@@ -68,8 +83,13 @@ class KeyDetector(Protocol[States]):
         """Late records of already learnt buckets, in the order of the records."""
         ...
 
-    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
-        """Score open buckets with their counts so far; >= 1 alarms; changes nothing."""
+    def score(
+        self, slots: Ints, counts: Ints, *, opened: Ints | int, lift: float = 1.0
+    ) -> ScoreColumns:
+        """Score open buckets with their counts so far; >= 1 alarms; changes nothing.
+
+        ``lift``: as if the wave lifted so many times more.
+        """
         ...
 
     def run_ahead(self, course: Course) -> Ahead | None:
@@ -79,11 +99,13 @@ class KeyDetector(Protocol[States]):
         """
         ...
 
-    def alarm_count(self, slot: int, low: int, high: int, opened: int) -> int:
+    def alarm_count(self, slot: int, low: int, high: int, opened: int, lift: float = 1.0) -> int:
         """Smallest count in (low, high] that alarms; raises `NoAlarmError`."""
         ...
 
-    def alarm_counts(self, slots: Ints, lows: Ints, highs: Ints, opened: Ints) -> Ints:
+    def alarm_counts(
+        self, slots: Ints, lows: Ints, highs: Ints, opened: Ints, lift: float = 1.0
+    ) -> Ints:
         """`alarm_count` of each slot, where ``highs`` alarms."""
         ...
 

@@ -29,7 +29,7 @@ class Run(NamedTuple):
     """Records ``rows`` of a stretch, of one slot and bucket; all are counted.
 
     ``before`` is the slot's rolling total without them, ``score`` that of its newest bucket with
-    them.
+    them, at this ``lift`` of the wave.
     """
 
     slot: int
@@ -37,6 +37,7 @@ class Run(NamedTuple):
     rows: Ints
     before: int
     score: float
+    lift: float = 1.0
 
 
 class Look:
@@ -44,7 +45,7 @@ class Look:
 
     def __init__(self, life: SurgeLife, watched: Watched, stretch: Stretch, run: Run) -> None:
         self._life, self._watched, self._stretch = life, watched, stretch
-        self._slot, self._bucket, self._rows, self._before, self._score = run
+        self._slot, self._bucket, self._rows, self._before, self._score, self._lift = run
         counts = watched.counts
         ends = int(counts.newest_counts(np.array([run.slot]))[0])
         self._on_time = run.bucket == int(counts.newest[run.slot])
@@ -90,7 +91,9 @@ class Look:
         lasting, added = self._bucket >= oldest, len(self._rows)
         observed = self._watched.counts.total_since(slot, oldest) - lasting * added
         columns = (slot, self._bucket, self._count_before, added, observed)
-        run = Pending(*(np.array([one]) for one in (*columns, lasting)))
+        slots, opened, before, came, seen = (np.array([one]) for one in columns)
+        lasts = np.array([lasting])
+        run = Pending(slots, opened, before, came, seen, lasts, self._lift)
         nth = int(page_records(policy, self._watched.detector, run)[0])
         return None if nth == NEVER else nth
 
@@ -102,7 +105,7 @@ class Look:
         low = self._count_before
         high = low + len(self._rows)
         detector = self._watched.detector
-        return detector.alarm_count(self._slot, low, high, opened=self._bucket) - low
+        return detector.alarm_count(self._slot, low, high, self._bucket, self._lift) - low
 
     def _tell(
         self, trigger: Trigger, nth: int, mark: int | None, *, is_page: bool = False

@@ -63,15 +63,20 @@ class Tells(NamedTuple):
 class LookBlock:
     """Runs of distinct slots, each of its slot's newest bucket; all are counted and placed.
 
-    ``scores`` are those of the slots' newest buckets with them.
+    ``scores`` are those of the slots' newest buckets with them, at this ``lift`` of the wave.
     """
 
     def __init__(
-        self, life: SurgeLife, watched: Watched, stretch: Stretch, runs: Runs, scores: Floats
+        self,
+        seat: tuple[SurgeLife, Watched],
+        stretch: Stretch,
+        runs: Runs,
+        scores: Floats,
+        lift: float = 1.0,
     ) -> None:
-        self._life, self._watched, self._stretch = life, watched, stretch
-        self._runs, self._scores = runs, scores
-        counts = watched.counts
+        self._life, self._watched = seat
+        self._stretch, self._runs, self._scores, self._lift = stretch, runs, scores, lift
+        counts = self._watched.counts
         self._ends = counts.totals_since(runs.slots, oldest_bucket_of(stretch.water))
         self._before = self._ends - runs.counts
         self._counts_before = counts.newest_counts(runs.slots) - runs.counts
@@ -137,7 +142,7 @@ class LookBlock:
             lasting = opened >= oldest
             observed = self._watched.counts.totals_since(slots, oldest) - added * lasting
             before = self._counts_before[at]
-            runs = Pending(slots, opened, before, added, observed, lasting)
+            runs = Pending(slots, opened, before, added, observed, lasting, self._lift)
             pages[at] = page_records(policy, self._watched.detector, runs)
         return pages
 
@@ -179,7 +184,8 @@ class LookBlock:
         if len(long):
             slots, opened = runs.slots[at[long]], runs.buckets[at[long]]
             high = low[long] + runs.counts[at[long]]
-            found = self._watched.detector.alarm_counts(slots, low[long], high, opened)
+            detector = self._watched.detector
+            found = detector.alarm_counts(slots, low[long], high, opened, self._lift)
             nth[long] = found - low[long]
         return nth
 
@@ -258,7 +264,7 @@ class LookBlock:
         late = np.where(buckets < stretch.water, tells.nth, 0)
         quiet = self._watched.marks.quiet_until[self._runs.slots[tells.at]].tolist()
         moments = map(Moment, stretch.at_ms[rows].tolist(), stretch.seen_ms[rows].tolist())
-        measured = map(Measured, *self._measured(tells)[:4])
+        measured = map(Measured, *self._measured(tells)[:5])
         columns = (stretch.indexes[rows].tolist(), buckets.tolist(), late.tolist(), quiet)
         paged = tells.paged.tolist()
         for surge, row, bucket, unsaid, quiet_until, is_page, moment, told in zip(

@@ -56,12 +56,15 @@ class Pending(NamedTuple):
     added: Ints
     observed: Ints
     lasting: np.ndarray[Any, np.dtype[np.bool_]]
+    lift: float = 1.0
+    """Of the wave, at which they must be pages."""
 
 
 def page_records(policy: PagePolicy, detector: KeyDetector[Any], runs: Pending) -> Ints:
     """Which record (from 1) of each run makes it a page; NEVER: none."""
     found = np.full(len(runs.slots), NEVER)
-    columns = detector.score(runs.slots, runs.before + runs.added, opened=runs.opened)
+    counts, lift = runs.before + runs.added, runs.lift
+    columns = detector.score(runs.slots, counts, opened=runs.opened, lift=lift)
     high = np.maximum(policy.least_events(columns) - runs.observed, 1)
     enough = (columns.score >= policy.bar) & (high <= np.where(runs.lasting, runs.added, 1))
     rows = enough.nonzero()[0]
@@ -69,7 +72,7 @@ def page_records(policy: PagePolicy, detector: KeyDetector[Any], runs: Pending) 
     while (wide := (high - low > 1).nonzero()[0]).size:
         at, middle = rows[wide], (low[wide] + high[wide]) // 2
         counts = runs.before[at] + middle
-        score = detector.score(runs.slots[at], counts, opened=runs.opened[at]).score
+        score = detector.score(runs.slots[at], counts, opened=runs.opened[at], lift=lift).score
         reached = score >= policy.bar
         high[wide[reached]], low[wide[~reached]] = middle[reached], middle[~reached]
     found[rows] = high

@@ -61,6 +61,9 @@ class Partition:
         self._tallies = {tally.name: tally for tally in tallies}
         self._mixes: dict[str, MixWatch] = {}
         self._cohorts = Cohorts()
+        for watch in watches:
+            if watch.waves is not None:
+                watch.waves.name_by(self._cohorts)
 
     @property
     def creators_known(self) -> int:

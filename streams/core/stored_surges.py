@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from streams.core.mix_watch import MixSurge, MixWatch
+from streams.core.pending import NAME
 from streams.core.surges import OpenSurge
 from streams.core.watch import Watch
 
@@ -37,6 +38,11 @@ def drained_surges(
         drained = watch.drain_surges()
         names = [f"{name}|{key}" for key in drained]
         surges |= zip(names, encoded_surges(drained.values()), strict=True)
+        waiting = watch.drain_pending()
+        names = [f"{name}|{key}" for key in waiting]
+        surges |= zip(names, encoded_surges(waiting.values()), strict=True)
+        if watch.waves is not None:
+            surges |= watch.waves.drain()
     for name, mix in mixes.items():
         for key, shift in mix.drain().items():
             surges[f"{name}|{key}"] = None if shift is None else _ENCODER.encode(shift)
@@ -47,16 +53,22 @@ def restore_surges(
     stored: Mapping[str, bytes], watches: Mapping[str, Watch], mixes: Mapping[str, MixWatch]
 ) -> None:
     """Give stored surges to whom they belong; their keys must have been restored."""
+    for watch in watches.values():
+        if watch.waves is not None:
+            stored = watch.waves.restore(stored)
     surges: dict[str, list[OpenSurge]] = {name: [] for name in watches}
+    waiting: dict[str, list[OpenSurge]] = {name: [] for name in watches}
     shifts: dict[str, list[MixSurge]] = {name: [] for name in mixes}
     for name, content in sorted(stored.items()):
-        series, _, _ = name.partition("|")
+        series, _, rest = name.partition("|")
         if series in shifts:
             shifts[series].append(msgspec.json.decode(content, type=MixSurge))
         else:
-            surges[series].append(stored_surge_of(content))
+            mine = waiting if rest.startswith(f"{NAME}|") else surges
+            mine[series].append(stored_surge_of(content))
     for series, watch in watches.items():
         watch.restore_surges(surges[series])
+        watch.restore_pending(waiting[series])
     for series, mix in mixes.items():
         mix.restore(shifts[series])
 

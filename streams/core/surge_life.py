@@ -137,7 +137,7 @@ class SurgeLife:
     def _close(self, entries: list[Entry], water: int) -> list[Surge]:
         moment = Moment(start_ms_of(water), start_ms_of(water))
         told = []
-        for entry, measured in zip(entries, self._measure(entries, water), strict=True):
+        for entry, measured in zip(entries, self.measure(entries, water), strict=True):
             slot, surge = entry.slot, entry.surge
             closing = Closing(bucket=water, measured=measured)
             self.book.close(entry, closing)
@@ -155,7 +155,7 @@ class SurgeLife:
         entries = self.book.take_unsaid()
         still_open = [entry for entry in entries if entry.surge.closing is None]
         told = []
-        for entry, measured in zip(still_open, self._measure(still_open, water), strict=True):
+        for entry, measured in zip(still_open, self.measure(still_open, water), strict=True):
             moment = Moment(start_ms_of(water), start_ms_of(water))
             told.append(self.describe(self._amended(entry.surge, moment, measured)))
         for surge in [one.surge for one in entries]:
@@ -172,7 +172,7 @@ class SurgeLife:
         self.book.touch(surge)
         return record_of(self._watched.policy, surge, "amended", moment, measured)
 
-    def _measure(self, entries: Sequence[Entry], water: int) -> list[Measured]:
+    def measure(self, entries: Sequence[Entry], water: int) -> list[Measured]:
         """Measure the windows that end as the watermark enters ``water``."""
         if not entries:
             return []

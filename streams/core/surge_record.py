@@ -37,6 +37,7 @@ class MeasuredColumns(NamedTuple):
     expected_own: list[float | None]
     score: list[float]
     prior_weight: list[float]
+    expected_in_wave: list[float | None]
     ratio: list[float | None]
 
 
@@ -54,7 +55,7 @@ class Openings(NamedTuple):
 
 def measured_of(columns: ScoreColumns, observed: Ints, windows: Ints | int) -> list[Measured]:
     """What the detector's answer and the events of windows of so many buckets amount to."""
-    return [*map(Measured, *measured_columns_of(columns, observed, windows)[:4])]
+    return [*map(Measured, *measured_columns_of(columns, observed, windows)[:5])]
 
 
 def measured_columns_of(
@@ -75,8 +76,17 @@ def measured_columns_of(
         _spread(usual[known].tolist(), known),
         all_rounded(columns.score),
         all_rounded(columns.prior_weight),
+        _in_wave(columns, windows, known),
         _spread(ratio, above),
     )
+
+
+def _in_wave(
+    columns: ScoreColumns, windows: Ints | int, known: NDArray[np.bool_]
+) -> list[float | None]:
+    if columns.in_wave is None:
+        return [None] * len(known)
+    return _spread(all_rounded((columns.in_wave * windows)[known]), known)
 
 
 def _spread(values: list[float], known: NDArray[np.bool_]) -> list[float | None]:
@@ -112,7 +122,7 @@ def records_of_opened(
         measured.observed,
         repeat(policy.rule.threshold if by_rule else None),
         measured.expected_own,
-        repeat(None),  # expected_in_wave
+        measured.expected_in_wave,
         measured.ratio,
         measured.score,
         repeat(policy.detector),
@@ -144,7 +154,7 @@ def record_of(
         measured.observed,
         policy.rule.threshold if by_rule else None,
         expected,
-        None,  # expected_in_wave
+        measured.expected_in_wave,
         rounded(measured.observed / expected) if expected else None,
         measured.score,
         policy.detector,

@@ -11,7 +11,7 @@ import msgspec
 
 from streams.core.buckets import WINDOW_BUCKETS, bucket_of
 
-Kind = Literal["followers", "comments", "mix"]
+Kind = Literal["followers", "comments", "mix", "wave"]
 Trigger = Literal["rule", "model"]
 State = Literal["opened", "grown", "closed", "amended"]
 Severity = Literal["notice", "page"]
@@ -36,6 +36,42 @@ class MixShift(msgspec.Struct, frozen=True, gc=False):
     comments: int
 
 
+class WavePart(msgspec.Struct, frozen=True, gc=False):
+    """A language, region or cohort that a wave lifts; None: of any. Events of one bucket."""
+
+    lang: str | None
+    region: str | None
+    factor: float
+    observed: int
+    expected: float
+
+
+class WaveReceiver(msgspec.Struct, frozen=True, gc=False):
+    """A creator (or post) that a wave lifts; events of one bucket."""
+
+    key: str
+    observed: int
+    expected: float
+
+
+class Wave(msgspec.Struct, frozen=True, gc=False):
+    """What a wave is of, and whom it lifts.
+
+    ``by_newcomers``: it is of those who came (more creators than usual get somebody of that
+    language or region first), not of the creators who have such an audience.
+    """
+
+    series: str
+    scope: Literal["platform", "language", "region", "cohort"]
+    lang: str | None
+    region: str | None
+    by_newcomers: bool
+    languages: list[WavePart]
+    regions: list[WavePart]
+    cohorts: list[WavePart]
+    receivers: list[WaveReceiver]
+
+
 class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     """One announcement of one surge.
 
@@ -44,7 +80,8 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     ``expected_own`` count the events of ``window_ms``; None is unknown. A closed surge's window
     ends with ``closed_ms``, also when it is amended; None: it is open. ``late_records`` came
     after the surge opened, in a bucket before the watermark's, and belong to its time. ``mix`` is
-    there for that kind alone; ``observed`` are then the comments in its language.
+    there for that kind alone; ``observed`` are then the comments in its language. So is ``wave``,
+    which is of no creator: ``creator_id`` is then empty.
     """
 
     surge_id: str
@@ -73,6 +110,7 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     late_records: int = 0
     closed_ms: int | None = None
     mix: MixShift | None = None
+    wave: Wave | None = None
 
 
 Happening = tuple[int, Surge]
@@ -139,6 +177,7 @@ class Measured(msgspec.Struct, gc=False):
     expected_own: float | None
     score: float
     prior_weight: float
+    expected_in_wave: float | None = None
 
 
 class Closing(msgspec.Struct, kw_only=True, gc=False):

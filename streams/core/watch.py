@@ -5,6 +5,7 @@ bucket. All it decides is a function of the records and their order, never of th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from streams.core.look import Look, Run
 from streams.core.look_block import LookBlock
 from streams.core.marks import Marks
 from streams.core.packing import PackedSeries, StoredSeries, pack_bytes
+from streams.core.pending import AT_ONCE_LIFT, Pending
 from streams.core.rules import NEVER
 from streams.core.runs import Runs, Stretch, runs_of
 from streams.core.surge_life import SurgeLife, Watched
@@ -28,6 +30,7 @@ from streams.core.table import Table
 from streams.core.texts import Texts
 from streams.core.watch_policy import WatchPolicy
 from streams.core.watch_state import WATCH_STATE_DTYPE
+from streams.core.wave_watch import WaveWatch
 
 _TOGETHER_MIN: Final = 4
 """From so many runs on, one look at all of them costs less than a look at each."""
@@ -59,7 +62,10 @@ class Watch(Table):
         self._first = np.zeros(0, dtype=np.uint8)
         self._watched = Watched(policy, self.keys, self.counts, detector, self._marks, self._votes)
         self._life = SurgeLife(self._watched)
-        self._ahead = AheadCounter(self._watched, self._life)
+        self._pending = Pending(self._watched, self._life)
+        waves = WaveWatch(policy.name, self.keys, self._votes, tells=policy.name != "posts")
+        self.waves = waves if detector.lift_by(waves.factors) else None
+        self._ahead = AheadCounter(self._watched, self._life, self._pending, self.waves)
         self._shared: dict[str, bytes] = {}
 
     def grow_columns(self, size: int) -> None:
@@ -112,6 +118,7 @@ class Watch(Table):
         size = len(self.keys)
         stays = self._dirty[:size].copy()
         stays[self._life.book.slots()] = True
+        stays[self._pending.slots] = True
         if count >= size:
             return self._keep(np.flatnonzero(stays))
         stays[np.argpartition(self.counts.newest[:size], count)[count:]] = True
@@ -123,9 +130,10 @@ class Watch(Table):
             return False
         self._marks.keep(slots)
         self._votes.keep(slots)
-        mine = np.array(self._life.book.slots(), dtype=np.int64)
-        moved = np.searchsorted(slots, mine).tolist()
-        self._life.book.move(dict(zip(mine.tolist(), moved, strict=True)))
+        mine = np.array([*self._life.book.slots(), *self._pending.slots], dtype=np.int64)
+        moved = dict(zip(mine.tolist(), np.searchsorted(slots, mine).tolist(), strict=True))
+        self._life.book.move(moved)
+        self._pending.move(moved)
         return True
 
     @property
@@ -142,8 +150,15 @@ class Watch(Table):
         self._life.describe = describe
 
     def advance(self, water: int, row: int) -> list[Happening]:
-        """Tell what is over or was amended as record ``row`` moves the watermark into ``water``."""
-        return [(row, surge) for surge in self._life.advance(water)]
+        """Tell what waited, is over or was amended as record ``row`` moves the watermark there."""
+        told: list[Surge] = []
+        if self.waves is not None:
+            waits, closed = self._waits, self.waves.bucket
+            told += self.waves.advance(water)
+            if waits and closed is not None:
+                told += self._pending.settle(closed, water)
+        told += self._life.advance(water)
+        return [(row, surge) for surge in told]
 
     def count_ahead(
         self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
@@ -170,10 +185,19 @@ class Watch(Table):
                 scored = add(runs, stretch)
                 rows = self._candidates(runs, scored, stretch.water)
                 if len(rows):
-                    happenings += self._look(runs.placed(stretch).take(rows), scored[rows], stretch)
+                    some = runs.placed(stretch).take(rows)
+                    happenings += self._look_or_wait(some, scored[rows], stretch)
                 if not runs.in_open:
                     self._life.take_late(runs, stretch.water)
         return happenings
+
+    def drain_pending(self) -> dict[str, OpenSurge | None]:
+        """Alarms that wait, changed since the last call, by name; None: forgotten."""
+        return self._pending.drain()
+
+    def restore_pending(self, surges: list[OpenSurge]) -> None:
+        """Take up stored alarms that wait; their keys must have been restored."""
+        self._pending.restore(surges)
 
     def take_forgotten(self) -> int:
         """Closed surges that were forgotten for want of room since the last call."""
@@ -222,21 +246,34 @@ class Watch(Table):
             if stretch.cohorts is not None and runs.order is not None and runs.begins is not None:
                 first = stretch.indexes[runs.order[runs.begins[newer]]]
                 self._votes.take(slots[newer], stretch.cohorts[first])
+                self._count_first(stretch.cohorts[first[buckets[newer] == stretch.water]], stretch)
         if same.any():
             self.counts.add_to_newest(slots[same], added[same])
         on_time = same | newer
         if on_time.all():
-            counts = self.counts.newest_counts(slots)
-            every: NDArray[np.float64] = self.detector.score(slots, counts, opened=buckets).score
-            return every
+            return self._score(runs, stretch.water)
         for row in np.flatnonzero(~on_time).tolist():
             self.counts.add_earlier(int(slots[row]), int(buckets[row]), int(added[row]))
         late = ~on_time
         self.detector.amend(slots[late], buckets[late], newest[late].astype(np.int64), added[late])
         scores = np.zeros(len(slots))
-        counts = self.counts.newest_counts(slots[on_time])
-        scores[on_time] = self.detector.score(slots[on_time], counts, opened=buckets[on_time]).score
+        scores[on_time] = self._score(runs.take(on_time), stretch.water)
         return scores
+
+    def _score(self, runs: Runs, water: int) -> NDArray[np.float64]:
+        """Score runs of their slots' newest buckets; waves hear of those that are open."""
+        slots, buckets = runs.slots, runs.buckets
+        now = self.counts.newest_counts(slots)
+        columns = self.detector.score(slots, now, opened=buckets)
+        here = buckets == water
+        if self.waves is not None and here.any():
+            self.waves.count(water, runs.take(here), now[here], columns.only(here))
+        return columns.score
+
+    def _count_first(self, cohorts: NDArray[np.uint8], stretch: Stretch) -> None:
+        """Tell waves who came first to keys that begin the open bucket."""
+        if self.waves is not None and len(cohorts):
+            self.waves.count_first(stretch.water, cohorts)
 
     def _add_open(self, runs: Runs, stretch: Stretch) -> NDArray[np.float64]:
         """As `_add`, where every run is of the watermark's bucket: most are, so with few calls."""
@@ -262,10 +299,14 @@ class Watch(Table):
             if stretch.cohorts is not None:  # of several records of a slot the last one stays
                 back = slice(None, None, -1)
                 self._first[stretch.slots[back]] = stretch.cohorts[stretch.indexes[back]]
-                self._votes.take(begun, self._first[begun])
+                first = self._first[begun]
+                self._votes.take(begun, first)
+                self._count_first(first, stretch)
         now = counts.newest_counts(slots)
-        score: NDArray[np.float64] = self.detector.score(slots, now, opened=water).score
-        return score
+        columns = self.detector.score(slots, now, opened=water)
+        if self.waves is not None:
+            self.waves.count(water, runs, now, columns)
+        return columns.score
 
     def _begin(self, slots: Ints, newest: NDArray[np.int32], buckets: Ints, added: Ints) -> None:
         fresh = newest == NO_BUCKET
@@ -293,28 +334,52 @@ class Watch(Table):
                 marked |= (scores >= page.bar) & ~self._marks.paged[slots]
         return np.flatnonzero(marked)
 
-    def _look(
+    @property
+    def _waits(self) -> bool:
+        """Whether alarms wait for the end of their bucket: enough happens for a wave."""
+        return self.waves is not None and (self.waves.can_begin or self.waves.lasts)
+
+    def _look_or_wait(
         self, runs: Runs, scores: NDArray[np.float64], stretch: Stretch
     ) -> Iterator[Happening]:
-        """Find the records of these runs at which surges open or grow, and tell them."""
+        """Tell what these runs open or let grow; what a wave may explain waits for its bucket."""
+        if not self._waits:
+            return self._look(runs, scores, stretch, 1.0)
+        here = (runs.buckets == stretch.water) & (self.counts.newest[runs.slots] == stretch.water)
+        open_runs, late_runs = runs.take(here), runs.take(~here)
+        judged = self._pending.judged(open_runs, scores[here], stretch)
+        return chain(
+            self._look(open_runs, judged, stretch, AT_ONCE_LIFT),
+            self._look(late_runs, scores[~here], stretch, 1.0),
+        )
+
+    def _look(
+        self, runs: Runs, scores: NDArray[np.float64], stretch: Stretch, lift: float
+    ) -> Iterator[Happening]:
+        """Find the records of these runs at which surges open or grow, and tell them.
+
+        ``scores`` are at this ``lift`` of the wave.
+        """
         together = runs.buckets == self.counts.newest[runs.slots]
         if np.count_nonzero(together) < _TOGETHER_MIN:
             together[:] = False
         if together.any():
             some = runs.take(together)
-            block = LookBlock(self._life, self._watched, stretch, some, scores[together])
-            yield from block.told()
+            seat = self._life, self._watched
+            yield from LookBlock(seat, stretch, some, scores[together], lift).told()
         for row in np.flatnonzero(~together).tolist():
-            yield from self._look_at(runs, row, float(scores[row]), stretch)
+            yield from self._look_at(runs, row, (float(scores[row]), lift), stretch)
 
-    def _look_at(self, runs: Runs, row: int, score: float, stretch: Stretch) -> Iterator[Happening]:
-        """`_look` at one run."""
+    def _look_at(
+        self, runs: Runs, row: int, scored: tuple[float, float], stretch: Stretch
+    ) -> Iterator[Happening]:
+        """`_look` at one run, with its score and at which lift that is."""
         assert runs.order is not None, "placed"
         assert runs.begins is not None, "placed"
         slot, added, begin = int(runs.slots[row]), int(runs.counts[row]), int(runs.begins[row])
         total = self.counts.total_since(slot, oldest_bucket_of(stretch.water))
         rows = runs.order[begin : begin + added]
-        run = Run(slot, int(runs.buckets[row]), rows, total - added, score)
+        run = Run(slot, int(runs.buckets[row]), rows, total - added, *scored)
         look = Look(self._life, self._watched, stretch, run)
         for at, surge in (*look.by_rule(), *look.by_model()):
             yield int(stretch.indexes[at]), surge

@@ -140,12 +140,14 @@ class Metrics:
         self._surges = counter(
             "surges",
             "Surge announcements.",
-            kind=[kind for kind in get_args(Kind) if kind != "mix"],
+            kind=[kind for kind in get_args(Kind) if kind not in {"mix", "wave"}],
             trigger=get_args(Trigger),
             state=get_args(State),
         )
         for state in ("opened", "closed"):  # by the model alone, and no more is said of it
             self._surges.labels("mix", "model", state)
+        for state in ("opened", "grown", "closed"):  # a wave is amended by nothing
+            self._surges.labels("wave", "model", state)
         self._stages = counter(
             "stage_seconds",
             "Wall time of each stage; store and announce wait while others go on.",

@@ -261,7 +261,8 @@ def test_growing_at_a_late_record_of_another_time_makes_no_late_record_of_it() -
 def test_a_stored_surge_whose_key_has_expired_in_the_store_is_forgotten_with_it() -> None:
     partition = follow_partition(RULE)
     by_rule(partition, anns(20, RULE), moved_to(22))
-    surges = {name: content for name, content in partition.drain().surges.items() if content}
+    drained = partition.drain().surges.items()
+    surges = {name: content for name, content in drained if content and name[:6] != "waves."}
     assert list(surges) == ["follows|rule|ann"]
     after = follow_partition(RULE)
     after.restore(StoredState(at(22), {}, surges))

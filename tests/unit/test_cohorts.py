@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.core.block_state import STATE_DTYPE
 from streams.core.cohorts import COHORTS_MAX, Cohorts, Votes, audience_of, names_in
 from streams.core.events import FollowChunk
 from streams.core.partition import FollowPartition
@@ -118,6 +119,6 @@ def test_chunks_leave_no_trace_in_cohorts(late: int) -> None:
     audiences = np.where(rng.random(4000) < 0.6, creators % 4, rng.integers(0, 4, 4000))
     rows = list(zip(creators.tolist(), at_ms.tolist(), audiences.tolist(), strict=True))
     whole = contents_of(_taken(rows, []).drain())
-    assert {value[45] for value in whole["follows"].values()} == {1, 2, 3}
+    assert {value[5 + STATE_DTYPE.itemsize] for value in whole["follows"].values()} == {1, 2, 3}
     assert contents_of(_taken(rows, list(range(1, 4000, 7))).drain()) == whole
     assert contents_of(_taken(rows, [1300, 1301, 2222]).drain()) == whole

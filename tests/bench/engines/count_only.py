@@ -22,6 +22,7 @@ from streams.core.partition import FollowPartition
 from streams.core.rules import Rule
 from streams.core.watch import Watch
 from streams.core.watch_policy import WatchPolicy
+from streams.core.wave_factors import WaveFactors
 from streams.edges.allocator import keep_freed_memory
 from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_faults import AT_MS_END
@@ -33,6 +34,8 @@ class NothingAhead(NamedTuple):
     """Scores of 0, and nothing to keep."""
 
     score: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    exposure: NDArray[np.float64]
 
     def keep(self, keys: NDArray[np.bool_] | None) -> None:
         """Keep nothing."""
@@ -53,14 +56,21 @@ class NoDetector(DetectorBlock):
     def amend(self, slots: Ints, late_bucket: Ints, opened: Ints, counts: Ints) -> None:
         """Learn nothing."""
 
-    def score(self, slots: Ints, counts: Ints, *, opened: Ints | int) -> ScoreColumns:
+    def lift_by(self, factors: WaveFactors) -> bool:
+        """Expect nothing, whatever the wave."""
+        return False
+
+    def score(
+        self, slots: Ints, counts: Ints, *, opened: Ints | int, lift: float = 1.0
+    ) -> ScoreColumns:
         """Score 0."""
         zeros = np.zeros(len(slots))
         return ScoreColumns(zeros, zeros, zeros, zeros, np.zeros(len(slots), dtype=np.int64))
 
     def run_ahead(self, course: Course) -> NothingAhead:  # type: ignore[override]  # NoDetector keeps no block
         """Score 0."""
-        return NothingAhead(np.zeros(len(course.buckets)))
+        zeros = np.zeros(len(course.buckets))
+        return NothingAhead(zeros, zeros, zeros)
 
 
 class Counter:

@@ -1,0 +1,200 @@
+"""Events of a bucket by cohort, held so that no key's own surge makes a wave.
+
+A key counts at most as far as its own expectation allows: as a count teaches its rate, up to six
+standard deviations and one. In a wave that is too little for everybody, so the sums are held for
+several lifts of the expectation; which of them is right is known when the bucket closes. And a
+large key weighs no more than one that gets two events a bucket.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.block_tables import Floats, Ints
+from streams.core.cohorts import COHORTS_MAX
+
+LIFTS: Final = (1.0, 3.0, 9.0, 27.0)
+"""Lifts of the expectation for which counts are held."""
+RAW: Final = len(LIFTS)
+"""Row of the sums that has all events."""
+FIRST: Final = RAW + 1
+"""Row that has the keys of the bucket by the cohort of who came first: one a key."""
+USUAL: Final = RAW + 2
+"""Rows of what the bucket's keys usually get in a bucket like any other, and in this one."""
+_ROWS: Final = RAW + 4
+_FINE: Final = 1024.0
+LIFT_ROOM: Final = 2.5
+"""A sum that is more times its lift above the mean was held too low."""
+_WIDTH: Final = COHORTS_MAX + 1
+_EVENTS_WHOLE: Final = 2.0
+"""Events a bucket up to which a key counts whole."""
+_PARTS: Final = 16.0
+"""Sums are kept in whole sixteenths of an event: the order of adding leaves no trace."""
+_BUSY_WEIGHT: Final = 2.0
+_NOISE: Final = 6.0
+_SPREAD: Final = 0.25
+
+
+class Counted:
+    """Keys' counts in buckets before and after records came, with what was expected of a bucket."""
+
+    __slots__ = ("after", "before", "cohorts", "expected", "exposure")
+
+    def __init__(
+        self,
+        cohorts: NDArray[np.uint8],
+        before: Ints,
+        after: Ints,
+        expected: Floats,
+        exposure: Floats | float = 1.0,
+    ) -> None:
+        self.cohorts, self.before, self.after, self.expected = cohorts, before, after, expected
+        self.exposure = exposure
+
+    def sums(self, places: Ints, size: int) -> Ints:
+        """Rows of sums by place: ``LIFTS``, then all events; that of the first is empty."""
+        # by the rate, not by the hour: what is held must not change as a rhythm becomes known
+        expected, after = self.expected / self.exposure, self.after
+        sums = np.zeros((_ROWS, size), dtype=np.int64)
+        self._add_usual(sums, places, expected)
+        added = after - self.before
+        sums[RAW] = np.bincount(places, added, size)
+        large = (expected > _EVENTS_WHOLE) | (after > _held(expected, 1.0))
+        rows = large.nonzero()[0]
+        if not len(rows):
+            sums[:RAW] = sums[RAW] * int(_PARTS)
+            return sums
+        at = places[rows]
+        rest = sums[RAW] - np.bincount(at, added[rows], size).astype(np.int64)
+        usual, before, now = expected[rows], self.before[rows], after[rows]
+        weight = _PARTS * np.minimum(1.0, _EVENTS_WHOLE / usual)
+        for row, lift in enumerate(LIFTS):
+            most = _held(usual, lift)
+            more = np.floor(weight * np.minimum(now, most))
+            more -= np.floor(weight * np.minimum(before, most))
+            sums[row] = rest * int(_PARTS) + np.bincount(at, more, size).astype(np.int64)
+        return sums
+
+    def _add_usual(self, sums: Ints, places: Ints, expected: Floats) -> None:
+        """Add what is usual of keys that have their first events in the bucket."""
+        if isinstance(self.exposure, float):
+            return
+        new = (self.before == 0).nonzero()[0]
+        at, exposure, size = places[new], self.exposure[new], sums.shape[1]
+        rate = np.minimum(expected[new], _EVENTS_WHOLE) * _FINE
+        for row, usual in ((USUAL, rate), (USUAL + 1, rate * exposure)):
+            sums[row] = np.bincount(at, np.rint(usual), size)
+
+
+def _held(expected: Floats, lift: float) -> Floats:
+    lifted = lift * expected
+    held: Floats = lifted + _NOISE * np.sqrt(lifted + _SPREAD * lifted * lifted) + 1.0
+    return held
+
+
+class WaveSums:
+    """Sums of the buckets that have not closed yet, by cohort."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, Ints] = {}
+
+    def add(self, bucket: int, counted: Counted) -> None:
+        """Add records of one bucket."""
+        self._add(bucket, counted.sums(counted.cohorts.astype(np.int64), _WIDTH))
+
+    def add_first(self, bucket: int, cohorts: NDArray[np.uint8]) -> None:
+        """Add the cohorts of who came first to keys in a bucket."""
+        sums = nothing()
+        sums[FIRST] = np.bincount(cohorts, minlength=_WIDTH)
+        self._add(bucket, sums)
+
+    def add_all(self, sums: dict[int, Ints]) -> None:
+        """Add sums of buckets."""
+        for bucket, some in sums.items():
+            self._add(bucket, some)
+
+    def with_more(self, sums: dict[int, Ints], bucket: int) -> Ints:
+        """Sums of a bucket with these added."""
+        mine, more = self._of.get(bucket), sums.get(bucket)
+        if mine is None or more is None:
+            return mine if mine is not None else more if more is not None else nothing()
+        return mine + more
+
+    def take(self, bucket: int) -> Ints:
+        """Sums of a bucket that closes; they are forgotten."""
+        found = self._of.pop(bucket, None)
+        return nothing() if found is None else found
+
+    def state(self) -> dict[str, list[list[int]]]:
+        """Sums by bucket as plain numbers; cohorts without events at the end are left out."""
+        return {str(bucket): _trimmed(sums).tolist() for bucket, sums in sorted(self._of.items())}
+
+    def restore(self, state: dict[str, list[list[int]]]) -> None:
+        """Put a state back."""
+        for bucket, rows in state.items():
+            sums, held = nothing(), np.array(rows, dtype=np.int64)
+            sums[:, : held.shape[1]] = held
+            self._of[int(bucket)] = sums
+
+    def _add(self, bucket: int, sums: Ints) -> None:
+        mine = self._of.get(bucket)
+        self._of[bucket] = sums if mine is None else mine + sums
+
+
+def sums_by_bucket(
+    counted: Counted, buckets: Ints, first: NDArray[np.uint8], first_buckets: Ints
+) -> dict[int, Ints]:
+    """Sums of each of the buckets, one a row of ``counted``; ``first`` is who came first."""
+    if not len(buckets):
+        return {}
+    base = int(buckets.min())
+    count = int(buckets.max()) - base + 1
+    places = (buckets - base) * _WIDTH + counted.cohorts
+    sums = counted.sums(places, count * _WIDTH)
+    sums[FIRST] = np.bincount((first_buckets - base) * _WIDTH + first, minlength=count * _WIDTH)
+    sums = sums.reshape(_ROWS, count, _WIDTH)
+    some = np.flatnonzero(sums[RAW].any(axis=1)).tolist()
+    return {base + row: np.ascontiguousarray(sums[:, row]) for row in some}
+
+
+def added_up(first: dict[int, Ints], second: dict[int, Ints]) -> dict[int, Ints]:
+    """Sums of both, by bucket."""
+    both = {bucket: first[bucket] + second[bucket] for bucket in first.keys() & second.keys()}
+    return {**first, **second, **both}
+
+
+def nothing() -> Ints:
+    """Sums of a bucket without events."""
+    return np.zeros((_ROWS, _WIDTH), dtype=np.int64)
+
+
+def totals_of(sums: Ints, means: Floats) -> Floats:
+    """Total of each cohort: held for the lift that it turned out to have.
+
+    ``means`` are the cohorts' usual totals, 0 where not known.
+    """
+    size = len(means)
+    held = sums[:RAW, :size] / _PARTS
+    lifts = np.array(LIFTS)[:, None]
+    fits = (held <= LIFT_ROOM * lifts * means) | (means <= 0.0)
+    fits[-1] = True
+    chosen = np.argmax(fits, axis=0)
+    totals: Floats = held[chosen, np.arange(size)]
+    return totals
+
+
+def busy_of(sums: Ints, size: int) -> Floats:
+    """How busy the bucket usually is for each cohort, by the keys that had events in it.
+
+    Those of few keys are drawn toward all.
+    """
+    usual, now = sums[USUAL, :size] / _FINE, sums[USUAL + 1, :size] / _FINE
+    every = (now.sum() + _BUSY_WEIGHT) / (usual.sum() + _BUSY_WEIGHT)
+    busy: Floats = (now + _BUSY_WEIGHT * every) / (usual + _BUSY_WEIGHT)
+    return busy
+
+
+def _trimmed(sums: Ints) -> Ints:
+    some = np.flatnonzero(sums[RAW] + sums[FIRST])  # the others have no more
+    return sums[:, : int(some[-1]) + 1 if len(some) else 0]

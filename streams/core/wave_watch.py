@@ -1,0 +1,203 @@
+"""The waves of one series as a partition lives through them: sums, factors, and the incident.
+
+All of it follows from the partition's own records and their order. The bucket in which the
+watermark stands is open; it closes, and its factors are known, as the watermark leaves it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.block_maths import ScoreColumns
+from streams.core.block_tables import Floats, Ints
+from streams.core.buckets import WINDOW_BUCKETS
+from streams.core.cohorts import Cohorts, Votes
+from streams.core.keys import Keys
+from streams.core.runs import Runs
+from streams.core.surges import Surge, WaveReceiver
+from streams.core.wave_factors import WaveFactors
+from streams.core.wave_incident import WaveIncident
+from streams.core.wave_sums import Counted, WaveSums
+from streams.core.waves import Waves
+
+RECEIVERS_MAX: Final = 10
+
+
+class _Open(msgspec.Struct):
+    """What is stored of the buckets that have not closed."""
+
+    bucket: int | None
+    sums: dict[str, list[list[int]]]
+    receivers: list[WaveReceiver]
+
+
+class _Closed(msgspec.Struct):
+    """What is stored of those that have."""
+
+    levels: Any
+    incident: WaveIncident | None
+    last: int
+
+
+class WaveWatch:
+    """Waves of the keys of one watch. ``tells``: announce them; else only have their factors."""
+
+    def __init__(self, series: str, keys: Keys, votes: Votes, *, tells: bool) -> None:
+        self.factors = WaveFactors(votes)
+        self._series, self._keys, self._votes, self._tells = series, keys, votes, tells
+        self._cohorts = Cohorts()
+        self._sums = WaveSums()
+        self._waves = Waves()
+        self._incident: WaveIncident | None = None
+        self._receivers: list[WaveReceiver] = []
+        self._bucket: int | None = None
+        self._foreseen: dict[int, tuple[Ints, Waves]] = {}
+        self._stored: set[int] = set()
+        self._has_counted = self._has_closed = False
+
+    def name_by(self, cohorts: Cohorts) -> None:
+        """Have the partition's cohorts."""
+        self._cohorts = cohorts
+
+    @property
+    def bucket(self) -> int | None:
+        """The bucket that is open; None: no record has come."""
+        return self._bucket
+
+    @property
+    def lasts(self) -> bool:
+        """Whether there is a wave, or was one within a day."""
+        return not self.factors.are_plain
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether a wave may begin: enough happens here for one to be seen."""
+        return self._waves.can_tell
+
+    def count(self, bucket: int, runs: Runs, now: Ints, columns: ScoreColumns) -> None:
+        """Count runs of the open bucket; its keys have ``now``, and were scored with that."""
+        self._has_counted = True
+        slots, expected = runs.slots, columns.expected
+        cohorts, before = self._votes.cohorts[slots], now - runs.counts
+        self._sums.add(bucket, Counted(cohorts, before, now, expected, columns.exposure))
+        if self._waves.lasting is not None:
+            self._take_receivers(slots, now, expected)
+
+    def count_first(self, bucket: int, cohorts: NDArray[np.uint8]) -> None:
+        """Count who came first to keys in the open bucket."""
+        self._sums.add_first(bucket, cohorts)
+
+    def count_ahead(self, sums: dict[int, Ints]) -> None:
+        """Count records of buckets to come, too."""
+        self._has_counted = True
+        self._sums.add_all(sums)
+
+    def foresee(self, sums: dict[int, Ints], water: int) -> bool:
+        """Whether no wave begins before bucket ``water``, when these come on top of the sums."""
+        if self._bucket is None:
+            self._bucket = min(sums, default=water)
+        bucket, waves = self._bucket, self._waves
+        while bucket in self._foreseen and bucket < water:
+            waves = self._foreseen[bucket][1]
+            bucket += 1
+        for closing in range(bucket, water):
+            waves = waves.copy()
+            more = self._sums.with_more(sums, closing)
+            if waves.may_begin(closing, more, self._cohorts.names):
+                return False
+            self._foreseen[closing] = (more, waves)
+        return True
+
+    def advance(self, water: int) -> list[Surge]:
+        """Close the buckets before ``water``; what is told of the wave."""
+        begin = water if self._bucket is None else self._bucket
+        self._bucket = water
+        told: list[Surge] = []
+        for bucket in range(max(begin, water - WINDOW_BUCKETS), water):
+            told += self._close(bucket)
+        return told if self._tells else []
+
+    def _close(self, bucket: int) -> list[Surge]:
+        self._has_closed = True
+        sums, names = self._sums.take(bucket), self._cohorts.names
+        foreseen = self._foreseen.pop(bucket, None)
+        if foreseen is not None and np.array_equal(foreseen[0], sums):
+            self._waves = foreseen[1]  # nothing begins: the same was learnt
+            self.factors.close(bucket, None)
+            return []
+        self._foreseen = {}
+        seen = self._waves.close(bucket, sums, names)
+        self.factors.close(bucket, seen.factors)
+        receivers, self._receivers = self._receivers, []
+        if seen.factors is None and self._incident is None:
+            return []
+        if self._incident is None:
+            self._incident = WaveIncident.of(self._series, seen, self._waves.nodes)
+        told = self._incident.tell(seen, self._waves.nodes, receivers)
+        if seen.factors is None:
+            self._incident = None
+        return told
+
+    def _take_receivers(self, slots: Ints, now: Ints, expected: Floats) -> None:
+        """Keep the keys with most above their usual: each is seen again whenever it has more."""
+        excess = now - expected
+        some = np.arange(len(slots))
+        if len(some) > RECEIVERS_MAX:
+            bound = np.partition(excess, -RECEIVERS_MAX)[-RECEIVERS_MAX]
+            some = np.flatnonzero(excess >= bound)
+        names = list(self._keys.names_of(slots[some]))
+        columns = zip(names, now[some].tolist(), expected[some].tolist(), strict=True)
+        every = {one.key: one for one in self._receivers}
+        every |= {name: WaveReceiver(name, count, usual) for name, count, usual in columns}
+        self._receivers = sorted(every.values(), key=_rank_of)[:RECEIVERS_MAX]
+
+    # The store's side.
+
+    def drain(self) -> dict[str, bytes | None]:
+        """What changed since the last call, by name; None: forgotten."""
+        changed: dict[str, bytes | None] = {}
+        encode, begin = msgspec.json.encode, f"{self._name}|"
+        if self._has_counted or self._has_closed:
+            held = _Open(self._bucket, self._sums.state(), self._receivers)
+            changed[f"{begin}open"] = encode(held)
+        if self._has_closed:
+            levels = self._waves.state()
+            changed[f"{begin}closed"] = encode(_Closed(levels, self._incident, self.factors.last))
+            kept = set(self.factors.buckets)
+            changed |= {f"{begin}{gone}": None for gone in sorted(self._stored - kept)}
+            for bucket in sorted(kept - self._stored):
+                changed[f"{begin}{bucket}"] = encode(self.factors.row_of(bucket))
+            self._stored = kept
+        self._has_counted = self._has_closed = False
+        return changed
+
+    def restore(self, stored: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Take up what is ours of what was stored, after the cohorts; the rest."""
+        begin = f"{self._name}|"
+        mine = {name[len(begin) :]: raw for name, raw in stored.items() if name.startswith(begin)}
+        decode = msgspec.json.decode
+        if "open" in mine:
+            held = decode(mine.pop("open"), type=_Open)
+            self._bucket, self._receivers = held.bucket, held.receivers
+            self._sums.restore(held.sums)
+        if "closed" in mine:
+            closed = decode(mine.pop("closed"), type=_Closed)
+            self._waves.restore(closed.levels, self._cohorts.names)
+            self._incident = closed.incident
+            rows = {int(bucket): decode(raw, type=list[float]) for bucket, raw in mine.items()}
+            self.factors.restore(rows, closed.last)
+            self._stored = set(rows)
+        return {name: raw for name, raw in stored.items() if not name.startswith(begin)}
+
+    @property
+    def _name(self) -> str:
+        """Of the waves among a partition's surges."""
+        return f"waves.{self._series}"
+
+
+def _rank_of(one: WaveReceiver) -> tuple[float, str]:
+    """The one with most above its usual first."""
+    return one.expected - one.observed, one.key
