@@ -30,6 +30,9 @@ _EACH: Final = 120
 """Surges of a cell in a shard; of the rare creators above 20 a bucket a tenth."""
 _LARGE: Final = 20.0
 _DAY_MINUTES: Final = 1440.0
+_SPREAD_HOURS: Final = 24
+"""Surges begin at any hour of a day: at night × 10 is twice the day's mean."""
+_TAIL_HOURS: Final = 48
 
 Asked = float | str
 """A budget of notices, or pages."""
@@ -89,8 +92,12 @@ def _shard(task: tuple[int, int]) -> dict[Cell, dict[Asked, list[float]]]:
     each = max(round(_EACH * creators / _CREATORS), 1)
     plan = WORLDS["surges"]
     cells = plan.surges
-    surges = tuple(replace(cell, share=_share(cell, each) / creators) for cell in cells)
-    world = count_world_of(replace(plan, surges=surges), seed=seed, creators=creators)
+    surges = tuple(
+        replace(cell, share=_share(cell, each) / creators, spread_hours=_SPREAD_HOURS)
+        for cell in cells
+    )
+    plan = replace(plan, surges=surges, tail_hours=_TAIL_HOURS)
+    world = count_world_of(plan, seed=seed, creators=creators)
     lifts = world.columns.surges
     starts = (lifts.start * BUCKET_MS).tolist()
     begins_ms = dict(zip(lifts.creator.tolist(), starts, strict=True))

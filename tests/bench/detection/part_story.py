@@ -1,4 +1,8 @@
-"""The story: less than one follower in five minutes, then 50,000 in a day; told by the model."""
+"""The story: less than one follower in five minutes, then 50,000 in a day; told by the model.
+
+Its followers come at once, 174 in each five minutes; beside it a slower one, whose begin is a ramp
+of half an hour.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,13 @@ _SHARDS: Final = 2
 _CREATORS: Final = 3_000
 _EACH: Final = 30
 """Creators with a history, and newborns, that the story happens to in a shard."""
+_RAMP: Final = 6
 
 
 class Case(NamedTuple):
     """One creator: whether she is new, minutes until she was told, share of her followers in."""
 
+    at_once: bool
     newborn: bool
     minutes: float
     share: float
@@ -30,17 +36,19 @@ class Case(NamedTuple):
 def run(size: float) -> Part:
     """Run the world of the story, and look when those it happens to are paged."""
     creators = count_of(_CREATORS, size, 100)
-    shards = done(_shard, [(SEED + 200 + n, creators) for n in range(_SHARDS)])
-    cases = [case for shard in shards for case in shard]
+    tasks = [(SEED + 200 + n, creators, ramp) for ramp in (0, _RAMP) for n in range(_SHARDS)]
+    cases = [case for shard in done(_shard, tasks) for case in shard]
     reached: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
-    for newborn, key, name in ((False, "old", "25 days"), (True, "new", "none")):
-        mine = [case for case in cases if case.newborn == newborn]
+    for at_once, newborn in ((True, False), (True, True), (False, False), (False, True)):
+        mine = [case for case in cases if case[:2] == (at_once, newborn)]
         minutes, shares = [case.minutes for case in mine], [100 * case.share for case in mine]
-        reached[f"story_{key}_minutes"] = round(max(minutes), 2)
+        if at_once:
+            reached[f"story_{'new' if newborn else 'old'}_minutes"] = round(max(minutes), 2)
         rows.append(
             {
-                "history": name,
+                "begin": "at once" if at_once else "half an hour's ramp",
+                "history": "none" if newborn else "25 days",
                 "creators": len(mine),
                 "never told": minutes.count(NEVER),
                 "minutes, median": minutes_words(middle_of(minutes)),
@@ -49,19 +57,19 @@ def run(size: float) -> Part:
                 "most": f"{max(shares):.2f}",
             }
         )
-    reached["story_share"] = round(max(100 * case.share for case in cases), 3)
+    reached["story_share"] = round(max(100 * case.share for case in cases if case.at_once), 3)
     return Part(reached, rows)
 
 
-def _shard(task: tuple[int, int]) -> list[Case]:
-    seed, creators = task
+def _shard(task: tuple[int, int, int]) -> list[Case]:
+    seed, creators, ramp = task
     share = _EACH / creators
-    surges = tuple(replace(surge, share=share) for surge in WORLDS[STORY].surges)
+    surges = tuple(replace(surge, share=share, ramp_buckets=ramp) for surge in WORLDS[STORY].surges)
     plan = replace(WORLDS[STORY], surges=surges)
-    return cases_of(count_world_of(plan, seed=seed, creators=creators))
+    return cases_of(count_world_of(plan, seed=seed, creators=creators), at_once=ramp == 0)
 
 
-def cases_of(world: CountWorld) -> list[Case]:
+def cases_of(world: CountWorld, *, at_once: bool) -> list[Case]:
     """When and how each of the world's own surges is paged."""
     lifts = world.columns.surges
     creators, starts = lifts.creator.tolist(), (lifts.start * BUCKET_MS).tolist()
@@ -75,9 +83,9 @@ def cases_of(world: CountWorld) -> list[Case]:
     ):
         page, end_ms = told.get(creator), end * BUCKET_MS
         if page is None or page.at_ms >= end_ms:
-            cases.append(Case(is_new, NEVER, 1.0))
+            cases.append(Case(at_once, is_new, NEVER, 1.0))
             continue
         seen = found.records_in(creator, start_ms, page.at_ms + 1)
         share = seen / max(found.records_in(creator, start_ms, end_ms), 1)
-        cases.append(Case(is_new, (page.at_ms - start_ms) / 60_000, share))
+        cases.append(Case(at_once, is_new, (page.at_ms - start_ms) / 60_000, share))
     return cases
