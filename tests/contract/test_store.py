@@ -83,7 +83,8 @@ def test_what_is_written_is_read_back_byte_for_byte(store_of: Callable[[], Store
             n: {**v, **contents_of(second).get(n, {})} for n, v in contents_of(first).items()
         }
         assert stored_of(held.state) == expected
-        assert held.state.surges == {k: v for k, v in first.surges.items() if v is not None}
+        surges_held = {**first.surges, **second.surges}
+        assert held.state.surges == {k: v for k, v in surges_held.items() if v is not None}
         assert list(held.outbox) == sorted(s.surge_id for s in surges[1:])
         restored = follow_partition(2)
         restored.restore(held.state)
