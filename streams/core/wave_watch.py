@@ -114,7 +114,7 @@ class WaveWatch:
     def advance(self, water: int) -> list[Surge]:
         """Close the buckets before ``water``; what is told of the wave."""
         begin = water if self._bucket is None else self._bucket
-        self._bucket = water
+        self._bucket, self._has_counted = water, True  # the store has to know which is open
         told: list[Surge] = []
         for bucket in range(max(begin, water - WINDOW_BUCKETS), water):
             told += self._close(bucket)

@@ -72,7 +72,7 @@ class _Recent(NamedTuple):
 
     def wide(self, size: int) -> "_Recent":
         """With 0 of totals met since."""
-        room = np.zeros(size - len(self.excess))
+        room = np.zeros(max(size - len(self.excess), 0))
         excess, sigmas = (np.concatenate((one, room)) for one in (self.excess, self.sigmas))
         return _Recent(excess, sigmas, self.most)
 
@@ -137,7 +137,7 @@ class Waves:
             "hours": [row[:last] for row in hours],
             "recent": [
                 [one.excess[:last].tolist(), one.sigmas[:last].tolist(), one.most]
-                for one in self._recent
+                for one in (recent.wide(last) for recent in self._recent)
             ],
             "lasting": self.lasting,
         }
