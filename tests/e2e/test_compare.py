@@ -25,7 +25,7 @@ def test_a_rarer_budget_loses_alarms_and_gains_none_and_the_records_say_which(
     )
     world = ("--world", "bursty", "--creators", "200", "--hours", "72", "--seed", "1003")
     surgewatch("simulate", *world, "--follows-out", follows)
-    Path(here).write_text("budget_notices_per_creator_day = 0.1\n")
+    Path(here).write_text("budget_notices_per_creator_day = 0.3\n")
     Path(there).write_text("[budget]\nnotices_per_creator_day = 0.000001\n")
     asked = ("--config", here, "backtest", "--follows", follows)
     summary = json.loads(surgewatch(*asked, "--compare", there, "--changes", changes, "--json"))
