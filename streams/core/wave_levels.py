@@ -88,6 +88,8 @@ class Levels:
         expected = np.exp(forecast + self._rows[2]) - 0.5
         np.maximum(expected, 0.0, out=expected)
         excess = np.log((totals + 0.5) / (expected + 0.5))
+        # also of totals that are not named yet, so that naming them early leaves no trace
+        excess[(self._rows[0] == 0) & (totals == 0)] = 0.0
         sigmas = excess / np.sqrt(self._rows[3] + 1.0 / (expected + 0.5))
         return Above(expected, excess, sigmas, by_week, forecast)
 

@@ -78,10 +78,10 @@ class Counted:
 
     def _add_usual(self, sums: Ints, places: Ints, expected: Floats) -> None:
         """Add what is usual of keys that have their first events in the bucket."""
-        if isinstance(self.exposure, float):
-            return
-        new = (self.before == 0).nonzero()[0]
-        at, exposure, size = places[new], self.exposure[new], sums.shape[1]
+        new = ((self.before == 0) & (self.after > 0)).nonzero()[0]
+        at, size, exposure = places[new], sums.shape[1], self.exposure
+        if not isinstance(exposure, float):  # a float holds for every key
+            exposure = exposure[new]
         rate = np.minimum(expected[new], _EVENTS_WHOLE) * _FINE
         for row, usual in ((USUAL, rate), (USUAL + 1, rate * exposure)):
             sums[row] = np.bincount(at, np.rint(usual), size)

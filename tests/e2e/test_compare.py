@@ -35,12 +35,12 @@ def test_a_rarer_budget_loses_alarms_and_gains_none_and_the_records_say_which(
     assert 2.9 < alarms["days"] <= 3.1
     assert 150 < alarms["creators"]["follows"] <= 200
     lost, gained = (sum(row[name] for row in compared["rows"]) for name in ("lost", "gained"))
-    assert lost >= 3 > gained
+    assert lost >= 10 > gained
     lines = [json.loads(line) for line in Path(changes).read_text().splitlines()]
     assert len(lines) == lost + gained
     told = sum(row["count"] for row in alarms["rows"])
     assert sum(row["count"] for row in compared["alarms"]["rows"]) == told - lost + gained
     words = surgewatch(*asked, "--compare", there)
-    assert "set otherwise: budget_notices_per_creator_day 0.1 -> 1e-06" in words.replace(
+    assert "set otherwise: budget_notices_per_creator_day 0.3 -> 1e-06" in words.replace(
         "1e-6", "1e-06"
     )
