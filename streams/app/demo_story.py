@@ -56,8 +56,8 @@ class Cast:
         return f"{who}{surge.post_id}"
 
     def plays(self, surge: Surge) -> bool:
-        """Whether a surge is about one of them."""
-        return surge.creator_id in {self.newcomer_id, self.post_creator_id}
+        """Whether a surge is about one of them, or is the wave."""
+        return surge.kind == "wave" or surge.creator_id in {self.newcomer_id, self.post_creator_id}
 
 
 def _of_wave(surge: Surge | TrueSurge) -> str:

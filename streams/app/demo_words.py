@@ -217,7 +217,9 @@ def _truth_lines(state: DemoState, verdict: Verdict) -> list[str]:
         lead = clock_of(verdict.lead_ms / HOUR_MS)
         lines.append(f"The model told Mei's post {lead} hours before the rule.")
     if state.hours >= STORY_HOURS:
-        lines.append("The wave lifted everybody; it is not told as an incident of its own yet.")
+        if not any(row.opened.kind == "wave" for row in state.rows.values()):
+            lines.append("The wave itself is not told: it comes as slowly as a morning does, and")
+            lines.append("what a morning brings is known after a week of records, not after hours.")
     return lines
 
 
