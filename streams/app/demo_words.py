@@ -216,10 +216,10 @@ def _truth_lines(state: DemoState, verdict: Verdict) -> list[str]:
     if verdict.lead_ms is not None:
         lead = clock_of(verdict.lead_ms / HOUR_MS)
         lines.append(f"The model told Mei's post {lead} hours before the rule.")
-    if state.hours >= STORY_HOURS:
-        if not any(row.opened.kind == "wave" for row in state.rows.values()):
-            lines.append("The wave itself is not told: it comes as slowly as a morning does, and")
-            lines.append("what a morning brings is known after a week of records, not after hours.")
+    wave_told = any(row.opened.kind == "wave" for row in state.rows.values())
+    if state.hours >= STORY_HOURS and not wave_told:
+        lines.append("The wave itself is not told: it comes as slowly as a morning does, and what")
+        lines.append("a morning brings is known after a week of records, not after hours.")
     return lines
 
 

@@ -9,6 +9,8 @@ from streams.core.block_tables import Floats, Ints
 
 Scope = Literal["platform", "language", "region", "cohort"]
 PLATFORM = 0
+_PARTS = 4
+"""A cohort is a part of its own node, of its language, its region and the platform."""
 
 
 class Node(NamedTuple):
@@ -34,6 +36,7 @@ class Nodes:
         self._cohorts = 0
         self._of: list[list[int]] = [[], [], []]
         self._columns = [np.zeros(0, dtype=np.int64)] * 3
+        self._places: dict[int, Ints] = {}  # of the parts of so many rows, one after the other
 
     def __len__(self) -> int:
         return len(self.all)
@@ -51,6 +54,7 @@ class Nodes:
                 column.append(self._number[node])
         self._cohorts = len(names)
         self._columns = [np.array(column, dtype=np.int64) for column in self._of]
+        self._places = {}
 
     @property
     def of_cohorts(self) -> Ints:
@@ -62,11 +66,12 @@ class Nodes:
         """Node of each cohort's region."""
         return self._columns[2]
 
-    def totals_of(self, totals: Floats) -> Floats:
-        """Totals of all nodes from those of the cohorts."""
-        size = len(self.all)
-        sums: Floats = np.bincount(self._columns[0], totals, size).astype(np.float64)
-        sums += np.bincount(self._columns[1], totals, size)
-        sums += np.bincount(self._columns[2], totals, size)
-        sums[PLATFORM] = totals.sum()
-        return sums
+    def totals_of(self, rows: Sequence[Floats | Ints]) -> Floats:
+        """Totals of all nodes, a row for each row of totals by cohort."""
+        size, count = len(self.all), len(rows)
+        every = np.concatenate([row for row in rows for _ in range(_PARTS)])
+        if count not in self._places:
+            where = np.concatenate((*self._columns, np.full(self._cohorts, PLATFORM)))
+            self._places[count] = (where + size * np.arange(count)[:, None]).ravel()
+        totals: Floats = np.bincount(self._places[count], every, size * count).astype(np.float64)
+        return totals.reshape(count, size)

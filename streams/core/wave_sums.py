@@ -26,6 +26,7 @@ _ROWS: Final = RAW + 4
 _FINE: Final = 1024.0
 LIFT_ROOM: Final = 2.5
 """A sum that is more times its lift above the mean was held too low."""
+_LIFT_ROOMS: Final = LIFT_ROOM * np.array(LIFTS)[:, None]
 _WIDTH: Final = COHORTS_MAX + 1
 _EVENTS_WHOLE: Final = 2.0
 """Events a bucket up to which a key counts whole."""
@@ -101,12 +102,14 @@ class WaveSums:
 
     def add(self, bucket: int, counted: Counted) -> None:
         """Add records of one bucket."""
-        self._add(bucket, counted.sums(counted.cohorts.astype(np.int64), _WIDTH))
+        width = int(counted.cohorts.max()) + 1
+        self._add(bucket, counted.sums(counted.cohorts.astype(np.int64), width))
 
     def add_first(self, bucket: int, cohorts: NDArray[np.uint8]) -> None:
         """Add the cohorts of who came first to keys in a bucket."""
-        sums = nothing()
-        sums[FIRST] = np.bincount(cohorts, minlength=_WIDTH)
+        first = np.bincount(cohorts)
+        sums = nothing(len(first))
+        sums[FIRST] = first
         self._add(bucket, sums)
 
     def add_all(self, sums: dict[int, Ints]) -> None:
@@ -118,13 +121,13 @@ class WaveSums:
         """Sums of a bucket with these added."""
         mine, more = self._of.get(bucket), sums.get(bucket)
         if mine is None or more is None:
-            return mine if mine is not None else more if more is not None else nothing()
-        return mine + more
+            return mine if mine is not None else more if more is not None else nothing(0)
+        return _sum_of(mine, more)
 
     def take(self, bucket: int) -> Ints:
         """Sums of a bucket that closes; they are forgotten."""
         found = self._of.pop(bucket, None)
-        return nothing() if found is None else found
+        return nothing(0) if found is None else found
 
     def state(self) -> dict[str, list[list[int]]]:
         """Sums by bucket as plain numbers; cohorts without events at the end are left out."""
@@ -133,13 +136,11 @@ class WaveSums:
     def restore(self, state: dict[str, list[list[int]]]) -> None:
         """Put a state back."""
         for bucket, rows in state.items():
-            sums, held = nothing(), np.array(rows, dtype=np.int64)
-            sums[:, : held.shape[1]] = held
-            self._of[int(bucket)] = sums
+            self._of[int(bucket)] = np.array(rows, dtype=np.int64).reshape(_ROWS, -1)
 
     def _add(self, bucket: int, sums: Ints) -> None:
         mine = self._of.get(bucket)
-        self._of[bucket] = sums if mine is None else mine + sums
+        self._of[bucket] = sums if mine is None else _sum_of(mine, sums)
 
 
 def sums_by_bucket(
@@ -150,23 +151,46 @@ def sums_by_bucket(
         return {}
     base = int(buckets.min())
     count = int(buckets.max()) - base + 1
-    places = (buckets - base) * _WIDTH + counted.cohorts
-    sums = counted.sums(places, count * _WIDTH)
-    sums[FIRST] = np.bincount((first_buckets - base) * _WIDTH + first, minlength=count * _WIDTH)
-    sums = sums.reshape(_ROWS, count, _WIDTH)
+    width = int(max(counted.cohorts.max(), first.max(initial=0))) + 1
+    places = (buckets - base) * width + counted.cohorts
+    sums = counted.sums(places, count * width)
+    if len(first):
+        places = (first_buckets - base) * width + first
+        sums[FIRST] = np.bincount(places, minlength=count * width)
+    sums = sums.reshape(_ROWS, count, width)
     some = np.flatnonzero(sums[RAW].any(axis=1)).tolist()
     return {base + row: np.ascontiguousarray(sums[:, row]) for row in some}
 
 
 def added_up(first: dict[int, Ints], second: dict[int, Ints]) -> dict[int, Ints]:
     """Sums of both, by bucket."""
-    both = {bucket: first[bucket] + second[bucket] for bucket in first.keys() & second.keys()}
+    both = {b: _sum_of(first[b], second[b]) for b in first.keys() & second.keys()}
     return {**first, **second, **both}
 
 
-def nothing() -> Ints:
-    """Sums of a bucket without events."""
-    return np.zeros((_ROWS, _WIDTH), dtype=np.int64)
+def nothing(width: int = _WIDTH) -> Ints:
+    """Sums of a bucket without events, of so many cohorts."""
+    return np.zeros((_ROWS, width), dtype=np.int64)
+
+
+def widened(sums: Ints, width: int) -> Ints:
+    """The same with at least so many cohorts: sums have as many as had events."""
+    if sums.shape[1] >= width:
+        return sums
+    wide = nothing(width)
+    wide[:, : sums.shape[1]] = sums
+    return wide
+
+
+def are_equal(first: Ints, second: Ints) -> bool:
+    """Whether both are of the same events."""
+    width = max(first.shape[1], second.shape[1])
+    return np.array_equal(widened(first, width), widened(second, width))
+
+
+def _sum_of(first: Ints, second: Ints) -> Ints:
+    width = max(first.shape[1], second.shape[1])
+    return widened(first, width) + widened(second, width)
 
 
 def totals_of(sums: Ints, means: Floats) -> Floats:
@@ -176,20 +200,25 @@ def totals_of(sums: Ints, means: Floats) -> Floats:
     """
     size = len(means)
     held = sums[:RAW, :size] / _PARTS
-    lifts = np.array(LIFTS)[:, None]
-    fits = (held <= LIFT_ROOM * lifts * means) | (means <= 0.0)
+    fits = (held <= _LIFT_ROOMS * means) | (means <= 0.0)
+    if fits[0].all():
+        first: Floats = held[0]
+        return first
     fits[-1] = True
     chosen = np.argmax(fits, axis=0)
     totals: Floats = held[chosen, np.arange(size)]
     return totals
 
 
-def busy_of(sums: Ints, size: int) -> Floats:
+def busy_of(sums: Ints, size: int) -> Floats | None:
     """How busy the bucket usually is for each cohort, by the keys that had events in it.
 
-    Those of few keys are drawn toward all.
+    Those of few keys are drawn toward all. None: like any other.
     """
-    usual, now = sums[USUAL, :size] / _FINE, sums[USUAL + 1, :size] / _FINE
+    usual, now = sums[USUAL : USUAL + 2, :size]
+    if (usual == now).all():
+        return None
+    usual, now = usual / _FINE, now / _FINE
     every = (now.sum() + _BUSY_WEIGHT) / (usual.sum() + _BUSY_WEIGHT)
     busy: Floats = (now + _BUSY_WEIGHT * every) / (usual + _BUSY_WEIGHT)
     return busy

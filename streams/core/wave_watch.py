@@ -20,7 +20,7 @@ from streams.core.runs import Runs
 from streams.core.surges import Surge, WaveReceiver
 from streams.core.wave_factors import WaveFactors
 from streams.core.wave_incident import WaveIncident
-from streams.core.wave_sums import Counted, WaveSums
+from streams.core.wave_sums import Counted, WaveSums, are_equal
 from streams.core.waves import Waves
 
 RECEIVERS_MAX: Final = 10
@@ -124,7 +124,7 @@ class WaveWatch:
         self._has_closed = True
         sums, names = self._sums.take(bucket), self._cohorts.names
         foreseen = self._foreseen.pop(bucket, None)
-        if foreseen is not None and np.array_equal(foreseen[0], sums):
+        if foreseen is not None and are_equal(foreseen[0], sums):
             self._waves = foreseen[1]  # nothing begins: the same was learnt
             self.factors.close(bucket, None)
             return []

@@ -18,7 +18,7 @@ from streams.core.block_tables import Floats, Ints
 from streams.core.wave_factors import FACTOR_MAX, FACTOR_MIN
 from streams.core.wave_levels import Above, Levels
 from streams.core.wave_nodes import PLATFORM, Nodes
-from streams.core.wave_sums import FIRST, RAW, busy_of, totals_of
+from streams.core.wave_sums import FIRST, RAW, busy_of, totals_of, widened
 
 Names = Sequence[tuple[str, str]]
 
@@ -63,6 +63,26 @@ class Seen(NamedTuple):
     factors: Floats | None = None
 
 
+class _Closed(NamedTuple):
+    """What a closed bucket came to: events by node; totals, and the usual ones, by column."""
+
+    events: Floats
+    totals: Floats
+    usual: Floats
+    above: Above
+    lifted: NDArray[np.bool_] | None
+    begun: Ints
+
+    def seen(self, bucket: int) -> Seen:
+        """For those who are told of it. Columns by who came have as many events as comers."""
+        events = self.totals.astype(np.int64)
+        events[::2] = self.events
+        lifted = self.lifted
+        if lifted is None:
+            lifted = np.zeros(len(events), dtype=np.bool_)
+        return Seen(bucket, events, self.above, lifted, self.begun)
+
+
 class _Recent(NamedTuple):
     """How far totals were above usual in one of the last buckets, and the most of any judged."""
 
@@ -96,22 +116,20 @@ class Waves:
 
     def copy(self) -> "Waves":
         """A copy that can go its own way; what the nodes are is shared."""
-        other = Waves(self.nodes)
-        other._levels = self._levels.copy()
-        other._recent = [*self._recent]
-        lasting = self.lasting
+        other, lasting = Waves(self.nodes), self.lasting
+        other._levels, other._recent = self._levels.copy(), self._recent
         if lasting is not None:
             other.lasting = Lasting(lasting.bucket, [*lasting.columns], lasting.quiet)
         return other
 
     def may_begin(self, bucket: int, sums: Ints, names: Names) -> bool:
         """Whether a wave begins with these sums, or with some that are a little larger; learns."""
-        return bool(len(self._close(bucket, sums, names, _LENIENT)[0].begun))
+        return bool(len(self._close(bucket, sums, names, _LENIENT).begun))
 
     def close(self, bucket: int, sums: Ints, names: Names) -> Seen:
         """Close a bucket with its sums by cohort. Buckets are closed one after the other."""
-        seen, totals = self._close(bucket, sums, names, 1.0)
-        lasting = self.lasting
+        closed = self._close(bucket, sums, names, 1.0)
+        seen, lasting = closed.seen(bucket), self.lasting
         if lasting is None:
             if not len(seen.begun):
                 return seen
@@ -122,11 +140,11 @@ class Waves:
             lasting.quiet = 0 if holds or len(seen.begun) else lasting.quiet + 1
             is_usual = bucket - lasting.bucket >= _LASTS_MAX
             if is_usual:
-                self._levels.accept(totals[0], seen.lifted)
+                self._levels.accept(closed.totals, seen.lifted)
             if lasting.quiet >= _QUIET_BUCKETS or is_usual:
                 self.lasting = None
                 return seen
-        return seen._replace(factors=self._factors(totals))
+        return seen._replace(factors=self._factors(closed))
 
     def state(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -134,7 +152,7 @@ class Waves:
         last = max((place + 1 for place, age in enumerate(rows[0]) if age), default=0)
         return {
             "rows": [row[:last] for row in rows],
-            "hours": [row[:last] for row in hours],
+            "hours": [[hour, row[:last]] for hour, row in hours.items()],
             "recent": [
                 [one.excess[:last].tolist(), one.sigmas[:last].tolist(), one.most]
                 for one in (recent.wide(last) for recent in self._recent)
@@ -144,7 +162,7 @@ class Waves:
 
     def restore(self, state: dict[str, Any], names: Names) -> None:
         """Put a state back."""
-        self._levels.restore([state["rows"], state["hours"]])
+        self._levels.restore(state["rows"], dict(state["hours"]))
         self._grow(names)
         self._recent = [
             _Recent(np.array(excess, dtype=np.float64), np.array(sigmas, dtype=np.float64), most)
@@ -157,50 +175,56 @@ class Waves:
         self.nodes.grow(names)
         self._levels.grow(_SIDES * len(self.nodes))
 
-    def _close(self, bucket: int, sums: Ints, names: Names, share: float) -> tuple[Seen, Floats]:
-        """What a bucket came to, learnt; and the totals and the usual ones by column."""
+    def _close(self, bucket: int, sums: Ints, names: Names, share: float) -> "_Closed":
+        """What a bucket came to, learnt."""
         self._grow(names)
-        nodes, known = self.nodes, self._levels.known
-        means = np.where(known, self._levels.means, 0.0)
-        size = len(nodes.of_cohorts)
-        busy = self._busy(sums, means, size)
-        means = (means * busy)[_SIDES * nodes.of_cohorts]
+        nodes, known, means = self.nodes, self._levels.known, self._levels.means
+        size, of_cohorts = len(nodes.of_cohorts), _SIDES * nodes.of_cohorts
+        sums = widened(sums, size)
+        busy = self._busy(sums, np.where(known, means, 0.0), size)
+        usual = means if busy is None else means * busy
+        held = totals_of(sums, np.where(known, usual, 0.0)[of_cohorts])
+        events, by_creators, by_comers = nodes.totals_of(
+            (sums[RAW, :size], held, sums[FIRST, :size])
+        )
         totals = np.empty(_SIDES * len(nodes))
-        totals[::2] = nodes.totals_of(totals_of(sums, means))
-        totals[1::2] = nodes.totals_of(sums[FIRST, :size].astype(np.float64))
-        events = totals.copy()
-        events[::2] = nodes.totals_of(sums[RAW, :size].astype(np.float64))
+        totals[::2], totals[1::2] = by_creators, by_comers
         above = self._levels.above(bucket, totals)
         judged = known & (above.expected >= EVENTS_MIN)
-        begun = self._begun(above, judged, share)
-        lifted = judged & (above.excess >= _LIFTED) & (above.sigmas >= _LIFTED_SIGMAS)
-        held = lifted if self.lasting is not None or len(begun) else np.zeros_like(lifted)
-        usual = self._levels.means * busy
-        self._levels.learn(bucket, totals, above, held, busy)
-        seen = Seen(bucket, events.astype(np.int64), above, lifted, begun)
-        return seen, np.array((totals, usual))
+        most = float(np.max(above.excess, where=judged, initial=0.0))
+        begun = self._begun(above, judged, most, share)
+        lifted = None
+        if most >= _LIFTED:
+            lifted = judged & (above.excess >= _LIFTED) & (above.sigmas >= _LIFTED_SIGMAS)
+        held_back = lifted if self.lasting is not None or len(begun) else None
+        self._levels.learn(bucket, totals, above, held_back, 1.0 if busy is None else busy)
+        return _Closed(events, totals, usual, above, lifted, begun)
 
-    def _busy(self, sums: Ints, means: Floats, size: int) -> Floats:
-        """How busy the keys' rates take the bucket to be, by column; nodes' by their cohorts'."""
+    def _busy(self, sums: Ints, means: Floats, size: int) -> Floats | None:
+        """How busy the keys' rates take the bucket to be, by column; nodes' by their cohorts'.
+
+        None: like any other.
+        """
         nodes, every = self.nodes, busy_of(sums, size)
+        if every is None:
+            return None
         mean = means[_SIDES * nodes.of_cohorts]
-        known = nodes.totals_of(mean)
+        known, of_nodes = nodes.totals_of((mean, mean * every))
         busy = np.ones(_SIDES * len(nodes))
-        of_nodes = nodes.totals_of(mean * every) / np.where(known > 0.0, known, 1.0)
-        busy[::2] = np.where(known > 0.0, of_nodes, 1.0)
+        busy[::2] = np.where(known > 0.0, of_nodes / np.where(known > 0.0, known, 1.0), 1.0)
         busy[_SIDES * nodes.of_cohorts] = every
         return busy
 
-    def _begun(self, above: Above, judged: NDArray[np.bool_], share: float) -> Ints:
+    def _begun(self, above: Above, judged: NDArray[np.bool_], most: float, share: float) -> Ints:
         """Columns that are far above what is usual, by the mean of some of the last buckets."""
-        most = float(np.max(above.excess, where=judged, initial=0.0))
         self._recent = [*self._recent, _Recent(above.excess, above.sigmas, most)][-len(_RULE) :]
         if max(one.most for one in self._recent) < share * _EXCESS_MIN:
             return _NONE
         size = len(judged)
         self._recent = [one.wide(size) for one in self._recent]
         far = np.zeros(size, dtype=np.bool_)
-        for rule, of in ((_RULE, ~above.by_week), (_RULE_BY_WEEK, above.by_week)):
+        by_week = np.zeros_like(far) if above.by_week is None else above.by_week
+        for rule, of in ((_RULE, ~by_week), (_RULE_BY_WEEK, by_week)):
             for count, excess_min, sigmas_min in rule:
                 if len(self._recent) >= count:
                     excess = sum(one.excess for one in self._recent[-count:]) / count
@@ -208,9 +232,9 @@ class Waves:
                     far |= of & (excess >= share * excess_min) & (sigmas >= share * sigmas_min)
         return np.flatnonzero(far & judged)
 
-    def _factors(self, totals: Floats) -> Floats:
+    def _factors(self, closed: "_Closed") -> Floats:
         """Factor of each cohort: also of one that sleeps, so it may be below 1."""
-        nodes, (totals, means) = self.nodes, totals[:, ::2]
+        nodes, totals, means = self.nodes, closed.totals[::2], closed.usual[::2]
 
         def drawn(of: Ints, toward: Any) -> Floats:
             factor: Floats = (totals[of] + _WEIGHT * toward) / (means[of] + _WEIGHT)
