@@ -100,6 +100,11 @@ class WaveSums:
     def __init__(self) -> None:
         self._of: dict[int, Ints] = {}
 
+    @property
+    def buckets(self) -> list[int]:
+        """Buckets of which there are sums."""
+        return list(self._of)
+
     def add(self, bucket: int, counted: Counted) -> None:
         """Add records of one bucket."""
         width = int(counted.cohorts.max()) + 1

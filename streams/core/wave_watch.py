@@ -4,7 +4,7 @@ All of it follows from the partition's own records and their order. The bucket i
 watermark stands is open; it closes, and its factors are known, as the watermark leaves it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -20,16 +20,19 @@ from streams.core.runs import Runs
 from streams.core.surges import Surge, WaveReceiver
 from streams.core.wave_factors import WaveFactors
 from streams.core.wave_incident import WaveIncident
-from streams.core.wave_sums import Counted, WaveSums, are_equal
+from streams.core.wave_sums import RAW, Counted, WaveSums, are_equal
 from streams.core.waves import Waves
 
 RECEIVERS_MAX: Final = 10
+_SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
+"""After so many buckets without events others teach nothing: a gap of years costs no more."""
 
 
 class _Open(msgspec.Struct):
     """What is stored of the buckets that have not closed."""
 
     bucket: int | None
+    quiet: int
     sums: dict[str, list[list[int]]]
     receivers: list[WaveReceiver]
 
@@ -54,6 +57,7 @@ class WaveWatch:
         self._incident: WaveIncident | None = None
         self._receivers: list[WaveReceiver] = []
         self._bucket: int | None = None
+        self._quiet = 0  # buckets without events before it
         self._foreseen: dict[int, tuple[Ints, Waves]] = {}
         self._stored: set[int] = set()
         self._has_counted = self._has_closed = False
@@ -99,26 +103,38 @@ class WaveWatch:
         """Whether no wave begins before bucket ``water``, when these come on top of the sums."""
         if self._bucket is None:
             self._bucket = min(sums, default=water)
-        bucket, waves = self._bucket, self._waves
-        while bucket in self._foreseen and bucket < water:
-            waves = self._foreseen[bucket][1]
-            bucket += 1
-        for closing in range(bucket, water):
+        waves = self._waves
+        for bucket, more in self._closing(sums, water):
+            if bucket in self._foreseen:
+                waves = self._foreseen[bucket][1]
+                continue
             waves = waves.copy()
-            more = self._sums.with_more(sums, closing)
-            if waves.may_begin(closing, more, self._cohorts.names):
+            if waves.may_begin(bucket, more, self._cohorts.names):
                 return False
-            self._foreseen[closing] = (more, waves)
+            self._foreseen[bucket] = (more, waves)
         return True
 
     def advance(self, water: int) -> list[Surge]:
         """Close the buckets before ``water``; what is told of the wave."""
-        begin = water if self._bucket is None else self._bucket
-        self._bucket, self._has_counted = water, True  # the store has to know which is open
         told: list[Surge] = []
-        for bucket in range(max(begin, water - WINDOW_BUCKETS), water):
+        for bucket, sums in self._closing({}, water):
+            self._quiet = 0 if sums[RAW].any() else self._quiet + 1
             told += self._close(bucket)
+        self._bucket, self._has_counted = water, True  # the store has to know which is open
         return told if self._tells else []
+
+    def _closing(self, more: dict[int, Ints], water: int) -> Iterator[tuple[int, Ints]]:
+        """Buckets that close before ``water``, with their sums and ``more``, one by one."""
+        bucket, quiet = water if self._bucket is None else self._bucket, self._quiet
+        while bucket < water:
+            sums = self._sums.with_more(more, bucket)
+            quiet = 0 if sums[RAW].any() else quiet + 1
+            if quiet > _SILENT_BUCKETS:
+                busy = {*self._sums.buckets, *more}
+                bucket = min((one for one in busy if one > bucket), default=water)
+                continue
+            yield bucket, sums
+            bucket += 1
 
     def _close(self, bucket: int) -> list[Surge]:
         self._has_closed = True
@@ -161,7 +177,7 @@ class WaveWatch:
         changed: dict[str, bytes | None] = {}
         encode, begin = msgspec.json.encode, f"{self._name}|"
         if self._has_counted or self._has_closed:
-            held = _Open(self._bucket, self._sums.state(), self._receivers)
+            held = _Open(self._bucket, self._quiet, self._sums.state(), self._receivers)
             changed[f"{begin}open"] = encode(held)
         if self._has_closed:
             levels = self._waves.state()
@@ -181,7 +197,7 @@ class WaveWatch:
         decode = msgspec.json.decode
         if "open" in mine:
             held = decode(mine.pop("open"), type=_Open)
-            self._bucket, self._receivers = held.bucket, held.receivers
+            self._bucket, self._quiet, self._receivers = held.bucket, held.quiet, held.receivers
             self._sums.restore(held.sums)
         if "closed" in mine:
             closed = decode(mine.pop("closed"), type=_Closed)
