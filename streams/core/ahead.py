@@ -116,20 +116,20 @@ class AheadCounter:
         self._note_marked(groups)
         self._note_alarmed(course, closes[order], ahead.score, int(groups.buckets.max()))
         calm = ~self._lively[groups.slots]
+        all_calm = bool(calm.all())
         fresh = _Fresh.of(groups, goes_on)
         ballot = _vote(self._watched.votes, groups, fresh, calm)
         if self._waves is not None:
             expected, exposure = ahead.expected[entries], ahead.exposure[entries]
             columns = _Columns(expected, exposure, course.counts[entries], ballot.cohorts)
-            sums = [_sums_of(groups, fresh, columns, some) for some in (calm, ~calm)]
-            if not self._waves.foresee(added_up(*sums), water):
+            sums = every = _sums_of(groups, fresh, columns, calm)
+            if not all_calm:
+                every = added_up(sums, _sums_of(groups, fresh, columns, ~calm))
+            if not self._waves.foresee(every, water):
                 self._watched.votes.restore(*ballot.before)
                 return None
-            self._waves.count_ahead(sums[0])
-        if calm.all():
-            ahead.keep(None)
-        else:
-            ahead.keep(calm[order])
+            self._waves.count_ahead(sums)
+        ahead.keep(None if all_calm else calm[order])
         _add(counts, groups, fresh, calm)
         return groups.slots[calm]
 

@@ -181,9 +181,10 @@ class Runner:
             exposed[:3] * self.powers.factors[:3],
         )
         if self.rhythm is not None:
-            closed = self.before
-            every = Heard(birth, direction, course.buckets, taught, outlook.rate)
-            lessons.add_heard(self.key[closed], every.only(closed))
+            heard = self.before[self.rhythm.hears(birth, course.buckets)[self.before]]
+            if len(heard):
+                every = Heard(birth, direction, course.buckets, taught, outlook.rate)
+                lessons.add_heard(self.key[heard], every.only(heard))
         seen = sums[:3] * self.powers.factors[:3]
         seen += self.events
         statistic = statistic_of(seen, exposure, outlook)
@@ -221,7 +222,7 @@ class Runner:
         exposure = np.empty(len(opened))
         exposure[:] = self.exposure.open_of(slots, opened)
         sums = self.exposure.sums_of(slots, birth, opened)
-        if self.rhythm is None:
+        if self.rhythm is None or self.rhythm.is_flat:
             return exposure, sums
         sums *= self.rhythm.means_of(direction, birth, opened)
         exposure *= self.rhythm.open_of(direction, opened)
@@ -281,6 +282,7 @@ class Runner:
         some_end = bool(ended.any())
         some_young = self.prior.learns and bool(young_ages.any())
         tails = np.empty((3, len(past.age))) if some_end else keys.tail[:, self.key]
+        tops = np.empty(len(past.age))
         if some_end:
             tails[:, :count] = keys.tail
         for turn in range(1, len(self.sizes)):
@@ -288,15 +290,18 @@ class Runner:
             old = slice(course.begins[turn - 1], course.begins[turn - 1] + size)
             top = keys.top[:size]
             if some_young:
-                young = young_ages[old].nonzero()[0]
-                after = np.maximum(top[young], past.statistic[old][young])
-                lessons.add_risen(young, Risen(keys.birth[young], top[young], after))
+                tops[old] = top
             np.maximum(top, past.statistic[old], out=top)
             if some_end:
                 over = ended[new - count : new - count + size]
                 self._end_days(keys, over, past.of(old), lessons)
                 tails[:, new : new + size] = keys.tail[:, :size]
             top[...] = top.astype(np.float32)
+        if some_young:
+            closed = self.before[young_ages[self.before]]
+            risen = closed[past.statistic[closed] > tops[closed]]
+            birth = keys.birth[self.key[risen]]
+            lessons.add_risen(self.key[risen], Risen(birth, tops[risen], past.statistic[risen]))
         return tails
 
     def _end_days(self, keys: KeyColumns, ended: Ints, past: "_Past", lessons: Lessons) -> None:

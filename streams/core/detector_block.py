@@ -279,7 +279,7 @@ class DetectorBlock:
         """
         exposure = self._exposure.open_of(slots, opened)
         sums = self._exposure.sums_of(slots, keys.birth, opened)
-        if self._rhythm is not None:
+        if self._rhythm is not None and not self._rhythm.is_flat:
             sums *= self._rhythm.means_of(keys.direction, keys.birth, opened)
             exposure = exposure * self._rhythm.open_of(keys.direction, opened)
         more = None if self._waves is None else self._waves.more_of(slots, keys.birth, opened)

@@ -84,10 +84,12 @@ def edge_of(statistic: Floats) -> Ints:
 
 def risen_counts_of(before: Floats, after: Floats, kind: Ints) -> Ints:
     """Counts to add when maxima rise from ``before`` to ``after``."""
-    counts = np.zeros((KINDS, EDGES + 1), np.int64)
-    np.add.at(counts, (kind, edge_of(before)), 1)
-    np.add.at(counts, (kind, edge_of(after)), -1)
-    passed = np.cumsum(counts, axis=1)[:, :EDGES]
+    first = kind * (EDGES + 1)
+    counts, minus = (
+        np.bincount(first + edge_of(one), minlength=KINDS * (EDGES + 1)) for one in (before, after)
+    )
+    counts -= minus
+    passed = np.cumsum(counts.reshape(KINDS, EDGES + 1), axis=1)[:, :EDGES]
     return np.concatenate((np.zeros((KINDS, 1), np.int64), passed), axis=1)
 
 

@@ -251,7 +251,7 @@ class Partition:
         bounds = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist(), len(at_ms)]
         happenings: list[Happening] = []
         begin_part = prepare((~left_out).nonzero()[0] if some_left_out else rows.indexes)
-        for part in parts_of([*self._watches.values()], water):
+        for part in parts_of([*self._watches.values()], water, bounds):
             count = begin_part(
                 rows.of(part).of(~left_out[part]) if some_left_out else rows.of(part)
             )

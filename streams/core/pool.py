@@ -5,8 +5,8 @@ rate, a power of two each. A class keeps sums over its key-days that ended, and 
 is the prior of each key's tail, and a correction of the rarity that this tail promises.
 
 Sums are whole numbers, so the order in which keys add to them leaves no trace. What is in force
-changes only in `enter`, when the watermark enters a new day (a new hour until the second midnight
-that a partition sees): a score is then a function of the records and their order.
+changes only in `enter`, when the watermark enters a new day, and until the second midnight that a
+partition sees after some hours, too: a score is then a function of the records and their order.
 """
 
 import math
@@ -46,6 +46,9 @@ _WILD_CLASSES: Final = 10
 _WILD_LEVEL: Final = 14.0
 _WILD_EXCESS: Final = 9.0
 _HOUR_BUCKETS: Final = 12
+_YOUNG_HOURS: Final = np.array((0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40), np.int64)
+"""Hours after its first one that put in force what a young pool learnt. They grow, as what is known
+does with the square root of the time, and a chunk of history is cut at each."""
 _GROWS_HOURS: Final = 8.0
 _YOUNG_SHARE: Final = 0.2
 _NOWHERE: Final = -1
@@ -115,9 +118,11 @@ class Pool:
         """Number of the time for which what is in force stays, for the watermark's buckets."""
         buckets = np.asarray(buckets, np.int64)
         since = self._since if self._since >= 0 else int(buckets[0])
-        hourly = buckets < (since // self._day + 2) * self._day
+        begins = (since // _HOUR_BUCKETS + _YOUNG_HOURS) * _HOUR_BUCKETS
+        hours = begins[np.searchsorted(begins, buckets, side="right") - 1]
         days: Ints = buckets // self._day * self._day
-        return np.where(hourly, buckets // _HOUR_BUCKETS * _HOUR_BUCKETS, days)
+        young = buckets < (since // self._day + 2) * self._day
+        return np.where(young, np.maximum(hours, days), days)
 
     def enter(self, bucket: int) -> None:
         """Have the watermark in ``bucket``: what was learnt is put in force if it is time."""

@@ -138,12 +138,19 @@ class Rhythm:
             means[:, young] = np.where(age > 0, some / np.maximum(1.0 - left, 1e-12), 1.0)
         return means
 
-    def learn(self, heard: "Heard") -> None:
-        """Learn closed buckets; a large key weighs little more than one of an event a bucket.
+    def hears(self, birth: Ints, opened: Ints) -> NDArray[np.bool_]:
+        """Which closed buckets teach something, by their keys' births.
 
         A key is heard on whole UTC days alone, after the day that first told its direction.
         """
-        known = heard.opened // self._day > (heard.birth + self._day) // self._day
+        known: NDArray[np.bool_] = opened // self._day > birth // self._day + 1
+        return known
+
+    def learn(self, heard: "Heard") -> None:
+        """Learn closed buckets; a large key weighs little more than one of an event a bucket."""
+        known = self.hears(heard.birth, heard.opened)
+        if not known.any():
+            return
         hour = (heard.opened // self._hour + _EPOCH_WEEKDAY * _HOURS) % _WEEK_HOURS
         weight = np.rint(heard.taught / (1.0 + heard.rate) * (known * float(_UNIT)))
         place = heard.direction * _WEEK_HOURS + hour

@@ -50,20 +50,21 @@ def slots_of_rows(table: Table, keys: Texts, rows: Ints) -> Ints:
     return column
 
 
-def parts_of(watches: Sequence[Watch], water: Ints) -> Iterator[slice]:
+def parts_of(watches: Sequence[Watch], water: Ints, bounds: Sequence[int]) -> Iterator[slice]:
     """Cut rows where what keys share changes; it is changed before each part is given.
 
-    ``water`` is the watermark's bucket at each row.
+    ``water`` is the watermark's bucket at each row, which stays the same between ``bounds``.
     """
     detectors, cuts = [watch.detector for watch in watches], {len(water)}
+    buckets = water[bounds[:-1]]
     for detector in detectors:
         detector.enter(int(water[0]))
-        first, last = detector.epochs_of(water[[0, -1]]).tolist()
-        if first != last:
-            cuts.update((np.diff(detector.epochs_of(water)).nonzero()[0] + 1).tolist())
+        steps = np.diff(detector.epochs_of(buckets)).nonzero()[0] + 1
+        cuts.update(bounds[step] for step in steps.tolist())
     for begin, end in pairwise([0, *sorted(cuts)]):
-        for detector in detectors:
-            detector.enter(int(water[begin]))
+        if begin:
+            for detector in detectors:
+                detector.enter(int(water[begin]))
         yield slice(begin, end)
 
 
@@ -76,6 +77,8 @@ def count_of(
     counted = watch.count_ahead(slots[rows.indexes], rows.buckets, water, cohorts)
     if counted is None:
         return lambda some: watch.count(some.stretch(slots, ids))
+    if counted.all():
+        return lambda some: []
     left = np.zeros(len(slots), dtype=np.bool_)
     left[rows.indexes] = ~counted
 
