@@ -82,7 +82,11 @@ class Texts(Sequence[str]):
 
     def take(self, rows: Ints | NDArray[np.bool_]) -> "Texts":
         """Only these rows, in their order; the buffer is shared."""
-        return Texts(self.data, self.starts[rows], self.lengths[rows])
+        taken = Texts(self.data, self.starts[rows], self.lengths[rows])
+        if self._words:  # cheaper than to read them again
+            count = (int(taken.lengths.max(initial=0)) + 7) // 8
+            taken._words = [word[rows] for word in self._words[:count]]
+        return taken
 
     def encoded(self) -> list[bytes]:
         """Each text as UTF-8."""
