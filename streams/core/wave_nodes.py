@@ -1,7 +1,7 @@
 """What a wave may be of: the platform, a language, a region, or a cohort, which has both."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -9,6 +9,8 @@ from streams.core.block_tables import Floats, Ints
 
 Scope = Literal["platform", "language", "region", "cohort"]
 PLATFORM = 0
+SIDES: Final = 2
+"""A node's totals by whose creators they are, and by who came."""
 _PARTS = 4
 """A cohort is a part of its own node, of its language, its region and the platform."""
 
@@ -37,6 +39,8 @@ class Nodes:
         self._of: list[list[int]] = [[], [], []]
         self._columns = [np.zeros(0, dtype=np.int64)] * 3
         self._places: dict[int, Ints] = {}  # of the parts of so many rows, one after the other
+        self.columns_of_cohorts: Ints = self._columns[0]
+        """Column of each cohort among totals by ``SIDES``."""
 
     def __len__(self) -> int:
         return len(self.all)
@@ -55,6 +59,7 @@ class Nodes:
         self._cohorts = len(names)
         self._columns = [np.array(column, dtype=np.int64) for column in self._of]
         self._places = {}
+        self.columns_of_cohorts = SIDES * self._columns[0]
 
     @property
     def of_cohorts(self) -> Ints:
@@ -73,5 +78,7 @@ class Nodes:
         if count not in self._places:
             where = np.concatenate((*self._columns, np.full(self._cohorts, PLATFORM)))
             self._places[count] = (where + size * np.arange(count)[:, None]).ravel()
-        totals: Floats = np.bincount(self._places[count], every, size * count).astype(np.float64)
+        totals: Floats = np.bincount(self._places[count], every, size * count).astype(
+            np.float64, copy=False
+        )
         return totals.reshape(count, size)

@@ -205,10 +205,10 @@ def totals_of(sums: Ints, means: Floats) -> Floats:
     """
     size = len(means)
     held = sums[:RAW, :size] / _PARTS
-    fits = (held <= _LIFT_ROOMS * means) | (means <= 0.0)
-    if fits[0].all():
+    if ((held[0] <= LIFT_ROOM * means) | (means <= 0.0)).all():
         first: Floats = held[0]
         return first
+    fits = (held <= _LIFT_ROOMS * means) | (means <= 0.0)
     fits[-1] = True
     chosen = np.argmax(fits, axis=0)
     totals: Floats = held[chosen, np.arange(size)]

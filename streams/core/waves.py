@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streams.core.block_tables import Floats, Ints
 from streams.core.wave_factors import FACTOR_MAX, FACTOR_MIN
 from streams.core.wave_levels import Above, Levels
-from streams.core.wave_nodes import PLATFORM, Nodes
+from streams.core.wave_nodes import PLATFORM, SIDES, Nodes
 from streams.core.wave_sums import FIRST, RAW, busy_of, totals_of, widened
 
 Names = Sequence[tuple[str, str]]
@@ -37,7 +37,6 @@ _WEIGHT: Final = 20.0
 """Events that its region's factor weighs against a cohort's own, and so on."""
 _LASTS_MAX: Final = 2 * 288
 """A wave of two days is the usual now."""
-_SIDES: Final = 2
 _NONE: Final = np.zeros(0, dtype=np.int64)
 
 
@@ -111,8 +110,8 @@ class Waves:
         """Whether the platform's own total is large enough to be judged."""
         if not len(self._levels.known):
             return False
-        mean = float(self._levels.means[_SIDES * PLATFORM])
-        return bool(self._levels.known[_SIDES * PLATFORM]) and mean >= EVENTS_MIN
+        mean = float(self._levels.means[SIDES * PLATFORM])
+        return bool(self._levels.known[SIDES * PLATFORM]) and mean >= EVENTS_MIN
 
     def copy(self) -> "Waves":
         """A copy that can go its own way; what the nodes are is shared."""
@@ -173,46 +172,46 @@ class Waves:
 
     def _grow(self, names: Names) -> None:
         self.nodes.grow(names)
-        self._levels.grow(_SIDES * len(self.nodes))
+        self._levels.grow(SIDES * len(self.nodes))
 
     def _close(self, bucket: int, sums: Ints, names: Names, share: float) -> "_Closed":
         """What a bucket came to, learnt."""
         self._grow(names)
         nodes, known, means = self.nodes, self._levels.known, self._levels.means
-        size, of_cohorts = len(nodes.of_cohorts), _SIDES * nodes.of_cohorts
+        size, of_cohorts = len(nodes.of_cohorts), nodes.columns_of_cohorts
         sums = widened(sums, size)
-        busy = self._busy(sums, np.where(known, means, 0.0), size)
-        usual = means if busy is None else means * busy
-        held = totals_of(sums, np.where(known, usual, 0.0)[of_cohorts])
-        events, by_creators, by_comers = nodes.totals_of(
-            (sums[RAW, :size], held, sums[FIRST, :size])
-        )
-        totals = np.empty(_SIDES * len(nodes))
-        totals[::2], totals[1::2] = by_creators, by_comers
+        judged_means = means * known
+        busy = self._busy(sums, judged_means[of_cohorts], size)
+        usual = means
+        if busy is not None:
+            usual = means * busy
+            judged_means *= busy
+        held = totals_of(sums, judged_means[of_cohorts])
+        of_nodes = nodes.totals_of((sums[RAW, :size], held, sums[FIRST, :size]))
+        totals = of_nodes[1:].T.ravel()
         above = self._levels.above(bucket, totals)
         judged = known & (above.expected >= EVENTS_MIN)
-        most = float(np.max(above.excess, where=judged, initial=0.0))
+        most = float((above.excess * judged).max(initial=0.0))
         begun = self._begun(above, judged, most, share)
         lifted = None
         if most >= _LIFTED:
             lifted = judged & (above.excess >= _LIFTED) & (above.sigmas >= _LIFTED_SIGMAS)
         held_back = lifted if self.lasting is not None or len(begun) else None
         self._levels.learn(bucket, totals, above, held_back, 1.0 if busy is None else busy)
-        return _Closed(events, totals, usual, above, lifted, begun)
+        return _Closed(of_nodes[0], totals, usual, above, lifted, begun)
 
     def _busy(self, sums: Ints, means: Floats, size: int) -> Floats | None:
         """How busy the keys' rates take the bucket to be, by column; nodes' by their cohorts'.
 
-        None: like any other.
+        ``means`` are the cohorts'. None: like any other bucket.
         """
         nodes, every = self.nodes, busy_of(sums, size)
         if every is None:
             return None
-        mean = means[_SIDES * nodes.of_cohorts]
-        known, of_nodes = nodes.totals_of((mean, mean * every))
-        busy = np.ones(_SIDES * len(nodes))
+        known, of_nodes = nodes.totals_of((means, means * every))
+        busy = np.ones(SIDES * len(nodes))
         busy[::2] = np.where(known > 0.0, of_nodes / np.where(known > 0.0, known, 1.0), 1.0)
-        busy[_SIDES * nodes.of_cohorts] = every
+        busy[nodes.columns_of_cohorts] = every
         return busy
 
     def _begun(self, above: Above, judged: NDArray[np.bool_], most: float, share: float) -> Ints:
