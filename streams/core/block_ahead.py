@@ -83,18 +83,20 @@ class BlockAhead:
 class Lessons:
     """What the keys of a course teach each other, once it is known which of them are kept."""
 
-    def __init__(
-        self, prior: TailPrior, rhythm: Rhythm | None, course: Course, births: Ints
-    ) -> None:
-        self._prior, self._rhythm, self._births = prior, rhythm, births
+    def __init__(self, prior: TailPrior, rhythm: Rhythm | None) -> None:
+        self._prior, self._rhythm = prior, rhythm
         self._heard: list[tuple[Ints, Heard]] = []
-        self._new = course.are_new
+        self._births: list[tuple[Ints, Ints]] = []
         self._risen: list[tuple[Ints, Risen]] = []
         self._ended: list[tuple[Ints, Ended]] = []
 
     def add_heard(self, keys: Ints, heard: Heard) -> None:
         """Buckets of these keys closed."""
         self._heard.append((keys, heard))
+
+    def add_births(self, keys: Ints, births: Ints) -> None:
+        """First buckets of these keys closed."""
+        self._births.append((keys, births))
 
     def add_risen(self, keys: Ints, risen: Risen) -> None:
         """Maxima of these keys' first days rose."""
@@ -111,9 +113,8 @@ class Lessons:
                 self._rhythm.learn(heard if kept is None else heard.only(kept[keys]))
         if not self._prior.learns:
             return
-        new = self._new if kept is None else self._new & kept
-        if new.any():
-            self._prior.take_births(self._births[new])
+        for keys, births in self._births:
+            self._prior.take_births(births if kept is None else births[kept[keys]])
         for keys, risen in self._risen:
             self._prior.take_risen(risen if kept is None else risen.only(kept[keys]))
         for keys, ended in self._ended:
@@ -165,7 +166,7 @@ class Runner:
         keys = rows.read(course.slots)
         fresh = course.are_new.nonzero()[0]
         keys.birth[fresh] = course.buckets[fresh]
-        lessons = Lessons(self.prior, self.rhythm, course, keys.birth)
+        lessons = Lessons(self.prior, self.rhythm)
         birth = keys.birth[self.key]
         age = course.buckets - birth
         sums = self._faded(keys)
@@ -299,6 +300,8 @@ class Runner:
             top[...] = top.astype(np.float32)
         if some_young:
             closed = self.before[young_ages[self.before]]
+            born = self.key[closed[past.age[closed] == 0]]
+            lessons.add_births(born, keys.birth[born])
             risen = closed[past.statistic[closed] > tops[closed]]
             birth = keys.birth[self.key[risen]]
             lessons.add_risen(self.key[risen], Risen(birth, tops[risen], past.statistic[risen]))

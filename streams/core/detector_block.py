@@ -112,8 +112,6 @@ class DetectorBlock:
     def begin(self, slots: Ints, bucket: int) -> None:
         """Keys first met in ``bucket``: it is their open bucket, nothing learnt yet."""
         self._rows.begin(slots, bucket)
-        if self._prior.learns:
-            self._prior.take_births(np.full(len(slots), bucket, np.int64))
 
     def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
         """Close each key's open bucket with its count and learn it; then the empty ones after.
@@ -304,7 +302,9 @@ class DetectorBlock:
             if len(young):
                 before = keys.top[young]
                 after = np.maximum(before, statistic[young])
-                self._prior.take_risen(Risen(keys.birth[young], before, after))
+                births = keys.birth[young]
+                self._prior.take_births(births[age[young] == 0])
+                self._prior.take_risen(Risen(births, before, after))
         np.maximum(keys.top, statistic, out=keys.top)
 
     def _learn_rate(self, keys: KeyColumns, taught: Floats) -> None:

@@ -90,7 +90,11 @@ class TailPrior(Protocol):
         ...
 
     def take_births(self, birth: Ints) -> None:
-        """Keys were first met in these buckets."""
+        """The buckets in which keys were first met closed.
+
+        Not sooner: what a key that never comes again reached is never heard of, so among first
+        days it would be one that reached nothing.
+        """
         ...
 
     def take_risen(self, risen: Risen) -> None:
