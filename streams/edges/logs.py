@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from streams.edges.errors import SurgewatchError
 from streams.edges.settings_list import Settings
@@ -32,6 +33,7 @@ _PASSING: Final = (
     "Heartbeat send request failed",
     "OffsetCommit failed for group",
 )
+_GIVEN_UP: Final = "Task exception was never retrieved"
 _SELDOM_SECONDS: Final = 30.0
 
 
@@ -85,11 +87,17 @@ class Seldom(logging.Filter):
 
 
 class Untold(logging.Filter):
-    """Holds back what a library says about an error of ours: the worker ends with its one line."""
+    """Holds back what a library says about an error of ours: the worker ends with its one line.
+
+    And how a request to Kafka ended that nobody waits for any more: that it was given up is told,
+    and a commit is tried again.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this message is about anything else."""
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, KafkaError) and record.name == "asyncio":
+            return not record.getMessage().startswith(_GIVEN_UP)
         return not (isinstance(error, SurgewatchError) and record.name.startswith(_CHATTY))
 
 

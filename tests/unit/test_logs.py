@@ -2,6 +2,8 @@
 
 import logging
 
+from aiokafka.errors import UnknownTopicOrPartitionError
+
 from streams.edges.errors import DataError
 from streams.edges.logs import Passing, Seldom, Untold
 
@@ -33,6 +35,17 @@ def test_a_library_that_caught_our_error_does_not_tell_it_before_we_do() -> None
     assert untold.filter(caught("mode.services", ValueError("a bug")))
     assert untold.filter(caught("streams.app.pipeline", DataError("the topic is gone")))
     assert untold.filter(record("mode.services", "crashed"))
+
+
+def test_a_commit_that_was_given_up_is_not_told_once_more_when_it_fails() -> None:
+    def ended(message: str, error: Exception) -> logging.LogRecord:
+        info = (type(error), error, None)
+        return logging.LogRecord("asyncio", logging.ERROR, "file", 1, message, None, info)
+
+    never = "Task exception was never retrieved\nfuture: <Task finished>"
+    assert not Untold().filter(ended(never, UnknownTopicOrPartitionError()))
+    assert Untold().filter(ended(never, ValueError("ours")))
+    assert Untold().filter(ended("Exception in callback", UnknownTopicOrPartitionError()))
 
 
 def test_a_groups_first_join_is_no_error_and_what_we_call_one_is() -> None:
