@@ -174,7 +174,7 @@ class Waves:
         self.nodes.grow(names)
         self._levels.grow(SIDES * len(self.nodes))
 
-    def _close(self, bucket: int, sums: Ints, names: Names, share: float) -> "_Closed":
+    def _close(self, bucket: int, sums: Ints, names: Names, share: float) -> _Closed:
         """What a bucket came to, learnt."""
         self._grow(names)
         nodes, known, means = self.nodes, self._levels.known, self._levels.means
@@ -231,7 +231,7 @@ class Waves:
                     far |= of & (excess >= share * excess_min) & (sigmas >= share * sigmas_min)
         return np.flatnonzero(far & judged)
 
-    def _factors(self, closed: "_Closed") -> Floats:
+    def _factors(self, closed: _Closed) -> Floats:
         """Factor of each cohort: also of one that sleeps, so it may be below 1."""
         nodes, totals, means = self.nodes, closed.totals[::2], closed.usual[::2]
 

@@ -33,7 +33,8 @@ _PASSING: Final = (
     "Heartbeat send request failed",
     "OffsetCommit failed for group",
 )
-_GIVEN_UP: Final = "Task exception was never retrieved"
+_GIVEN_UP: Final = ("Task exception was never retrieved", "_do_commit_offsets()")
+"""In what asyncio says of aiokafka's commit when nobody waits for it any more."""
 _SELDOM_SECONDS: Final = 30.0
 
 
@@ -89,15 +90,16 @@ class Seldom(logging.Filter):
 class Untold(logging.Filter):
     """Holds back what a library says about an error of ours: the worker ends with its one line.
 
-    And how a request to Kafka ended that nobody waits for any more: that it was given up is told,
-    and a commit is tried again.
+    And how a commit ended that nobody waits for any more: that it was given up is told, and it is
+    tried again.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this message is about anything else."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, KafkaError) and record.name == "asyncio":
-            return not record.getMessage().startswith(_GIVEN_UP)
+            message = record.getMessage()
+            return not all(words in message for words in _GIVEN_UP)
         return not (isinstance(error, SurgewatchError) and record.name.startswith(_CHATTY))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from streams.edges.redis_errors import CONNECTION_LOST
 from streams.edges.redis_reader import RedisReader
 from streams.edges.settings import Settings
 from streams.edges.store import Held, Place, Write
-from tests.jobs import follow_partition, stored_of
+from tests.jobs import follow_partition
 from tests.redis_cluster import RedisCluster
 from tests.sender import Sender, assert_exact
 from tests.servers import RedisServer
@@ -57,11 +58,13 @@ def meta_of(site: Site, topic: str, partition: int) -> str:
     return f"{site.name}:{{{topic}:{partition}}}:meta"
 
 
-def told_of(held: Held) -> tuple[object, ...]:
-    """What is held, whatever the order in which a node names the keys of a hash."""
-    state = held.state
-    rest = (held.next_offset, held.outbox, held.reread, state.watermark_ms, state.surges)
-    return (*rest, stored_of(state))
+def told_of(held: Held) -> tuple[Held, dict[str, dict[str, tuple[int, bytes]]]]:
+    """All that is held, whatever the order in which a node names the fields of a hash."""
+    series = {
+        name: dict(zip(one.names, zip(one.groups, one.values, strict=True), strict=True))
+        for name, one in held.state.series.items()
+    }
+    return replace(held, state=replace(held.state, series={})), series
 
 
 def waits_more_than(before: int, text: Callable[[], str]) -> bool:

@@ -42,9 +42,11 @@ def test_a_commit_that_was_given_up_is_not_told_once_more_when_it_fails() -> Non
         info = (type(error), error, None)
         return logging.LogRecord("asyncio", logging.ERROR, "file", 1, message, None, info)
 
-    never = "Task exception was never retrieved\nfuture: <Task finished>"
-    assert not Untold().filter(ended(never, UnknownTopicOrPartitionError()))
-    assert Untold().filter(ended(never, ValueError("ours")))
+    never = "Task exception was never retrieved\nfuture: <Task finished coro=<%s() done>>"
+    commit = never % "GroupCoordinator._do_commit_offsets"
+    assert not Untold().filter(ended(commit, UnknownTopicOrPartitionError()))
+    assert Untold().filter(ended(commit, ValueError("ours")))
+    assert Untold().filter(ended(never % "Fetcher._fetch", UnknownTopicOrPartitionError()))
     assert Untold().filter(ended("Exception in callback", UnknownTopicOrPartitionError()))
 
 
