@@ -151,7 +151,7 @@ class Pipeline:
         while True:
             await asyncio.sleep(self._policy.flush_interval_seconds)
             for lane in list(self._lanes.values()):
-                if lane.waiting:
+                if lane.waiting and not lane.lost:
                     self._begin_flush(lane)
 
     def tell(self, end_offsets: Mapping[TP, int], positions: Mapping[TP, int | None]) -> None:

@@ -44,6 +44,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self.ledger = Ledger()
         self._open = False
         self._sought = False
+        self._stale = False
         self._closings = 0
         self._moving = False
         self._owned: set[TP] = set()
@@ -111,18 +112,28 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         closings = self._closings
         async with self._seek_lock:
             assigned = set(self.assignment())
-            starts = await self._take_over(assigned)
-            if starts is None or closings != self._closings:
-                raise RebalanceAgain
+            while True:
+                self._stale = False
+                starts = await self._take_over(assigned)
+                if starts is None or closings != self._closings:
+                    raise RebalanceAgain
+                if not self._stale:
+                    break
             self._owned = assigned
             self.ledger.reset(starts)
             self._next = starts
             self._sought = True
 
     async def read_again(self) -> None:
-        """Take every partition over anew; nothing while they are dealt: a seek follows."""
+        """Take every partition over anew; nothing while they are dealt: a seek follows.
+
+        While they are being taken over, whoever does so does it once more.
+        """
         # before it the gate would open to partitions dealt later, which were never sought
         if self._moving:
+            return
+        if self._seek_lock.locked():  # closing the gate on Faust's seek, it would wait for ever
+            self._stale = True
             return
         self.stop_flow()
         self.app.flow_control.suspend()

@@ -186,6 +186,37 @@ def test_a_state_lost_during_a_rebalance_does_not_open_the_gate_to_partitions_no
     asyncio.run(scenario())
 
 
+class ForgetfulOwner(Owner):
+    """An owner whose store goes back while partitions are being taken over the first time."""
+
+    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
+        given = await super().take_over(partitions, generation)
+        if len(self.taken) == 1:
+            self.reading_again = asyncio.create_task(self.app.consumer.read_again())
+            await asyncio.sleep(0.2)  # the rest is still being taken over when it is heard of
+        return given
+
+
+def test_a_state_lost_while_partitions_are_taken_over_has_them_taken_over_once_more(
+    desk: Desk, fresh_name: Name
+) -> None:
+    async def scenario() -> None:
+        topic, group = await desk.make_topic(fresh_name("t"), 2), fresh_name("g")
+        await desk.produce(topic, 10, 2)
+        store = Store()
+        owner, other = ForgetfulOwner(store), Owner(store)
+        async with desk.worker(group, [topic], owner) as app:
+            await until(lambda: store.count == 10, "it reads, and does not wait for a rebalance")
+            assert len(owner.taken) == 2
+            async with desk.worker(group, [topic], other):
+                await until(lambda: other.taken, "the group can still rebalance")
+                await desk.produce(topic, 10, 2)
+                await until(lambda: store.count == 20)
+            assert app.crash_reason is None
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 def test_a_commit_that_did_not_succeed_is_made_later(
     desk: Desk, fresh_name: Name, monkeypatch: pytest.MonkeyPatch, how: str
