@@ -47,6 +47,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
     _answered_at = 0.0
     _is_silent = False
 
+    def __init__(self, consumer: Any, *, loop: Any, **options: Any) -> None:
+        # of the kind that the worker's own loop is: mode would make asyncio's, which reads slower
+        super().__init__(consumer, loop=loop, thread_loop=type(loop)(), **options)
+        self._close_thread_loop_on_stop = True
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf, options = self.app.conf, self.consumer.options
         return aiokafka.AIOKafkaConsumer(
