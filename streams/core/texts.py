@@ -34,11 +34,12 @@ class Texts(Sequence[str]):
     ``data`` goes on for at least eight bytes after the last text.
     """
 
-    __slots__ = ("_words", "data", "lengths", "starts")
+    __slots__ = ("_hashes", "_words", "data", "lengths", "starts")
 
     def __init__(self, data: Bytes, starts: Ints, lengths: Ints) -> None:
         self.data, self.starts, self.lengths = data, starts, lengths
         self._words: list[Words] = []
+        self._hashes: Words | None = None
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:
@@ -86,6 +87,8 @@ class Texts(Sequence[str]):
         if self._words:  # cheaper than to read them again
             count = (int(taken.lengths.max(initial=0)) + 7) // 8
             taken._words = [word[rows] for word in self._words[:count]]
+        if self._hashes is not None:
+            taken._hashes = self._hashes[rows]
         return taken
 
     def encoded(self) -> list[bytes]:
@@ -123,6 +126,8 @@ class Texts(Sequence[str]):
 
     def hashes(self) -> Words:
         """A 64-bit hash of each text; the same text has the same one in every process."""
+        if self._hashes is not None:
+            return self._hashes
         total = self.lengths.astype(np.uint64) * _MIX
         for place, word in enumerate(self.words()):
             # a word of zeros adds nothing, so it does not matter how long the longest text is
@@ -133,6 +138,7 @@ class Texts(Sequence[str]):
         total ^= total >> _HALF
         total *= _MIX
         total ^= total >> _HALF
+        self._hashes = total
         return total
 
     def same_as(self, others: "Texts") -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import aiokafka.consumer.fetcher
+import google_crc32c
 import numpy as np
 from aiokafka import codec
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
@@ -30,6 +31,8 @@ _COUNT: Final = struct.Struct(">i")
 _COUNT_AT: Final = 57
 _CODEC_AT: Final = 22  # the low byte of the attributes, whose last three bits it is
 _HEADER_BYTES: Final = 61
+_SUM: Final = struct.Struct(">I")
+_SUM_AT: Final = 17
 DECODERS: Final[Mapping[int, Callable[[bytes], bytes]]] = MappingProxyType(
     {
         DefaultRecordBatch.CODEC_GZIP: codec.gzip_decode,
@@ -104,7 +107,7 @@ def _batches_of(records: PartitionRecords) -> Iterator[_Batch]:
             end += _BASE_AND_LENGTH.size + length
             if _is_v2(batch) and base_offset != batch.base_offset:
                 data = None  # not the bytes that are walked
-        if records._check_crcs and not batch.validate_crc():
+        if records._check_crcs and not _has_its_sum(batch, data, begin, end):
             msg = f"Invalid CRC - {records._tp}"
             raise CorruptRecordException(msg)
         aborted = False
@@ -121,6 +124,14 @@ def _batches_of(records: PartitionRecords) -> Iterator[_Batch]:
             yield _Batch(batch, batch.next_offset, data, begin, end)
         else:
             yield _uncompressed(batch, data[begin:end])
+
+
+def _has_its_sum(batch: Any, data: bytes | None, begin: int, end: int) -> bool:
+    """Whether a batch has the bytes it was summed over. aiokafka sums seven times slower."""
+    if data is None or not _is_v2(batch) or end - begin < _HEADER_BYTES:
+        return bool(batch.validate_crc())
+    (told,) = _SUM.unpack_from(data, begin + _SUM_AT)
+    return bool(google_crc32c.value(data[begin + _SUM_AT + _SUM.size : end]) == told)
 
 
 def _is_v2(batch: Any) -> bool:

@@ -211,7 +211,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 200
     flush_creators_max: Annotated[
         int, _int(1, 10_000_000, "Changed states are written once so many creators changed")
-    ] = 40_000
+    ] = 80_000
 
     dead_letters_share_max: Annotated[
         float,
