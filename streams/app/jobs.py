@@ -133,7 +133,8 @@ def _watch(
     budget = settings.budget_notices_per_creator_day
     rule, page = Rule(threshold), _page(settings)
     policy = WatchPolicy(name, kind, rule, settings.detector, budget, page)
-    return Watch(policy, TimedDetector(_detector(settings), progress or Silence()))
+    detector = _detector(settings, short_lived=name == "posts")
+    return Watch(policy, TimedDetector(detector, progress or Silence()))
 
 
 def _page(settings: Settings) -> PagePolicy | None:
@@ -144,11 +145,11 @@ def _page(settings: Settings) -> PagePolicy | None:
     return PagePolicy(bar, settings.page_excess_min, settings.page_ratio_min)
 
 
-def _detector(settings: Settings) -> KeyDetector[Any]:
+def _detector(settings: Settings, *, short_lived: bool = False) -> KeyDetector[Any]:
     if settings.detector == OWN_DETECTOR:
         budget = settings.budget_notices_per_creator_day
         own = DetectorPolicy(alarms_per_day=budget)
-        return DetectorBlock(own, Pool(own), rhythm=Rhythm(own))
+        return DetectorBlock(own, Pool(own, short_lived=short_lived), rhythm=Rhythm(own))
     try:
         recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
         policy = BankPolicy(

@@ -6,7 +6,8 @@ Dirichlet process with a base measure worth some days, and a Pareto tail past th
 
 Keys met in the partition's own first day are mostly old ones that it sees for the first time; they
 say little about newcomers. Until these have been seen the policy's tail judges them, mixed with
-a two-hundredth of the others'.
+a two-hundredth of the others'. Short-lived keys are newcomers from the first: once some have been
+seen at all the same tail judges those met as the partition began.
 """
 
 import math
@@ -44,7 +45,8 @@ _TAIL_DAYS: Final = 8.0
 class FirstDays:
     """Rarity of an evidence on a first day, as of counts in days."""
 
-    def __init__(self, policy: DetectorPolicy) -> None:
+    def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
+        self._short_lived = short_lived
         edges = np.array([2.0 ** (0.5 * n) for n in range(_KNOTS)])
         self._met_base = np.minimum((_MET_LEVEL / edges) ** _MET_POWER, 1.0)
         self._new_base = _policy_tail_of(edges, policy)
@@ -56,6 +58,8 @@ class FirstDays:
         """Put counts, in days, in force."""
         met = _exceeded_of(counts[0], self._met_base, _MET_DAYS)
         base = (1.0 - _MET_WEIGHT) * self._new_base + _MET_WEIGHT * met
+        if self._short_lived and counts[0, 0] > 0.0:
+            met = _exceeded_of(counts[0], self._new_base, _NEW_DAYS)
         new = _exceeded_of(counts[1], base, _NEW_DAYS)
         for kind, exceeded in enumerate((met, new)):
             shares = (_UNSEEN * exceeded).tolist()

@@ -49,6 +49,8 @@ _HOUR_BUCKETS: Final = 12
 _YOUNG_HOURS: Final = np.array((0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40), np.int64)
 """Hours after its first one that put in force what a young pool learnt. They grow, as what is known
 does with the square root of the time, and a chunk of history is cut at each."""
+_FIRST_BUCKETS: Final = np.array((3, 6), np.int64)
+"""Buckets after its first one that do so too where keys are short-lived."""
 _GROWS_HOURS: Final = 8.0
 _YOUNG_SHARE: Final = 0.2
 _NOWHERE: Final = -1
@@ -71,16 +73,20 @@ class PoolStateError(ValueError):
 
 
 class Pool:
-    """The tail prior of a partition's keys of one watch, and what it is learnt from."""
+    """The tail prior of a partition's keys of one watch, and what it is learnt from.
+
+    ``short_lived``: keys live for some days only, so those that it meets first are new (posts).
+    """
 
     learns = True
 
-    def __init__(self, policy: DetectorPolicy) -> None:
+    def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
         self._policy = policy
+        self._first_buckets = _FIRST_BUCKETS if short_lived else _FIRST_BUCKETS[:0]
         self._day = policy.buckets_per_day
         self._since = _NOWHERE
         self._epoch = _NOWHERE
-        self._first = FirstDays(policy)
+        self._first = FirstDays(policy, short_lived=short_lived)
         self._settled = np.zeros((RATE_CLASSES, _SUMS), np.int64)
         self._running = np.zeros_like(self._settled)
         self._first_settled = np.zeros(SHAPE, np.int64)
@@ -119,6 +125,8 @@ class Pool:
         buckets = np.asarray(buckets, np.int64)
         since = self._since if self._since >= 0 else int(buckets[0])
         begins = (since // _HOUR_BUCKETS + _YOUNG_HOURS) * _HOUR_BUCKETS
+        if len(self._first_buckets):
+            begins = np.unique(np.concatenate((begins, since + self._first_buckets)))
         hours = begins[np.searchsorted(begins, buckets, side="right") - 1]
         days: Ints = buckets // self._day * self._day
         young = buckets < (since // self._day + 2) * self._day
