@@ -20,6 +20,7 @@ from streams.edges.codec import Limits, decode_follows
 from streams.edges.codec_out import decode_surge
 from streams.edges.errors import DataError
 from streams.edges.progress import Silence
+from streams.edges.report_lot import Lot, ReportLot
 from streams.edges.store import (
     NO_LIMIT,
     Fence,
@@ -30,7 +31,6 @@ from streams.edges.store import (
     StateTorn,
     Write,
 )
-from streams.edges.surge_lot import SurgeLot
 from tests.jobs import follow_partition, watch
 from tests.unit.test_partition import BEGIN_MS
 
@@ -44,13 +44,17 @@ class Loudspeaker:
 
     def __init__(self) -> None:
         self.announced: list[bytes] = []
+        self.reports: list[bytes] = []
         self.buried: list[DeadRecord] = []
         self.open = asyncio.Event()
         self.open.set()
 
-    async def announce(self, lots: Sequence[SurgeLot]) -> None:
+    async def announce(self, lots: Sequence[Lot]) -> None:
         await self.open.wait()
         for lot in lots:
+            if isinstance(lot, ReportLot):
+                self.reports += lot.lines
+                continue
             told = [decode_surge(value) for value in lot.values()]
             assert [(s.surge_id, s.creator_id) for s in told] == [
                 *zip(lot.surge_ids, lot.creator_ids, strict=True)

@@ -11,9 +11,11 @@ import pytest
 from streams.core.buckets import BUCKET_MS
 from streams.core.cohorts import audience_of
 from streams.core.events import FollowChunk
+from streams.core.fleet_waves import FleetWaves
 from streams.core.partition import FollowPartition
 from streams.core.surges import Surge
 from streams.core.texts import Texts
+from streams.core.wave_report import ReportChunk
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import contents_of, follow_partition
 
@@ -72,10 +74,21 @@ def rows(late: bool = False) -> Rows:
 
 
 def taken(some: Rows, cuts: Sequence[int]) -> tuple[FollowPartition, list[Surge]]:
-    partition, told = follow_partition(10**9), list[Surge]()
+    partition, fleet, told = follow_partition(10**9), FleetWaves(1), list[Surge]()
     for begin, end in zip([0, *cuts], [*cuts, len(some.at_ms)], strict=True):
-        told += partition.take(some.chunk(begin, end)).surges
-    return partition, told
+        told += told_by(partition, fleet, some.chunk(begin, end))
+    return partition, in_time(told)
+
+
+def in_time(told: list[Surge]) -> list[Surge]:
+    """Waves are told on their own; of each kind the order stays."""
+    return sorted(told, key=lambda surge: surge.kind == "wave")
+
+
+def told_by(partition: FollowPartition, fleet: FleetWaves, chunk: FollowChunk) -> list[Surge]:
+    """What comes of a chunk, waves of this one partition included."""
+    outcome = partition.take(chunk)
+    return [*outcome.surges, *fleet.take(ReportChunk([*outcome.reports])).surges]
 
 
 def of_kind(told: list[Surge], kind: str, state: str) -> list[Surge]:
@@ -101,7 +114,8 @@ def test_without_audiences_a_wave_of_everybody_is_still_told() -> None:
     every = rows()
     partition, told = follow_partition(10**9), list[Surge]()
     chunk = every.chunk(0, len(every.at_ms))
-    told += partition.take(FollowChunk(chunk.creator_ids, chunk.at_ms, chunk.unfollows)).surges
+    chunk = FollowChunk(chunk.creator_ids, chunk.at_ms, chunk.unfollows)
+    told += told_by(partition, FleetWaves(1), chunk)
     (wave,) = of_kind(told, "wave", "opened")
     assert wave.wave is not None
     assert wave.wave.lang in {None, "und"}
@@ -151,13 +165,13 @@ def test_restarts_leave_no_trace_in_a_wave() -> None:
     size = len(every.at_ms)
     _, told = taken(every, [])
     store, place, again = MemoryStore(), Place("follows", 0), list[Surge]()
-    partition, stored_at = follow_partition(10**9), None
+    partition, fleet, stored_at = follow_partition(10**9), FleetWaves(1), None
     fence = asyncio.run(store.claim(place, 1))
     ends = [*range(2999, size, 3001), size]
     for begin, end in zip([0, *ends[:-1]], ends, strict=True):
-        again += partition.take(every.chunk(begin, end)).surges
+        again += told_by(partition, fleet, every.chunk(begin, end))
         write = Write(partition.drain(), stored_at, end)
         asyncio.run(store.write(place, fence, write))
         partition, stored_at = follow_partition(10**9), end
         partition.restore(asyncio.run(store.read(place)).state)
-    assert again == told
+    assert in_time(again) == told
