@@ -63,7 +63,8 @@ class Idleness:
         self._silent = silent
 
     def _tell(self, lane: Lane) -> None:
-        reports = [one.of_partition(lane.tp.partition) for one in lane.job.idle_reports()]
+        every = (waves.idle_report() for waves in lane.job.waves)
+        reports = [one.of_partition(lane.tp.partition) for one in every if one is not None]
         if reports:
             self._tasks.add(asyncio.create_task(self._announcer.announce(report_lots_of(reports))))
 

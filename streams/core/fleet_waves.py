@@ -24,7 +24,7 @@ from streams.core.texts import Ints
 from streams.core.wave_incident import Parts, WaveIncident
 from streams.core.wave_report import REPORTED, BucketReport, ReportChunk, WaveReport
 from streams.core.wave_sums import nothing, widened
-from streams.core.wave_watch import RECEIVERS_MAX, SILENT_BUCKETS, rank_of
+from streams.core.wave_watch import RECEIVERS_MAX, SILENT_BUCKETS, WaveWatch, rank_of
 from streams.core.waves import Waves
 
 BEHIND_MAX: Final = 7 * WINDOW_BUCKETS
@@ -43,7 +43,7 @@ class _Source(msgspec.Struct, gc=False):
 
 
 class _Sources(msgspec.Struct):
-    """What is stored of the partitions. ``first`` is where any of them was met first."""
+    """What is stored of the partitions. ``first``: the first bucket that any of them had."""
 
     first: int
     sources: list[_Source]
@@ -103,10 +103,9 @@ class _Series:
         for one in kept:
             self._open.setdefault(one.bucket, _Open()).add(one)
             self._touched.add(one.bucket)
+            self._first = one.bucket if self._first < 0 else min(self._first, one.bucket)
         if report.through > source.through or (report.idle and report.through == source.through):
             source.through, source.idle = report.through, report.idle
-        if self._first < 0:
-            self._first = source.through
         return self._advance(), bool(fresh) and not kept
 
     def end(self) -> list[Surge]:
@@ -222,6 +221,7 @@ class FleetWaves:
     creators_known: Final = 0
     keys_known: Final = 0
     watched: Final[tuple[str, ...]] = ()
+    waves: Final[tuple[WaveWatch, ...]] = ()
 
     def __init__(self, partitions: int) -> None:
         self.hold: Hold | None = None
@@ -266,10 +266,6 @@ class FleetWaves:
         """See Partition."""
         for one in self._series.values():
             one.restore(stored.surges)
-
-    def idle_reports(self) -> list[WaveReport]:
-        """Nobody waits for this one."""
-        return []
 
     def take_forgotten(self) -> int:
         """No surge is forgotten."""

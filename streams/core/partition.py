@@ -30,7 +30,6 @@ from streams.core.table import Table
 from streams.core.tally import Tally
 from streams.core.texts import Ints, Texts
 from streams.core.watch import Watch, in_order
-from streams.core.wave_report import WaveReport
 
 _Count = Callable[[Rows], list[Happening]]
 _Begin = Callable[[Rows], _Count]
@@ -62,8 +61,8 @@ class Partition:
         self._tallies = {tally.name: tally for tally in tallies}
         self._mixes: dict[str, MixWatch] = {}
         self._cohorts = Cohorts()
-        self._waves = [watch.waves for watch in watches if watch.waves is not None]
-        for waves in self._waves:
+        self.waves = [watch.waves for watch in watches if watch.waves is not None]
+        for waves in self.waves:
             waves.name_by(self._cohorts)
 
     @property
@@ -91,11 +90,6 @@ class Partition:
     def watched(self) -> tuple[str, ...]:
         """Series that may be left out of memory."""
         return tuple(self._watches)
-
-    def idle_reports(self) -> list[WaveReport]:
-        """Reports that nothing more comes for now: others are not to wait for this partition."""
-        reports = (waves.idle_report() for waves in self._waves)
-        return [report for report in reports if report is not None]
 
     def take_forgotten(self) -> int:
         """Closed surges that were forgotten for want of room since the last call."""
@@ -269,7 +263,7 @@ class Partition:
                 happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
                 self.watermark_ms = int(seen_ms[end - 1])
         counted, surges = len(at_ms) - lates - repeated, in_order(happenings)
-        reports = [one for waves in self._waves for one in waves.take_reports()]
+        reports = [one for waves in self.waves for one in waves.take_reports()]
         return Outcome(counted, lates, surges, repeated, reports)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
