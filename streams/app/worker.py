@@ -88,7 +88,7 @@ def trades_of(
             lambda chunk: decode_comments(chunk, AT_MS_END, limits),
         ),
         settings.topic_waves: Trade(
-            lambda chunk: decode_reports(chunk, settings.topic_partitions),
+            lambda chunk: decode_reports(chunk, settings.redis_prefix, settings.topic_partitions),
             lambda: FleetWaves(settings.topic_partitions),
         ),
     }

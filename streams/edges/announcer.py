@@ -20,6 +20,7 @@ from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLar
 from streams.core.events import DeadRecord
 from streams.core.texts import Texts
 from streams.edges.codec_out import encode_dead_letter
+from streams.edges.codec_reports import sent_report_of
 from streams.edges.errors import KafkaUnreachable
 from streams.edges.partitions import partitions_of
 from streams.edges.producer import client_options_of
@@ -88,10 +89,16 @@ class KafkaAnnouncer:
         Reports go to one partition, in which their order stays.
         """
         letters: dict[int, list[_Letter]] = defaultdict(list)
-        reports = [line for lot in lots if isinstance(lot, ReportLot) for line in lot.lines]
-        if reports:
-            lines = [(None, line) for line in reports]
-            await self._send(self._settings.topic_waves, {REPORTS_PARTITION: lines})
+        fleet = self._settings.redis_prefix
+        reports = [
+            (None, sent_report_of(fleet, line))
+            for lot in lots
+            if isinstance(lot, ReportLot)
+            for line in lot.lines
+        ]
+        await self._send(
+            self._settings.topic_waves, {REPORTS_PARTITION: reports} if reports else {}
+        )
         for lot in lots:
             if isinstance(lot, ReportLot):
                 continue

@@ -12,7 +12,7 @@ _HEAD: Final = b"reports"
 
 
 class ReportLot(NamedTuple):
-    """Reports in their order, each as it is sent; stored one a line after a head."""
+    """Reports in their order, each as JSON; stored one a line after a head."""
 
     lines: tuple[bytes, ...]
 

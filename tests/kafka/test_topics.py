@@ -43,7 +43,7 @@ def test_a_topic_with_another_partition_count_and_configuration_is_told(settings
             {name: {"num_partitions": 5, "replication_factor": 1, "configs": configs}}
         )
     made = create_topics(settings)
-    assert [(m.created, m.partitions) for m in made] == [(False, 5), *[(True, 3)] * 3]
+    assert [(m.created, m.partitions) for m in made] == [(False, 5), *[(True, 3)] * 4]
     findings = check_topics(settings)
     assert {finding.topic for finding in findings} == {name}
     problems = "; ".join(finding.problem for finding in findings)

@@ -15,7 +15,7 @@ from streams.core.events import RawChunk, Reason
 from streams.core.surges import WaveReceiver
 from streams.core.wave_report import BucketReport, WaveReport, reports_of
 from streams.core.wave_sums import ROWS
-from streams.edges.codec_reports import decode_reports, encode_report
+from streams.edges.codec_reports import decode_reports, encode_report, sent_report_of
 from streams.edges.report_lot import Lot, ReportLot, lot_in_outbox, report_lots_of
 from streams.edges.schemas import read_schema
 
@@ -34,8 +34,13 @@ def chunk_of(values: Sequence[bytes | None]) -> RawChunk:
     return RawChunk("waves", 0, values, range(7, 7 + len(values)), 7 + len(values), -1, 99)
 
 
+def sent(report: WaveReport) -> bytes:
+    return sent_report_of("fleet", encode_report(report))
+
+
 def with_fields(**fields: Any) -> bytes:
-    return msgspec.json.encode(msgspec.to_builtins(REPORT) | fields)
+    report = msgspec.to_builtins(REPORT) | fields
+    return msgspec.json.encode({"report": report, "fleet": "fleet"})
 
 
 def with_bucket(**fields: Any) -> bytes:
@@ -43,8 +48,8 @@ def with_bucket(**fields: Any) -> bytes:
 
 
 def test_reports_are_read_as_they_were_sent_and_fit_their_schema() -> None:
-    values = [encode_report(REPORT), encode_report(IDLE)]
-    decoded = decode_reports(chunk_of(values), 4)
+    values = [sent(REPORT), sent_report_of("others", encode_report(REPORT)), sent(IDLE)]
+    decoded = decode_reports(chunk_of(values), "fleet", 4)
     assert decoded.chunk.reports == [REPORT, IDLE]
     assert decoded.dead == []
     for value in values:
@@ -57,7 +62,8 @@ def test_reports_are_read_as_they_were_sent_and_fit_their_schema() -> None:
         (None, Reason.EMPTY),
         (b"", Reason.EMPTY),
         (b"{broken", Reason.NOT_JSON),
-        (with_fields(more=[])[:-2] + b"[" * 100_000, Reason.NOT_JSON),
+        (b'{"more":' + b"[" * 100_000, Reason.NOT_JSON),
+        (encode_report(REPORT), Reason.FIELD_INVALID),
         (b"[]", Reason.FIELD_INVALID),
         (b'{"series":"\xff"}', Reason.FIELD_INVALID),
         (with_fields(series="posts"), Reason.FIELD_INVALID),
@@ -76,7 +82,7 @@ def test_reports_are_read_as_they_were_sent_and_fit_their_schema() -> None:
 def test_what_cannot_be_right_is_dead_and_the_others_are_read(
     value: bytes | None, reason: Reason
 ) -> None:
-    decoded = decode_reports(chunk_of([encode_report(IDLE), value, encode_report(REPORT)]), 4)
+    decoded = decode_reports(chunk_of([sent(IDLE), value, sent(REPORT)]), "fleet", 4)
     assert decoded.chunk.reports == [IDLE, REPORT]
     assert [(dead.offset, dead.raw, dead.reason) for dead in decoded.dead] == [
         (8, value or b"", reason)
