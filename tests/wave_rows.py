@@ -3,6 +3,7 @@
 from functools import cache
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from streams.core.buckets import BUCKET_MS
@@ -19,6 +20,9 @@ OWN = 7
 NAMES = (("en", "US"), ("zh", "CN"), ("zh", "TW"))
 """Languages and regions of the audiences."""
 AUDIENCES = np.array([audience_of(*name) for name in NAMES], dtype=np.uint64)
+
+
+NAME_OF = dict(zip(AUDIENCES.tolist(), NAMES, strict=True))
 
 
 class Rows(NamedTuple):
@@ -67,3 +71,22 @@ def rows(late: bool = False) -> Rows:
     strange = draw.random(len(who)) < 0.1
     audience = np.where(strange, draw.integers(0, 3, len(who)), who % 3)
     return Rows(who, at_ms, AUDIENCES[audience])
+
+
+def records() -> list[tuple[int, bytes, bytes]]:
+    """Bucket since the begin, key and value of each follow."""
+    every = rows()
+    columns = (every.creators.tolist(), every.at_ms.tolist(), every.audiences.tolist())
+    found = []
+    for creator, at_ms, audience in zip(*columns, strict=True):
+        lang, region = NAME_OF[audience]
+        record = {
+            "creator_id": f"c-{creator}",
+            "follower_id": "f-1",
+            "at_ms": at_ms,
+            "lang": lang,
+            "region": region,
+        }
+        bucket = at_ms // BUCKET_MS - BEGIN
+        found.append((bucket, b"c-%d" % creator, msgspec.json.encode(record)))
+    return found

@@ -3,37 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-import msgspec
 import pytest
 
-from streams.core.buckets import BUCKET_MS
 from streams.core.surges import Surge
 from streams.edges.producer import RecordProducer, partition_of
 from tests.chaos.expected import ExpectedSurges
-from tests.wave_rows import AUDIENCES, BEGIN, NAMES, WAVE, rows
+from tests.wave_rows import WAVE, records
 from tests.workers import Site, WorkerProcess, wait_until
 
 PARTITIONS = 4
-NAME_OF = dict(zip(AUDIENCES.tolist(), NAMES, strict=True))
-
-
-def records() -> list[tuple[int, bytes, bytes]]:
-    """Bucket of the wave's world, key and value of each follow."""
-    every = rows()
-    columns = (every.creators.tolist(), every.at_ms.tolist(), every.audiences.tolist())
-    found = []
-    for creator, at_ms, audience in zip(*columns, strict=True):
-        lang, region = NAME_OF[audience]
-        record = {
-            "creator_id": f"c-{creator}",
-            "follower_id": "f-1",
-            "at_ms": at_ms,
-            "lang": lang,
-            "region": region,
-        }
-        bucket = at_ms // BUCKET_MS - BEGIN
-        found.append((bucket, b"c-%d" % creator, msgspec.json.encode(record)))
-    return found
 
 
 async def send(site: Site, some: list[tuple[int, bytes, bytes]]) -> None:
