@@ -172,7 +172,8 @@ def _check_told(stage: Stage, account: Account) -> None:
 
 def _check_zombies(stage: Stage, account: Account) -> None:
     """Every worker is ready and reads; together they read each partition once."""
-    partitions = 2 * stage.site.settings.topic_partitions
+    settings = stage.site.settings
+    partitions = len(input_topics(settings)) * settings.topic_partitions
     owned: dict[str, int] = {}
 
     def right() -> bool:
