@@ -156,11 +156,13 @@ def test_a_partition_without_records_for_long_is_told_once_until_it_has_some_aga
         assert await told_after(IDLE_SECONDS, end=11) == 0, "it has just had one"
         assert await told_after(IDLE_SECONDS - 1, end=None) == 0, "nothing is known of it"
         assert await told_after(IDLE_SECONDS - 1, end=11) == 0
+        lane.reached = 12  # records came and were counted between two looks
+        assert await told_after(IDLE_SECONDS, end=12) == 0
         lane.waiting = True
-        assert await told_after(IDLE_SECONDS, end=11) == 0
+        assert await told_after(IDLE_SECONDS, end=12) == 0
         lane.waiting = False
-        assert await told_after(0, end=11) == 0
-        assert await told_after(IDLE_SECONDS, end=11) == 1
+        assert await told_after(0, end=12) == 0
+        assert await told_after(IDLE_SECONDS, end=12) == 1
 
     asyncio.run(body())
 
