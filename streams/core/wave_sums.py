@@ -203,7 +203,7 @@ def _sum_of(first: Ints, second: Ints) -> Ints:
 
 def stacked(sums: Sequence[Ints], width: int) -> Ints:
     """Sums of some buckets, a layer a bucket, of so many cohorts."""
-    layers = np.zeros((len(sums), _ROWS, width), dtype=np.int64)
+    layers = np.zeros((len(sums), ROWS, width), dtype=np.int64)
     for layer, of_one in zip(layers, sums, strict=True):
         layer[:, : of_one.shape[1]] = of_one[:, :width]
     return layers
