@@ -303,8 +303,9 @@ def test_what_two_writes_at_one_offset_tell_waits_under_two_names() -> None:
         worker._begin_flush(lane)
         while list(second := (await platform.held()).outbox) == list(first):
             await asyncio.sleep(0)
-        assert len(first) == 1, "the rest is held"
-        surges, reports = map(lot_in_outbox, second.values())  # what was announced is forgotten
+        assert first.keys().isdisjoint(second), "what was announced is forgotten"
+        assert len(first) == len(second) == 2, "surges and reports, and no more"
+        surges, reports = map(lot_in_outbox, second.values())
         assert isinstance(surges, SurgeLot)
         assert "bob" in surges.creator_ids
         assert isinstance(reports, ReportLot)
