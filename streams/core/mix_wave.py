@@ -1,14 +1,16 @@
 """How far a wave lifts the share of each language in all creators' comments.
 
 Newcomers who write one language comment everywhere, and nobody's own mix has shifted. As a bucket
-closes, the shares of each creator's comments in it are set against what is usual of herself: one
-whole creator is one vote, whatever she gets, and votes are added up by her own language, the one
-that most of her comments are in. So neither one viral post nor more comments for creators of one
-language make a wave, only shares that rise for creators one by one.
+closes, the shares of each creator's comments in it are set against what is usual of herself. A
+creator has one vote an hour, spread over her comments of it, and votes are added up by her own
+language, the one that most of her comments before that hour are in. So neither one viral post nor
+more comments for creators of one language make a wave, only shares that rise for many, each for
+herself.
 
 Let V creators vote, F for a language, where E was usual of them. With w of the newcomers' comments
 for one usual comment a share q becomes (q + w) / (1 + w), so w = (F - E) / (V - F). Creators of one
-language are drawn toward all by `_WEIGHT` votes, and all toward no wave.
+language are drawn toward all by `_WEIGHT` votes, and all toward no wave. It lifts nobody before it
+is both large and no chance: creators whose mix shifts at one time by chance are none.
 """
 
 import math
@@ -40,8 +42,6 @@ _EVERYBODY: Final = ""
 
 _Votes = dict[str, dict[str, list[int]]]
 """By the creators' own language, then by language: votes for it, and those that were usual."""
-
-
 _Lifts = dict[str, dict[str, tuple[Lift, ...]]]
 """By the creators' own language, then by language: one for each of `WINDOWS`."""
 
@@ -90,7 +90,7 @@ class MixWave:
 
     def close(self, bucket: int) -> None:
         """Have the creators vote who got comments in a bucket, the newest, which is over."""
-        for old in [one for one in self._rows if one <= bucket - WINDOWS[-1]]:
+        for old in [one for one in self._rows if one <= bucket + 1 - WINDOWS[-1]]:
             del self._rows[old]
             self._touched[old] = None
         votes = self._votes(bucket)
@@ -183,11 +183,8 @@ class MixWave:
         every = {lang: self._creators.lang_of(lang) for lang in np.unique(pairs).tolist()}
         kept = [self._kept(numbers, sums[0], every) for numbers in pairs]
         for (mine, lang), (here, before) in zip(pairs.T.tolist(), sums.T.tolist(), strict=True):
-            names = (
-                every[one] if one in some else _REST
-                for one, some in zip((mine, lang), kept, strict=True)
-            )
-            group, name = names
+            group = every[mine] if mine in kept[0] else _REST
+            name = every[lang] if lang in kept[1] else _REST
             counted = votes.setdefault(group, {}).setdefault(name, [0, 0])
             counted[0] += here
             counted[1] += before
