@@ -38,7 +38,7 @@ class Nodes:
         self._cohorts = 0
         self._of: list[list[int]] = [[], [], []]
         self._columns = [np.zeros(0, dtype=np.int64)] * 3
-        self._places: dict[int, Ints] = {}  # of the parts of so many rows, one after the other
+        self._places = np.zeros((0, 0), dtype=np.int64)  # a row: of the parts of a row of totals
         self.columns_of_cohorts: Ints = self._columns[0]
         """Column of each cohort among totals by ``SIDES``."""
 
@@ -58,7 +58,7 @@ class Nodes:
                 column.append(self._number[node])
         self._cohorts = len(names)
         self._columns = [np.array(column, dtype=np.int64) for column in self._of]
-        self._places = {}
+        self._places = self._places[:0]
         self.columns_of_cohorts = SIDES * self._columns[0]
 
     @property
@@ -71,14 +71,14 @@ class Nodes:
         """Node of each cohort's region."""
         return self._columns[2]
 
-    def totals_of(self, rows: Sequence[Floats | Ints]) -> Floats:
+    def totals_of(self, rows: Floats) -> Floats:
         """Totals of all nodes, a row for each row of totals by cohort."""
         size, count = len(self.all), len(rows)
-        every = np.concatenate([row for row in rows for _ in range(_PARTS)])
-        if count not in self._places:
+        if len(self._places) < count:
             where = np.concatenate((*self._columns, np.full(self._cohorts, PLATFORM)))
-            self._places[count] = (where + size * np.arange(count)[:, None]).ravel()
-        totals: Floats = np.bincount(self._places[count], every, size * count).astype(
-            np.float64, copy=False
-        )
+            self._places = where + size * np.arange(count)[:, None]
+        every = np.concatenate((rows,) * _PARTS, axis=1)
+        totals: Floats = np.bincount(
+            self._places[:count].ravel(), every.ravel(), size * count
+        ).astype(np.float64, copy=False)
         return totals.reshape(count, size)

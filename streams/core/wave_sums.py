@@ -6,7 +6,8 @@ several lifts of the expectation; which of them is right is known when the bucke
 large key weighs no more than one that gets two events a bucket.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +190,8 @@ def widened(sums: Ints, width: int) -> Ints:
 
 def are_equal(first: Ints, second: Ints) -> bool:
     """Whether both are of the same events."""
+    if first is second:
+        return True
     width = max(first.shape[1], second.shape[1])
     return np.array_equal(widened(first, width), widened(second, width))
 
@@ -198,6 +201,14 @@ def _sum_of(first: Ints, second: Ints) -> Ints:
     return widened(first, width) + widened(second, width)
 
 
+def stacked(sums: Sequence[Ints], width: int) -> Ints:
+    """Sums of some buckets, a layer a bucket, of so many cohorts."""
+    layers = np.zeros((len(sums), _ROWS, width), dtype=np.int64)
+    for layer, of_one in zip(layers, sums, strict=True):
+        layer[:, : of_one.shape[1]] = of_one[:, :width]
+    return layers
+
+
 def totals_of(sums: Ints, means: Floats) -> Floats:
     """Total of each cohort: held for the lift that it turned out to have.
 
@@ -205,9 +216,6 @@ def totals_of(sums: Ints, means: Floats) -> Floats:
     """
     size = len(means)
     held = sums[:RAW, :size] / _PARTS
-    if ((held[0] <= LIFT_ROOM * means) | (means <= 0.0)).all():
-        first: Floats = held[0]
-        return first
     fits = (held <= _LIFT_ROOMS * means) | (means <= 0.0)
     fits[-1] = True
     chosen = np.argmax(fits, axis=0)
@@ -215,17 +223,34 @@ def totals_of(sums: Ints, means: Floats) -> Floats:
     return totals
 
 
-def busy_of(sums: Ints, size: int) -> Floats | None:
-    """How busy the bucket usually is for each cohort, by the keys that had events in it.
+def plain_totals_of(layers: Ints) -> Floats:
+    """Totals of each bucket's cohorts where none turns out to be lifted."""
+    totals: Floats = layers[:, 0] / _PARTS
+    return totals
 
-    Those of few keys are drawn toward all. None: like any other.
+
+def plain_count_of(layers: Ints, means: Floats) -> int:
+    """How many buckets there are before one of which `totals_of` are not the plain ones.
+
+    ``means`` has a row a bucket.
     """
-    usual, now = sums[USUAL : USUAL + 2, :size]
-    if (usual == now).all():
+    fits: Any = (plain_totals_of(layers) <= LIFT_ROOM * means) | (means <= 0.0)
+    if fits.all():
+        return len(layers)
+    fits |= (layers[:, :1] == layers[:, :RAW]).all(axis=1)
+    return int(np.argmin(np.append(fits.all(axis=1), False)))
+
+
+def busy_of(layers: Ints) -> Floats | None:
+    """How busy each bucket usually is for each cohort, by the keys that had events in it.
+
+    Those of few keys are drawn toward all. None: all are like any other.
+    """
+    if np.array_equal(layers[:, USUAL], layers[:, USUAL + 1]):
         return None
-    usual, now = usual / _FINE, now / _FINE
-    every = (now.sum() + _BUSY_WEIGHT) / (usual.sum() + _BUSY_WEIGHT)
-    busy: Floats = (now + _BUSY_WEIGHT * every) / (usual + _BUSY_WEIGHT)
+    usual, now = layers[:, USUAL] / _FINE, layers[:, USUAL + 1] / _FINE
+    every = (now.sum(axis=1) + _BUSY_WEIGHT) / (usual.sum(axis=1) + _BUSY_WEIGHT)
+    busy: Floats = (now + _BUSY_WEIGHT * every[:, None]) / (usual + _BUSY_WEIGHT)
     return busy
 
 

@@ -27,6 +27,9 @@ RECEIVERS_MAX: Final = 10
 _SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
 """After so many buckets without events others teach nothing: a gap of years costs no more."""
 
+_SPAN_MAX: Final = 64
+"""Buckets that are foreseen together: each has all rows of the levels for itself."""
+
 
 class _Open(msgspec.Struct):
     """What is stored of the buckets that have not closed."""
@@ -103,15 +106,18 @@ class WaveWatch:
         """Whether no wave begins before bucket ``water``, when these come on top of the sums."""
         if self._bucket is None:
             self._bucket = min(sums, default=water)
-        waves = self._waves
-        for bucket, more in self._closing(sums, water):
-            if bucket in self._foreseen:
-                waves = self._foreseen[bucket][1]
-                continue
-            waves = waves.copy()
-            if waves.may_begin(bucket, more, self._cohorts.names):
+        closing = dict(self._closing(sums, water))
+        waves, begin = self._waves, 0
+        buckets = [*closing]
+        while begin < len(buckets) and buckets[begin] in self._foreseen:
+            waves, begin = self._foreseen[buckets[begin]][1], begin + 1
+        for span in _spans_of(buckets[begin:]):
+            more = [closing[bucket] for bucket in span]
+            after = waves.calm_after(span[0], more, self._cohorts.names)
+            self._foreseen.update(zip(span, zip(more, after, strict=False), strict=False))
+            if len(after) < len(span):
                 return False
-            self._foreseen[bucket] = (more, waves)
+            waves = after[-1]
         return True
 
     def advance(self, water: int) -> list[Surge]:
@@ -217,3 +223,13 @@ class WaveWatch:
 def _rank_of(one: WaveReceiver) -> tuple[float, str]:
     """The one with most above its usual first."""
     return one.expected - one.observed, one.key
+
+
+def _spans_of(buckets: list[int]) -> Iterator[list[int]]:
+    """Buckets that follow each other, not too many at once."""
+    begin = 0
+    for place in range(1, len(buckets) + 1):
+        goes_on = place < len(buckets) and buckets[place] == buckets[place - 1] + 1
+        if not goes_on or place - begin == _SPAN_MAX:
+            yield buckets[begin:place]
+            begin = place

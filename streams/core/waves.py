@@ -16,9 +16,18 @@ from numpy.typing import NDArray
 
 from streams.core.block_tables import Floats, Ints
 from streams.core.wave_factors import FACTOR_MAX, FACTOR_MIN
-from streams.core.wave_levels import Above, Levels
+from streams.core.wave_levels import Levels
 from streams.core.wave_nodes import PLATFORM, SIDES, Nodes
-from streams.core.wave_sums import FIRST, RAW, busy_of, totals_of, widened
+from streams.core.wave_span import Above, LevelSpan
+from streams.core.wave_sums import (
+    FIRST,
+    RAW,
+    busy_of,
+    plain_count_of,
+    plain_totals_of,
+    stacked,
+    totals_of,
+)
 
 Names = Sequence[tuple[str, str]]
 
@@ -28,6 +37,7 @@ _RULE: Final = ((1, 0.38, 4.5), (2, 0.36, 4.2), (3, 0.34, 4.0))
 """Buckets, least mean excess (a logarithm) and standard deviations at which a wave begins."""
 _RULE_BY_WEEK: Final = ((1, 0.30, 5.0), (2, 0.24, 4.5), (3, 0.20, 4.5))
 """The same where the course of the week is known."""
+_BEFORE: Final = len(_RULE) - 1
 _EXCESS_MIN: Final = 0.20
 _LIFTED: Final = float(np.log(1.2))
 _LIFTED_SIGMAS: Final = 2.0
@@ -62,21 +72,31 @@ class Seen(NamedTuple):
     factors: Floats | None = None
 
 
-class _Closed(NamedTuple):
-    """What a closed bucket came to: events by node; totals, and the usual ones, by column."""
+class _Counted(NamedTuple):
+    """What buckets count, a row a bucket: events by node, totals and how busy it is by column."""
 
     events: Floats
     totals: Floats
-    usual: Floats
+    busy: Floats | None
+    """None: all of them are like any other bucket."""
+
+
+class _Closed(NamedTuple):
+    """What buckets that closed came to."""
+
+    counted: _Counted
+    after: list["Waves"]
+    """Waves after each of them, up to one in which a wave begins."""
     above: Above
+    """Of the last of these."""
     lifted: NDArray[np.bool_] | None
     begun: Ints
 
     def seen(self, bucket: int) -> Seen:
-        """For those who are told of it. Columns by who came have as many events as comers."""
-        events = self.totals.astype(np.int64)
-        events[::2] = self.events
-        lifted = self.lifted
+        """For those who are told of the last. Columns by who came have as many events as comers."""
+        place, lifted = len(self.after) - 1, self.lifted
+        events = self.counted.totals[place].astype(np.int64)
+        events[::2] = self.counted.events[place]
         if lifted is None:
             lifted = np.zeros(len(events), dtype=np.bool_)
         return Seen(bucket, events, self.above, lifted, self.begun)
@@ -99,11 +119,15 @@ class _Recent(NamedTuple):
 class Waves:
     """Levels of all nodes, and the wave that lasts."""
 
-    def __init__(self, nodes: Nodes | None = None) -> None:
-        self.nodes = nodes or Nodes()
+    def __init__(
+        self,
+        nodes: Nodes | None = None,
+        levels: Levels | None = None,
+        recent: Sequence[_Recent] = (),
+    ) -> None:
+        self.nodes, self._levels = nodes or Nodes(), levels or Levels()
+        self._recent = recent
         self.lasting: Lasting | None = None
-        self._levels = Levels()
-        self._recent: list[_Recent] = []
 
     @property
     def can_tell(self) -> bool:
@@ -113,21 +137,30 @@ class Waves:
         mean = float(self._levels.means[SIDES * PLATFORM])
         return bool(self._levels.known[SIDES * PLATFORM]) and mean >= EVENTS_MIN
 
-    def copy(self) -> "Waves":
-        """A copy that can go its own way; what the nodes are is shared."""
-        other, lasting = Waves(self.nodes), self.lasting
-        other._levels, other._recent = self._levels.copy(), self._recent
-        if lasting is not None:
-            other.lasting = Lasting(lasting.bucket, [*lasting.columns], lasting.quiet)
-        return other
+    def calm_after(self, bucket: int, sums: Sequence[Ints], names: Names) -> list["Waves"]:
+        """Waves after each of the buckets from this one on, with their sums by cohort.
 
-    def may_begin(self, bucket: int, sums: Ints, names: Names) -> bool:
-        """Whether a wave begins with these sums, or with some that are a little larger; learns."""
-        return bool(len(self._close(bucket, sums, names, _LENIENT).begun))
+        They end before one in which a wave begins with these sums, or with a little more. No wave
+        may last.
+        """
+        assert self.lasting is None, "what a wave lifts is learnt bucket after bucket"
+        after: list[Waves] = []
+        while len(after) < len(sums):
+            done = len(after)
+            waves = after[-1] if after else self
+            closed = waves._close(bucket + done, sums[done:], names, _LENIENT)
+            if len(closed.begun):
+                return after + closed.after[:-1]
+            after += closed.after
+        return after
 
     def close(self, bucket: int, sums: Ints, names: Names) -> Seen:
         """Close a bucket with its sums by cohort. Buckets are closed one after the other."""
-        closed = self._close(bucket, sums, names, 1.0)
+        closed = self._close(bucket, [sums], names, 1.0)
+        usual, busy = self._levels.means, closed.counted.busy
+        if busy is not None:
+            usual = usual * busy[0]
+        self._levels, self._recent = closed.after[0]._levels, closed.after[0]._recent
         seen, lasting = closed.seen(bucket), self.lasting
         if lasting is None:
             if not len(seen.begun):
@@ -139,11 +172,11 @@ class Waves:
             lasting.quiet = 0 if holds or len(seen.begun) else lasting.quiet + 1
             is_usual = bucket - lasting.bucket >= _LASTS_MAX
             if is_usual:
-                self._levels.accept(closed.totals, seen.lifted)
+                self._levels.accept(closed.counted.totals[0], seen.lifted)
             if lasting.quiet >= _QUIET_BUCKETS or is_usual:
                 self.lasting = None
                 return seen
-        return seen._replace(factors=self._factors(closed))
+        return seen._replace(factors=self._factors(closed.counted.totals[0, ::2], usual[::2]))
 
     def state(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -174,66 +207,69 @@ class Waves:
         self.nodes.grow(names)
         self._levels.grow(SIDES * len(self.nodes))
 
-    def _close(self, bucket: int, sums: Ints, names: Names, share: float) -> _Closed:
-        """What a bucket came to, learnt."""
+    def _close(self, bucket: int, sums: Sequence[Ints], names: Names, share: float) -> _Closed:
+        """What these buckets come to, or as many of the first as can close together."""
         self._grow(names)
-        nodes, known, means = self.nodes, self._levels.known, self._levels.means
-        size, of_cohorts = len(nodes.of_cohorts), nodes.columns_of_cohorts
-        sums = widened(sums, size)
-        judged_means = means * known
-        busy = self._busy(sums, judged_means[of_cohorts], size)
-        usual = means
-        if busy is not None:
-            usual = means * busy
-            judged_means *= busy
-        held = totals_of(sums, judged_means[of_cohorts])
-        of_nodes = nodes.totals_of((sums[RAW, :size], held, sums[FIRST, :size]))
-        totals = of_nodes[1:].T.ravel()
-        above = self._levels.above(bucket, totals)
-        judged = known & (above.expected >= EVENTS_MIN)
-        most = float((above.excess * judged).max(initial=0.0))
-        begun = self._begun(above, judged, most, share)
-        lifted = None
-        if most >= _LIFTED:
-            lifted = judged & (above.excess >= _LIFTED) & (above.sigmas >= _LIFTED_SIGMAS)
-        held_back = lifted if self.lasting is not None or len(begun) else None
-        self._levels.learn(bucket, totals, above, held_back, 1.0 if busy is None else busy)
-        return _Closed(of_nodes[0], totals, usual, above, lifted, begun)
+        counted = self._counted(stacked(sums, len(self.nodes.of_cohorts)))
+        last, busy = len(counted.totals) - 1, counted.busy
+        span = LevelSpan(self._levels, bucket, counted.totals, 1.0 if busy is None else busy)
+        for place in range(last):
+            span.see(place)
+            span.learn(place, None)
+        span.see(last)
+        above = span.above
+        judged = span.known & (above.expected >= EVENTS_MIN)
+        mosts = (above.excess * judged).max(axis=1, initial=0.0).tolist()
+        place, begun = _begun(self._recent, above, judged, mosts, share)
+        seen, lifted = above.at(place), None
+        if mosts[place] >= _LIFTED:
+            lifted = (seen.excess >= _LIFTED) & (seen.sigmas >= _LIFTED_SIGMAS) & judged[place]
+        if place == last:
+            span.learn(last, lifted if self.lasting is not None or len(begun) else None)
+        past = [*self._recent, *map(_Recent, above.excess, above.sigmas, mosts)]
+        first = len(self._recent) + 1
+        after = [
+            Waves(self.nodes, levels, past[: first + later][-len(_RULE) :])
+            for later, levels in enumerate(span.after[: place + 1])
+        ]
+        return _Closed(counted, after, seen, lifted, begun)
 
-    def _busy(self, sums: Ints, means: Floats, size: int) -> Floats | None:
-        """How busy the keys' rates take the bucket to be, by column; nodes' by their cohorts'.
+    def _counted(self, layers: Ints) -> _Counted:
+        """What the first of these buckets count, up to a later one in which a cohort is lifted.
 
-        ``means`` are the cohorts'. None: like any other bucket.
+        Its totals hang on what is usual before it, and that on the totals of those before.
         """
-        nodes, every = self.nodes, busy_of(sums, size)
-        if every is None:
-            return None
-        known, of_nodes = nodes.totals_of((means, means * every))
-        busy = np.ones(SIDES * len(nodes))
-        busy[::2] = np.where(known > 0.0, of_nodes / np.where(known > 0.0, known, 1.0), 1.0)
-        busy[nodes.columns_of_cohorts] = every
+        nodes, every = self.nodes, busy_of(layers)
+        totals, busy = plain_totals_of(layers), 1.0 if every is None else every
+        means = self._levels.means_ahead(nodes.columns_of_cohorts, totals, busy)
+        usual = means * busy
+        count = plain_count_of(layers, usual)
+        if not count:
+            count, totals[0] = 1, totals_of(layers[0], usual[0])
+        rows = np.empty((count, 3, layers.shape[2]))
+        rows[:, 0], rows[:, 2] = layers[:count, RAW], layers[:count, FIRST]
+        rows[:, 1] = totals[:count]
+        of_nodes = nodes.totals_of(rows.reshape(3 * count, -1)).reshape(count, 3, -1)
+        by_column = of_nodes[:, 1:].transpose(0, 2, 1).reshape(count, -1)
+        of_columns = None if every is None else self._busy(means[:count], every[:count])
+        return _Counted(of_nodes[:, 0], by_column, of_columns)
+
+    def _busy(self, means: Floats, every: Floats) -> Floats:
+        """How busy the keys' rates take buckets to be, by column; nodes' by their cohorts'.
+
+        ``means`` are the cohorts', and so is ``every``.
+        """
+        nodes, count = self.nodes, len(means)
+        rows = np.concatenate((means, means * every))
+        known, of_nodes = nodes.totals_of(rows).reshape(2, count, -1)
+        busy = np.ones((count, SIDES * len(nodes)))
+        busy[:, ::2] = np.where(known > 0.0, of_nodes / np.where(known > 0.0, known, 1.0), 1.0)
+        busy[:, nodes.columns_of_cohorts] = every
         return busy
 
-    def _begun(self, above: Above, judged: NDArray[np.bool_], most: float, share: float) -> Ints:
-        """Columns that are far above what is usual, by the mean of some of the last buckets."""
-        self._recent = [*self._recent, _Recent(above.excess, above.sigmas, most)][-len(_RULE) :]
-        if max(one.most for one in self._recent) < share * _EXCESS_MIN:
-            return _NONE
-        size = len(judged)
-        self._recent = [one.wide(size) for one in self._recent]
-        far = np.zeros(size, dtype=np.bool_)
-        by_week = np.zeros_like(far) if above.by_week is None else above.by_week
-        for rule, of in ((_RULE, ~by_week), (_RULE_BY_WEEK, by_week)):
-            for count, excess_min, sigmas_min in rule:
-                if len(self._recent) >= count:
-                    excess = sum(one.excess for one in self._recent[-count:]) / count
-                    sigmas = sum(one.sigmas for one in self._recent[-count:]) / count
-                    far |= of & (excess >= share * excess_min) & (sigmas >= share * sigmas_min)
-        return np.flatnonzero(far & judged)
-
-    def _factors(self, closed: _Closed) -> Floats:
+    def _factors(self, totals: Floats, means: Floats) -> Floats:
         """Factor of each cohort: also of one that sleeps, so it may be below 1."""
-        nodes, totals, means = self.nodes, closed.totals[::2], closed.usual[::2]
+        nodes = self.nodes
 
         def drawn(of: Ints, toward: Any) -> Floats:
             factor: Floats = (totals[of] + _WEIGHT * toward) / (means[of] + _WEIGHT)
@@ -242,3 +278,39 @@ class Waves:
         platform = drawn(np.array([PLATFORM]), 1.0)
         regions = drawn(nodes.of_regions, platform)
         return np.clip(drawn(nodes.of_cohorts, regions), FACTOR_MIN, FACTOR_MAX)
+
+
+def _begun(
+    recent: Sequence[_Recent],
+    above: Above,
+    judged: NDArray[np.bool_],
+    mosts: list[float],
+    share: float,
+) -> tuple[int, Ints]:
+    """The first bucket in which a wave begins, and its columns; or the last one, and none.
+
+    They are far above what is usual, by the mean of some of the last buckets.
+    """
+    count, size = judged.shape
+    before = recent[-_BEFORE:]
+    if max(*mosts, *(one.most for one in before), 0.0) < share * _EXCESS_MIN:
+        return count - 1, _NONE
+    unknown = _Recent(np.full(size, -np.inf), np.full(size, -np.inf), 0.0)
+    before = [unknown] * (_BEFORE - len(before)) + [one.wide(size) for one in before]
+    most = np.array([one.most for one in before] + mosts)
+    excess = np.stack([*(one.excess for one in before), *above.excess])
+    sigmas = np.stack([*(one.sigmas for one in before), *above.sigmas])
+    far = np.zeros_like(judged)
+    for plain, by_week in zip(_RULE, _RULE_BY_WEEK, strict=True):
+        begins = range(_BEFORE + 1 - plain[0], _BEFORE + 1)
+        mean_excess = sum(excess[begin : begin + count] for begin in begins) / len(begins)
+        mean_sigmas = sum(sigmas[begin : begin + count] for begin in begins) / len(begins)
+        is_far = mean_excess >= share * np.where(above.by_week, by_week[1], plain[1])
+        is_far &= mean_sigmas >= share * np.where(above.by_week, by_week[2], plain[2])
+        far |= is_far
+    is_high = most >= share * _EXCESS_MIN
+    far &= judged & (is_high[2:] | is_high[1:-1] | is_high[:-2])[:, None]
+    for place in range(count):
+        if far[place].any():
+            return place, np.flatnonzero(far[place])
+    return count - 1, _NONE

@@ -12,7 +12,17 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.wave_factors import WaveFactors
 from streams.core.wave_incident import WaveIncident
 from streams.core.wave_levels import BUCKETS_PER_HOUR, WEEK_HOURS, Levels
-from streams.core.wave_sums import FIRST, RAW, Counted, WaveSums, nothing, totals_of, widened
+from streams.core.wave_span import LevelSpan
+from streams.core.wave_sums import (
+    FIRST,
+    RAW,
+    USUAL,
+    Counted,
+    WaveSums,
+    nothing,
+    totals_of,
+    widened,
+)
 from streams.core.waves import Seen, Waves
 
 NAMES = [("und", "und"), ("zh", "CN"), ("en", "US")]
@@ -145,11 +155,13 @@ def test_the_course_of_the_week_is_learnt() -> None:
     for bucket in range(3 * week):
         part = bucket % (24 * BUCKETS_PER_HOUR) / (24 * BUCKETS_PER_HOUR)
         weekend = 1.5 if bucket % week >= 5 * 24 * BUCKETS_PER_HOUR else 1.0
-        totals = np.array([1000 * weekend * (1 + 0.8 * np.cos(2 * np.pi * part))])
-        above = levels.above(bucket, totals)
+        totals = np.array([[1000 * weekend * (1 + 0.8 * np.cos(2 * np.pi * part))]])
+        span = LevelSpan(levels, bucket, totals, 1.0)
+        span.see(0)
         if bucket > 2 * week:
-            worst = max(worst, abs(float(above.excess[0])))
-        levels.learn(bucket, totals, above)
+            worst = max(worst, abs(float(span.above.excess[0, 0])))
+        span.learn(0, None)
+        levels = span.after[0]
     assert worst < 0.3  # the weekend's first hour jumps by 0.4
 
 
@@ -163,6 +175,61 @@ def test_levels_and_waves_are_restored_to_the_last_bit() -> None:
         first, second = (one.close(bucket + later, sums, NAMES) for one in (waves, other))
         assert seen_values(first) == seen_values(second)
     assert msgspec.json.encode(other.state()) == msgspec.json.encode(waves.state())
+
+
+def history(seed: int, buckets: int) -> list[Ints]:
+    """A week and more without a wave, with all else that there is.
+
+    A cohort that comes late, a small one in which a key surges, outages, busy buckets.
+    """
+    draw, history = np.random.default_rng(seed), []
+    for bucket in range(buckets):
+        is_outage = bucket % 500 in (300, 301)
+        counts = draw.poisson((2.0, 9000.0, 3000.0)) // (50 if is_outage else 1)
+        counts *= (1, 1, bucket > 70)
+        sums = nothing(int(draw.integers(1, 4)) if bucket % 50 == 49 else 3)
+        width = sums.shape[1]
+        sums[: RAW + 1] = counts[:width]
+        sums[:RAW] *= 16
+        sums[FIRST] = sums[RAW] // 3
+        if draw.random() < 0.05:  # of a cohort's only key less is held for the lower lifts
+            sums[RAW, 0], sums[:RAW, 0] = 40, (160, 320, 480, 640)
+        sums[USUAL] = sums[USUAL + 1] = 500 * sums[RAW]
+        if bucket > 900:
+            sums[USUAL + 1] = sums[USUAL] * (1 + bucket % 7) // 4
+        history.append(sums)
+    return history
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_buckets_that_close_together_leave_what_they_leave_one_by_one(seed: int) -> None:
+    draw, buckets = np.random.default_rng(seed), 12 * 24 * 8
+    sums, alone, together = history(seed, buckets), Waves(), Waves()
+    begin = closed_together = 0
+    while begin < buckets:
+        end = begin + int(draw.integers(1, 30))
+        after = together.calm_after(BUCKET + begin, sums[begin:end], NAMES)
+        chosen = int(draw.integers(0, len(after) + 1))
+        for later, some in enumerate(sums[begin : begin + chosen]):
+            alone.close(BUCKET + begin + later, some, NAMES)
+        if chosen:
+            together, begin = after[chosen - 1], begin + chosen
+            closed_together += chosen > 1
+        else:
+            for waves in (alone, together):
+                assert waves.close(BUCKET + begin, sums[begin], NAMES).factors is None
+            begin += 1
+        assert msgspec.json.encode(together.state()) == msgspec.json.encode(alone.state())
+    assert closed_together > 50
+
+
+def test_buckets_close_together_up_to_one_in_which_a_wave_begins() -> None:
+    waves, bucket = warmed()
+    calm, lifted = sums_of(900, 300), sums_of(900, 900)
+    after = waves.calm_after(bucket, [calm, calm, lifted, calm], NAMES)
+    assert len(after) == 2
+    seen = after[-1].close(bucket + 2, lifted, NAMES)
+    assert seen.factors is not None
 
 
 def seen_values(seen: Seen) -> list[object]:
