@@ -65,6 +65,7 @@ class Site:
             "SURGEWATCH_TOPIC_COMMENTS": f"{self.name}-comments",
             "SURGEWATCH_TOPIC_SURGES": f"{self.name}-surges",
             "SURGEWATCH_TOPIC_DEAD_LETTERS": f"{self.name}-dead",
+            "SURGEWATCH_TOPIC_WAVES": f"{self.name}-waves",
             "SURGEWATCH_METRICS_PORT": "0",
             **self.more,
         }

@@ -2,7 +2,8 @@
 
 The records of a file are dealt to as many partitions as the topics have, each creator to the one
 that Kafka's producers choose. The watermark is the partition's, as in a worker, so the surges are
-those that workers announce when they read the same records in the same order.
+those that workers announce when they read the same records in the same order. What partitions
+report of their closed buckets goes straight to the job that tells waves.
 """
 
 from collections import Counter
@@ -13,9 +14,11 @@ from typing import Any, Final
 from streams.app.jobs import comment_partition_of, follow_partition_of, limits_of
 from streams.core.dealing import Dealer
 from streams.core.events import DeadRecord, RawChunk, Reason
+from streams.core.fleet_waves import FleetWaves
 from streams.core.partition_state import Outcome
 from streams.core.surges import Surge
 from streams.core.texts import Ints
+from streams.core.wave_report import ReportChunk
 from streams.edges.codec import Decoded, Limits, decode_comments, decode_follows
 from streams.edges.codec_faults import AT_MS_END
 from streams.edges.files import RecordFile
@@ -91,11 +94,13 @@ class _Side:
         comments = _Trade(decode_comments, dealer.deal_comments, comment_partition_of)
         self.trades = dict(zip(topics, (follows, comments), strict=True))
         self._jobs: dict[int, Any] = {}
+        self._fleet = FleetWaves(count)
         self._number = -1
 
     def begin(self, topic: str) -> None:
         """Begin a file."""
         self._jobs = {}
+        self._fleet = FleetWaves(self.settings.topic_partitions)
         self._number = len(self.result.records)
         self.result.records[topic] = 0
 
@@ -105,14 +110,24 @@ class _Side:
             if partition not in self._jobs:
                 self._jobs[partition] = self.trades[topic].build(self.settings)
             self.result.live(part.at_ms)
-            outcome = self._jobs[partition].take(part)
-            self.result.add((self._number, partition), outcome)
+            self._add(partition, self._jobs[partition].take(part))
 
     def end(self, topic: str) -> None:
         """Count what is held, as the file ends."""
         for partition, job in sorted(self._jobs.items()):
-            self.result.add((self._number, partition), job.take_held())
+            self._add(partition, job.take_held())
+        self._tell(self._fleet.take_held())
         self.result.creators[topic] = sum(job.creators_known for job in self._jobs.values())
+
+    def _add(self, partition: int, outcome: Outcome) -> None:
+        self.result.add((self._number, partition), outcome)
+        reports = [report.of_partition(partition) for report in outcome.reports]
+        self._tell(self._fleet.take(ReportChunk(reports)))
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Add what was told of waves: they are of no partition."""
+        place = self._number, self.settings.topic_partitions
+        self.result.add(place, Outcome(0, 0, outcome.surges))
 
 
 class Backtest:

@@ -73,7 +73,7 @@ COMMANDS: Final = {
             "Watch the story being caught live: no servers, no Docker, no Java.",
         ),
         LazyCommand("streams.app.serve", "worker", "Count, score and announce until it is ended."),
-        LazyCommand("streams.app.topics", "topics", "Create or check the four topics in Kafka."),
+        LazyCommand("streams.app.topics", "topics", "Create or check the five topics in Kafka."),
         LazyCommand("streams.app.counts", "counts", "Show the counts that Redis holds."),
         LazyCommand("streams.app.config", "config", "Show the settings in force."),
         LazyCommand(

@@ -10,38 +10,45 @@ from faust.types import TP
 from streams.app.rereading import FromFuture, Rereading
 from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.fleet_waves import FleetWaves
 from streams.core.partition import CommentPartition, FollowPartition
+from streams.core.partition_state import Outcome
 from streams.core.repeats import Lookback, Moment, Reread
 from streams.core.surges import Surge
+from streams.core.wave_report import ReportChunk, WaveReport
 from streams.edges.codec import Decoded
 from streams.edges.errors import DataError
+from streams.edges.report_lot import Lot, report_lots_of
 from streams.edges.store import Fence, Held, Place, frontier_of
-from streams.edges.surge_lot import SurgeLot, lots_of
+from streams.edges.surge_lot import lots_of
 
 
 class Announcer(Protocol):
     """Sends to Kafka; returns when the broker has everything, retrying for as long as it takes."""
 
-    async def announce(self, lots: Sequence[SurgeLot]) -> None:
-        """Send surge records in their order."""
+    async def announce(self, lots: Sequence[Lot]) -> None:
+        """Send surge records and wave reports in their order."""
 
     async def bury(self, dead: list[DeadRecord]) -> None:
         """Send records to dead letters."""
+
+
+AnyDecoded = Decoded[FollowChunk] | Decoded[CommentChunk] | Decoded[ReportChunk]
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
     """What is done with one topic's chunks."""
 
-    decode: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]
-    build: Callable[[], FollowPartition | CommentPartition]
-    decode_again: Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]] | None = None
+    decode: Callable[[RawChunk], AnyDecoded]
+    build: Callable[[], FollowPartition | CommentPartition | FleetWaves]
+    decode_again: Callable[[RawChunk], AnyDecoded] | None = None
 
-    def looked_at_by(self, look: Callable[[RawChunk, FollowChunk | CommentChunk], None]) -> "Trade":
+    def looked_at_by(self, look: Callable[[RawChunk, Any], None]) -> "Trade":
         """The same, with a look at each chunk that is decoded the first time."""
         decode = self.decode
 
-        def decode_and_look(raw: RawChunk) -> Decoded[FollowChunk] | Decoded[CommentChunk]:
+        def decode_and_look(raw: RawChunk) -> AnyDecoded:
             decoded = decode(raw)
             look(raw, decoded.chunk)
             return decoded
@@ -49,7 +56,7 @@ class Trade:
         return replace(self, decode=decode_and_look)
 
     @property
-    def decode_read(self) -> Callable[[RawChunk], Decoded[FollowChunk] | Decoded[CommentChunk]]:
+    def decode_read(self) -> Callable[[RawChunk], AnyDecoded]:
         """Decodes what was read before: whether it was in the future was decided then."""
         return self.decode_again or self.decode
 
@@ -73,7 +80,7 @@ class Lane:
 
     tp: TP
     fence: Fence
-    job: Any  # FollowPartition or CommentPartition, whichever the trade builds
+    job: Any  # FollowPartition, CommentPartition or FleetWaves, whichever the trade builds
     dead_count: DeadLetterCount
     stored_offset: int | None
     next_offset: int
@@ -88,7 +95,8 @@ class Lane:
     unstored: int = 0
     messages: list[Any] = field(default_factory=list)
     told: list[Surge] = field(default_factory=list)
-    resend: dict[str, SurgeLot] = field(default_factory=dict)
+    reports: list[WaveReport] = field(default_factory=list)
+    resend: dict[str, Lot] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
     lots_made: tuple[int, int] = (0, 0)
     flushing: asyncio.Task[None] | None = None
@@ -113,7 +121,7 @@ class Lane:
     @property
     def waiting(self) -> bool:
         """Whether anything waits for a write."""
-        told = self.told or self.resend or self.announced
+        told = self.told or self.reports or self.resend or self.announced
         return bool(self.messages or told or self.unstored)
 
     @property
@@ -180,12 +188,18 @@ class Lane:
         quiet = self.quiet_since is not None and self.rereading is None and not self.lost
         return quiet and now - (self.quiet_since or now) >= self.allowed_lateness_ms / 1000
 
-    def take_lots(self) -> dict[str, SurgeLot]:
+    def counted(self, outcome: Outcome) -> None:
+        """Take note of what came of a chunk, to be told with the next write."""
+        self.told += outcome.surges
+        self.reports += [one.of_partition(self.tp.partition) for one in outcome.reports]
+
+    def take_lots(self) -> dict[str, Lot]:
         """Lots of what was told since the last call, by names that rise and are used only once."""
         told, self.told = self.told, []
+        reports, self.reports = self.reports, []
         offset, owner = self.next_offset, self.fence.owner
         here, begin = self.lots_made  # held records are let through while no offset moves
-        lots = list(lots_of(told))
+        lots: list[Lot] = [*lots_of(told), *report_lots_of(reports)]
         begin = begin if here == offset else 0
         self.lots_made = (offset, begin + len(lots))
         return {

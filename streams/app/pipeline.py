@@ -25,6 +25,7 @@ from streams.core.packing import StateDamaged
 from streams.core.repeats import Moment
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
+from streams.edges.report_lot import lot_in_outbox
 from streams.edges.store import (
     NO_LIMIT,
     Fence,
@@ -38,7 +39,6 @@ from streams.edges.store import (
     Store,
     Write,
 )
-from streams.edges.surge_lot import stored_lot_of
 
 AHEAD_FLUSHES: Final = 2
 """Chunks are taken until so many flushes' worth of records wait for the store, as one write."""
@@ -214,7 +214,7 @@ class Pipeline:
         await self._read_back(lane, ready.chunk)
         with self._progress.stage("count"):
             outcome = lane.job.count(ready)
-        lane.told += outcome.surges
+        lane.counted(outcome)
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values) or len(ready.chunk)
         self._progress.took(chunk, outcome, dead)
@@ -251,7 +251,7 @@ class Pipeline:
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
         try:
             job, held = await self._restored(place)
-            resend = {name: stored_lot_of(stored) for name, stored in held.outbox.items()}
+            resend = {name: lot_in_outbox(stored) for name, stored in held.outbox.items()}
         except (StateTorn, StateDamaged) as damage:
             await self._recount(place, fence, damage)
             return await self._load(tp, generation)

@@ -1,4 +1,4 @@
-"""The command ``surgewatch topics``: create the four topics, or check them."""
+"""The command ``surgewatch topics``: create the five topics, or check them."""
 
 import os
 
@@ -13,7 +13,7 @@ from streams.edges.topics import TopicMade, check_topics, create_topics, topic_p
 
 @click.group(epilog="Example: surgewatch topics create")
 def topics() -> None:
-    """Create or check the four topics in Kafka."""
+    """Create or check the five topics in Kafka."""
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="NDJSON, one object a line.")

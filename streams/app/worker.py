@@ -14,6 +14,7 @@ import faust
 from prometheus_client import CollectorRegistry
 
 from streams import __version__
+from streams.app.idleness import Idleness
 from streams.app.jobs import (
     OWN_DETECTOR,
     check_detector,
@@ -28,10 +29,12 @@ from streams.app.placement import Placement
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
+from streams.core.fleet_waves import FleetWaves
 from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec import decode_comments, decode_follows
 from streams.edges.codec_faults import AT_MS_END
+from streams.edges.codec_reports import decode_reports
 from streams.edges.errors import SurgewatchError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
@@ -44,6 +47,7 @@ from streams.edges.redis_store import RedisStore, RedisStorePolicy
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.source_guard import GuardedStore
+from streams.edges.topics import input_topics
 from streams.edges.transport import TransportOptions, faust_settings
 from streams.edges.transport_watch import KafkaWatch, lost_while_starting
 from streams.edges.watchdog import Watchdog
@@ -83,6 +87,10 @@ def trades_of(
             lambda: comment_partition_of(settings, progress),
             lambda chunk: decode_comments(chunk, AT_MS_END, limits),
         ),
+        settings.topic_waves: Trade(
+            lambda chunk: decode_reports(chunk, settings.redis_prefix, settings.topic_partitions),
+            lambda: FleetWaves(settings.topic_partitions),
+        ),
     }
 
 
@@ -105,7 +113,7 @@ def build_app(
         async for event in stream.noack().events():
             await pipeline.take(event)
 
-    for topic in app_topics(settings):
+    for topic in input_topics(settings):
         app.agent(app.topic(topic), name=f"take-{topic}")(take)
     return app
 
@@ -139,7 +147,7 @@ class Worker:
         self.registry = CollectorRegistry()
         build = Build(__version__, settings.detector)
         self._clock = SteadyClock(self._clocks, self._clock_jumped)
-        self._metrics = Metrics(self.registry, app_topics(settings), build, self._clock.now_ms)
+        self._metrics = Metrics(self.registry, input_topics(settings), build, self._clock.now_ms)
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
         self._progress = WorkerProgress(self._metrics, self.health)
 
@@ -175,7 +183,8 @@ class Worker:
         stack.push_async_callback(guard.close)
         trades = trades_of(settings, self._progress, self._clock, checks.append_time_topics)
         placement = Placement(settings.topic_partitions, self._metrics)
-        trades = {topic: trade.looked_at_by(placement.look) for topic, trade in trades.items()}
+        for topic in (settings.topic_follows, settings.topic_comments):
+            trades[topic] = trades[topic].looked_at_by(placement.look)
         guarded = GuardedStore(store, guard)
         policy = pipeline_policy_of(settings)
         pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
@@ -191,7 +200,8 @@ class Worker:
         pipeline.on_state_lost = app.consumer.read_again
         try:
             with lost_while_starting(self._settings.kafka_bootstrap_servers):
-                await self._run_app(app, pipeline, stop, (failed, *checks.watches(guard)))
+                ends = (failed, *checks.watches(guard))
+                await self._run_app(app, (pipeline, Idleness(announcer)), stop, ends)
         except SurgewatchError as error:
             raise await second_opinion(error, guard) from error
 
@@ -215,16 +225,17 @@ class Worker:
     async def _run_app(
         self,
         app: WorkerApp,
-        pipeline: Pipeline,
+        parts: tuple[Pipeline, Idleness],
         stop: asyncio.Event,
         ends: Iterable[Awaitable[Any]],
     ) -> None:
+        pipeline, idleness = parts
         waits: list[asyncio.Future[Any]] = [
             *map(asyncio.ensure_future, ends),
             asyncio.create_task(stop.wait()),
             asyncio.create_task(app._crashed.wait()),
             asyncio.create_task(pipeline.run_flushes()),
-            asyncio.create_task(self._beat(app, pipeline)),
+            asyncio.create_task(self._beat(app, pipeline, idleness)),
         ]
         try:
             await app.start()
@@ -235,7 +246,7 @@ class Worker:
                 lambda: self._progress.kafka_failed("fetch"),
             )
             waits.append(asyncio.create_task(watch.run(app)))
-            log.info("reading %s and %s", *app_topics(self._settings))
+            log.info("reading %s, %s and %s", *input_topics(self._settings))
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             log.info("stopping: what was read is stored first")
@@ -247,22 +258,19 @@ class Worker:
             if isinstance(error, Exception):
                 raise error
 
-    async def _beat(self, app: WorkerApp, pipeline: Pipeline) -> None:
+    async def _beat(self, app: WorkerApp, pipeline: Pipeline, idleness: Idleness) -> None:
         """Tell once a second that the loop runs, and how far it is; look at the clock."""
         while True:
             self._clock.now_ms()
             if pipeline.lanes:
                 positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
                 pipeline.tell(app.consumer.end_offsets(), positions)
-                pipeline.let_quiet(app.consumer.fresh_end_offsets())
+                fresh = app.consumer.fresh_end_offsets()
+                pipeline.let_quiet(fresh)
+                idleness.look(pipeline.lanes, fresh, positions)
             else:
                 pipeline.tell({}, {})
             await asyncio.sleep(1.0)
-
-
-def app_topics(settings: Settings) -> tuple[str, str]:
-    """The topics that are read."""
-    return settings.topic_follows, settings.topic_comments
 
 
 def pipeline_policy_of(settings: Settings) -> PipelinePolicy:

@@ -18,7 +18,7 @@ from streams.edges.redis_servers import EvictsKeys, RedisServers
 from streams.edges.settings_list import Settings
 from streams.edges.source_guard import PartitionsChanged, SourceGuard, TopicGone, TopicReplaced
 from streams.edges.store import OtherWriter, Store, StoreDiffers, StoreKind
-from streams.edges.topics import look_at_topics
+from streams.edges.topics import input_topics, look_at_topics
 from streams.edges.transport_contract import (
     OffsetBeyondEnd,
     ReadBack,
@@ -71,7 +71,7 @@ class WorkerChecks:
         self._store = store
         self._servers = servers
         self._clock = clock
-        self._topics = (settings.topic_follows, settings.topic_comments)
+        self._topics = input_topics(settings)
         self._source = Source(None, {})
         self.append_time_topics: frozenset[str] = frozenset()
 

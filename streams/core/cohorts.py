@@ -60,7 +60,7 @@ class Cohorts:
     def __init__(self) -> None:
         self.names: list[tuple[str, str]] = []
         self._numbers: dict[tuple[str, str], int] = {}
-        self._number_of((_UND, _UND))
+        self.number_of((_UND, _UND))
         self._drained = 1
         self._audiences: Words = np.zeros(1 << _TABLE_BITS, dtype=np.uint64)
         self._known = np.zeros(1 << _TABLE_BITS, dtype=np.uint8)  # of audience 0: unknown
@@ -80,7 +80,7 @@ class Cohorts:
         """Take up what was stored, if anything."""
         if stored is not None:
             for name in msgspec.json.decode(stored, type=list[tuple[str, str]]):
-                self._number_of(name)
+                self.number_of(name)
             self._drained = len(self.names)
 
     def numbers_of(self, audiences: Words) -> NDArray[np.uint8]:
@@ -98,13 +98,14 @@ class Cohorts:
         numbers, places = np.zeros(len(every), dtype=np.uint8), _places_of(every)
         for row in np.argsort(first).tolist():
             audience = every[row]
-            numbers[row] = number = self._number_of(names_in(int(audience)))
+            numbers[row] = number = self.number_of(names_in(int(audience)))
             place = int(places[row])
             self._audiences[place], self._known[place] = audience, number
         found: NDArray[np.uint8] = numbers[inverse]
         return found
 
-    def _number_of(self, name: tuple[str, str]) -> int:
+    def number_of(self, name: tuple[str, str]) -> int:
+        """Number of a cohort; one that is new gets the next, while there is room."""
         number = self._numbers.get(name)
         if number is None:
             if len(self.names) > COHORTS_MAX:

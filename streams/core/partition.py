@@ -61,9 +61,9 @@ class Partition:
         self._tallies = {tally.name: tally for tally in tallies}
         self._mixes: Mixes | None = None
         self._cohorts = Cohorts()
-        for watch in watches:
-            if watch.waves is not None:
-                watch.waves.name_by(self._cohorts)
+        self.waves = [watch.waves for watch in watches if watch.waves is not None]
+        for waves in self.waves:
+            waves.name_by(self._cohorts)
 
     @property
     def creators_known(self) -> int:
@@ -262,7 +262,9 @@ class Partition:
                 here = rows.of(slice(begin, end))._replace(water=bucket)
                 happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
                 self.watermark_ms = int(seen_ms[end - 1])
-        return Outcome(len(at_ms) - lates - repeated, lates, in_order(happenings), repeated)
+        counted, surges = len(at_ms) - lates - repeated, in_order(happenings)
+        reports = [one for waves in self.waves for one in waves.take_reports()]
+        return Outcome(counted, lates, surges, repeated, reports)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         closed, self._water = self._water, water

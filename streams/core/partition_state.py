@@ -1,5 +1,6 @@
 """What a partition's job gives and takes: what came of a chunk, changed state, stored state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -7,16 +8,21 @@ from streams.core.hold import Standing
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.surges import Surge
 from streams.core.texts import Texts
+from streams.core.wave_report import WaveReport
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a chunk: records counted, too late to count, repeated; surges in order."""
+    """What came of a chunk: records counted, too late to count, repeated; surges in order.
+
+    ``reports`` are what the partition says of the buckets that closed meanwhile.
+    """
 
     counted: int
     late: int
     surges: list[Surge]
     repeated: int = 0
+    reports: Sequence[WaveReport] = ()
 
 
 @dataclass(frozen=True, slots=True)

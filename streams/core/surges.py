@@ -58,7 +58,8 @@ class Wave(msgspec.Struct, frozen=True, gc=False):
     """What a wave is of, and whom it lifts.
 
     ``by_newcomers``: it is of those who came (more creators than usual get somebody of that
-    language or region first), not of the creators who have such an audience.
+    language or region first), not of the creators who have such an audience. ``partitions``: of
+    how many partitions it counts the events.
     """
 
     series: str
@@ -70,6 +71,7 @@ class Wave(msgspec.Struct, frozen=True, gc=False):
     regions: list[WavePart]
     cohorts: list[WavePart]
     receivers: list[WaveReceiver]
+    partitions: int = 1
 
 
 class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):

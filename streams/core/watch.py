@@ -63,7 +63,7 @@ class Watch(Table):
         self._watched = Watched(policy, self.keys, self.counts, detector, self._marks, self._votes)
         self._life = SurgeLife(self._watched)
         self._pending = Pending(self._watched, self._life)
-        waves = WaveWatch(policy.name, self.keys, self._votes, tells=policy.name != "posts")
+        waves = WaveWatch(policy.name, self.keys, self._votes)
         self.waves = waves if detector.lift_by(waves.factors) else None
         self._ahead = AheadCounter(self._watched, self._life, self._pending, self.waves)
         self._shared: dict[str, bytes] = {}
@@ -154,7 +154,7 @@ class Watch(Table):
         told: list[Surge] = []
         if self.waves is not None:
             waits, closed = self._waits, self.waves.bucket
-            told += self.waves.advance(water)
+            self.waves.advance(water)
             if waits and closed is not None:
                 told += self._pending.settle(closed, water)
         told += self._life.advance(water)

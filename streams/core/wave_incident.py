@@ -1,7 +1,7 @@
 """A wave as it is told: one incident that opens, grows and closes, whatever it is of."""
 
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -27,6 +27,13 @@ _MOST: Final = 0.6
 _BREADTH: Final = {"cohort": 0, "language": 1, "region": 1, "platform": 2}
 
 
+class Parts(NamedTuple):
+    """How many partitions a bucket's events are of, and who receives most of them."""
+
+    partitions: int
+    receivers: Sequence[WaveReceiver]
+
+
 class WaveIncident(msgspec.Struct, gc=False):
     """What is remembered of a wave between its announcements."""
 
@@ -47,7 +54,7 @@ class WaveIncident(msgspec.Struct, gc=False):
             series, surge_id_of("wave", "model", f"{series}|{counted}", opened_ms), opened_ms
         )
 
-    def tell(self, seen: Seen, nodes: Nodes, receivers: Sequence[WaveReceiver]) -> list[Surge]:
+    def tell(self, seen: Seen, nodes: Nodes, of: Parts) -> list[Surge]:
         """What is told of a closed bucket, if anything."""
         column = self._column_of(seen, nodes)
         factor = _factor_of(seen, column)
@@ -63,7 +70,7 @@ class WaveIncident(msgspec.Struct, gc=False):
         self.revision += 1
         if state != "closed":
             self.told_factor, self.told_breadth, self.column = factor, breadth, column
-        return [self._record(state, seen, nodes, receivers)]
+        return [self._record(state, seen, nodes, of)]
 
     @staticmethod
     def _column_of(seen: Seen, nodes: Nodes) -> int:
@@ -76,9 +83,7 @@ class WaveIncident(msgspec.Struct, gc=False):
         far = seen.begun if len(seen.begun) else np.flatnonzero(seen.lifted)
         return int(far[np.argmax(seen.above.sigmas[far])]) if len(far) else 2 * PLATFORM
 
-    def _record(
-        self, state: State, seen: Seen, nodes: Nodes, receivers: Sequence[WaveReceiver]
-    ) -> Surge:
+    def _record(self, state: State, seen: Seen, nodes: Nodes, of: Parts) -> Surge:
         node, end_ms = nodes.all[self.column // 2], start_ms_of(seen.bucket) + BUCKET_MS
         ratio = rounded(_factor_of(seen, self.column))
         observed = int(seen.events[self.column])
@@ -114,7 +119,8 @@ class WaveIncident(msgspec.Struct, gc=False):
                 languages=_parts_of(seen, nodes, "language"),
                 regions=_parts_of(seen, nodes, "region"),
                 cohorts=_parts_of(seen, nodes, "cohort"),
-                receivers=[*map(_told, receivers)],
+                receivers=[*map(_told, of.receivers)],
+                partitions=of.partitions,
             ),
         )
 

@@ -23,7 +23,7 @@ FIRST: Final = RAW + 1
 """Row that has the keys of the bucket by the cohort of who came first: one a key."""
 USUAL: Final = RAW + 2
 """Rows of what the bucket's keys usually get in a bucket like any other, and in this one."""
-_ROWS: Final = RAW + 4
+ROWS: Final = RAW + 4
 _FINE: Final = 1024.0
 LIFT_ROOM: Final = 2.5
 """A sum that is more times its lift above the mean was held too low."""
@@ -58,7 +58,7 @@ class Counted:
         """Rows of sums by place: ``LIFTS``, then all events; that of the first is empty."""
         # by the rate, not by the hour: what is held must not change as a rhythm becomes known
         expected, after = self.expected / self.exposure, self.after
-        sums = np.zeros((_ROWS, size), dtype=np.int64)
+        sums = np.zeros((ROWS, size), dtype=np.int64)
         self._add_usual(sums, places, expected)
         added = after - self.before
         sums[RAW] = np.bincount(places, added, size)
@@ -142,7 +142,7 @@ class WaveSums:
     def restore(self, state: dict[str, list[list[int]]]) -> None:
         """Put a state back."""
         for bucket, rows in state.items():
-            self._of[int(bucket)] = np.array(rows, dtype=np.int64).reshape(_ROWS, -1)
+            self._of[int(bucket)] = np.array(rows, dtype=np.int64).reshape(ROWS, -1)
 
     def _add(self, bucket: int, sums: Ints) -> None:
         mine = self._of.get(bucket)
@@ -163,7 +163,7 @@ def sums_by_bucket(
     if len(first):
         places = (first_buckets - base) * width + first
         sums[FIRST] = np.bincount(places, minlength=count * width)
-    sums = sums.reshape(_ROWS, count, width)
+    sums = sums.reshape(ROWS, count, width)
     some = np.flatnonzero(sums[RAW].any(axis=1)).tolist()
     return {base + row: np.ascontiguousarray(sums[:, row]) for row in some}
 
@@ -176,7 +176,7 @@ def added_up(first: dict[int, Ints], second: dict[int, Ints]) -> dict[int, Ints]
 
 def nothing(width: int = _WIDTH) -> Ints:
     """Sums of a bucket without events, of so many cohorts."""
-    return np.zeros((_ROWS, width), dtype=np.int64)
+    return np.zeros((ROWS, width), dtype=np.int64)
 
 
 def widened(sums: Ints, width: int) -> Ints:
@@ -203,7 +203,7 @@ def _sum_of(first: Ints, second: Ints) -> Ints:
 
 def stacked(sums: Sequence[Ints], width: int) -> Ints:
     """Sums of some buckets, a layer a bucket, of so many cohorts."""
-    layers = np.zeros((len(sums), _ROWS, width), dtype=np.int64)
+    layers = np.zeros((len(sums), ROWS, width), dtype=np.int64)
     for layer, of_one in zip(layers, sums, strict=True):
         layer[:, : of_one.shape[1]] = of_one[:, :width]
     return layers

@@ -1,7 +1,8 @@
-"""The waves of one series as a partition lives through them: sums, factors, and the incident.
+"""The waves of one series as a partition lives through them: sums, factors, and its reports.
 
 All of it follows from the partition's own records and their order. The bucket in which the
-watermark stands is open; it closes, and its factors are known, as the watermark leaves it.
+watermark stands is open; it closes, and its factors are known, as the watermark leaves it. Its
+sums are then reported: a wave is told of all partitions together (`fleet_waves`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,14 +18,14 @@ from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.cohorts import Cohorts, Votes
 from streams.core.keys import Keys
 from streams.core.runs import Runs
-from streams.core.surges import Surge, WaveReceiver
+from streams.core.surges import WaveReceiver
 from streams.core.wave_factors import WaveFactors
-from streams.core.wave_incident import WaveIncident
+from streams.core.wave_report import REPORTED, BucketReport, WaveReport, reports_of
 from streams.core.wave_sums import RAW, Counted, WaveSums, are_equal
 from streams.core.waves import Waves
 
 RECEIVERS_MAX: Final = 10
-_SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
+SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
 """After so many buckets without events others teach nothing: a gap of years costs no more."""
 
 _SPAN_MAX: Final = 64
@@ -44,20 +45,20 @@ class _Closed(msgspec.Struct):
     """What is stored of those that have."""
 
     levels: Any
-    incident: WaveIncident | None
     last: int
 
 
 class WaveWatch:
-    """Waves of the keys of one watch. ``tells``: announce them; else only have their factors."""
+    """Waves of the keys of one watch. Those of a series that is not reported only have factors."""
 
-    def __init__(self, series: str, keys: Keys, votes: Votes, *, tells: bool) -> None:
+    def __init__(self, series: str, keys: Keys, votes: Votes) -> None:
         self.factors = WaveFactors(votes)
-        self._series, self._keys, self._votes, self._tells = series, keys, votes, tells
+        self._series, self._keys, self._votes = series, keys, votes
         self._cohorts = Cohorts()
         self._sums = WaveSums()
         self._waves = Waves()
-        self._incident: WaveIncident | None = None
+        self._closed: list[BucketReport] = []
+        self._through: int | None = None  # reported so far
         self._receivers: list[WaveReceiver] = []
         self._bucket: int | None = None
         self._quiet = 0  # buckets without events before it
@@ -120,14 +121,31 @@ class WaveWatch:
             waves = after[-1]
         return True
 
-    def advance(self, water: int) -> list[Surge]:
-        """Close the buckets before ``water``; what is told of the wave."""
-        told: list[Surge] = []
+    def advance(self, water: int) -> None:
+        """Close the buckets before ``water``."""
         for bucket, sums in self._closing({}, water):
             self._quiet = 0 if sums[RAW].any() else self._quiet + 1
-            told += self._close(bucket)
+            self._close(bucket)
         self._bucket, self._has_counted = water, True  # the store has to know which is open
-        return told if self._tells else []
+
+    def take_reports(self) -> list[WaveReport]:
+        """Reports of what has closed since the last call; to be taken before each `drain`."""
+        series, through = REPORTED.get(self._series), self._newest_closed
+        closed, self._closed = self._closed, []
+        if series is None or through == self._through:
+            return []
+        self._through = through
+        return [*reports_of(series, through, closed)]
+
+    def idle_report(self) -> WaveReport | None:
+        """Says that this partition is not to be waited for; None: it never is."""
+        series = REPORTED.get(self._series)
+        return None if series is None else WaveReport(series, 0, self._newest_closed, idle=True)
+
+    @property
+    def _newest_closed(self) -> int:
+        """-1: none has."""
+        return -1 if self._bucket is None else self._bucket - 1
 
     def _closing(self, more: dict[int, Ints], water: int) -> Iterator[tuple[int, Ints]]:
         """Buckets that close before ``water``, with their sums and ``more``, one by one."""
@@ -135,33 +153,26 @@ class WaveWatch:
         while bucket < water:
             sums = self._sums.with_more(more, bucket)
             quiet = 0 if sums[RAW].any() else quiet + 1
-            if quiet > _SILENT_BUCKETS:
+            if quiet > SILENT_BUCKETS:
                 busy = {*self._sums.buckets, *more}
                 bucket = min((one for one in busy if one > bucket), default=water)
                 continue
             yield bucket, sums
             bucket += 1
 
-    def _close(self, bucket: int) -> list[Surge]:
+    def _close(self, bucket: int) -> None:
         self._has_closed = True
         sums, names = self._sums.take(bucket), self._cohorts.names
+        receivers, self._receivers = self._receivers, []
+        if sums[RAW].any() and self._series in REPORTED:
+            self._closed.append(BucketReport.of(bucket, sums, names, receivers))
         foreseen = self._foreseen.pop(bucket, None)
         if foreseen is not None and are_equal(foreseen[0], sums):
             self._waves = foreseen[1]  # nothing begins: the same was learnt
             self.factors.close(bucket, None)
-            return []
+            return
         self._foreseen = {}
-        seen = self._waves.close(bucket, sums, names)
-        self.factors.close(bucket, seen.factors)
-        receivers, self._receivers = self._receivers, []
-        if seen.factors is None and self._incident is None:
-            return []
-        if self._incident is None:
-            self._incident = WaveIncident.of(self._series, seen, self._waves.nodes)
-        told = self._incident.tell(seen, self._waves.nodes, receivers)
-        if seen.factors is None:
-            self._incident = None
-        return told
+        self.factors.close(bucket, self._waves.close(bucket, sums, names).factors)
 
     def _take_receivers(self, slots: Ints, now: Ints, expected: Floats) -> None:
         """Keep the keys with most above their usual: each is seen again whenever it has more."""
@@ -174,7 +185,7 @@ class WaveWatch:
         columns = zip(names, now[some].tolist(), expected[some].tolist(), strict=True)
         every = {one.key: one for one in self._receivers}
         every |= {name: WaveReceiver(name, count, usual) for name, count, usual in columns}
-        self._receivers = sorted(every.values(), key=_rank_of)[:RECEIVERS_MAX]
+        self._receivers = sorted(every.values(), key=rank_of)[:RECEIVERS_MAX]
 
     # The store's side.
 
@@ -187,7 +198,7 @@ class WaveWatch:
             changed[f"{begin}open"] = encode(held)
         if self._has_closed:
             levels = self._waves.state()
-            changed[f"{begin}closed"] = encode(_Closed(levels, self._incident, self.factors.last))
+            changed[f"{begin}closed"] = encode(_Closed(levels, self.factors.last))
             kept = set(self.factors.buckets)
             changed |= {f"{begin}{gone}": None for gone in sorted(self._stored - kept)}
             for bucket in sorted(kept - self._stored):
@@ -205,10 +216,11 @@ class WaveWatch:
             held = decode(mine.pop("open"), type=_Open)
             self._bucket, self._quiet, self._receivers = held.bucket, held.quiet, held.receivers
             self._sums.restore(held.sums)
+            if held.bucket is not None:
+                self._through = held.bucket - 1
         if "closed" in mine:
             closed = decode(mine.pop("closed"), type=_Closed)
             self._waves.restore(closed.levels, self._cohorts.names)
-            self._incident = closed.incident
             rows = {int(bucket): decode(raw, type=list[float]) for bucket, raw in mine.items()}
             self.factors.restore(rows, closed.last)
             self._stored = set(rows)
@@ -220,7 +232,7 @@ class WaveWatch:
         return f"waves.{self._series}"
 
 
-def _rank_of(one: WaveReceiver) -> tuple[float, str]:
+def rank_of(one: WaveReceiver) -> tuple[float, str]:
     """The one with most above its usual first."""
     return one.expected - one.observed, one.key
 

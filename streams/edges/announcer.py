@@ -1,6 +1,6 @@
-"""Sends surge records and dead letters to Kafka, for as long as it takes.
+"""Sends surge records, wave reports and dead letters to Kafka, for as long as it takes.
 
-Both are sent at least once, in whole batches: a ``send`` for each of a hundred thousand surges
+All are sent at least once, in whole batches: a ``send`` for each of a hundred thousand surges
 would make as many futures. A surge's message key is its ``surge_id``, by which the topic is
 compacted; its partition is its creator's, so that all about one creator is in one partition.
 """
@@ -20,15 +20,18 @@ from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLar
 from streams.core.events import DeadRecord
 from streams.core.texts import Texts
 from streams.edges.codec_out import encode_dead_letter
+from streams.edges.codec_reports import sent_report_of
 from streams.edges.errors import KafkaUnreachable
 from streams.edges.partitions import partitions_of
 from streams.edges.producer import client_options_of
+from streams.edges.report_lot import Lot, ReportLot
 from streams.edges.settings_list import Settings
-from streams.edges.surge_lot import SurgeLot
 
 DEAD_LETTER_BYTES_MAX: Final = 4_000_000
 _PLAIN_TOPIC_BYTES_MAX: Final = 900_000
 """What a topic with the broker's default limit takes, its batch's overhead included."""
+REPORTS_PARTITION: Final = 0
+"""All wave reports are in one partition: who reads them reads those of all others."""
 _RETRY_SECONDS_MAX: Final = 5.0
 _NO_TIME: Final = -1
 """A record's time that a broker takes whatever its clock and its topic's limits are."""
@@ -80,10 +83,25 @@ class KafkaAnnouncer:
             await self._producer.stop()
             self._producer = None
 
-    async def announce(self, lots: Sequence[SurgeLot]) -> None:
-        """Send surge records; returns when Kafka has them all."""
+    async def announce(self, lots: Sequence[Lot]) -> None:
+        """Send surge records and wave reports; returns when Kafka has them all.
+
+        Reports go to one partition, in which their order stays.
+        """
         letters: dict[int, list[_Letter]] = defaultdict(list)
+        fleet = self._settings.redis_prefix
+        reports = [
+            (None, sent_report_of(fleet, line))
+            for lot in lots
+            if isinstance(lot, ReportLot)
+            for line in lot.lines
+        ]
+        await self._send(
+            self._settings.topic_waves, {REPORTS_PARTITION: reports} if reports else {}
+        )
         for lot in lots:
+            if isinstance(lot, ReportLot):
+                continue
             texts = Texts.of(lot.creator_ids)
             chosen = np.array(partitions_of(texts, self._settings.topic_partitions))
             pairs = list(zip(map(str.encode, lot.surge_ids), lot.values(), strict=True))

@@ -22,6 +22,7 @@ from streams.edges.settings_specs import SPECS, Spec, hidden
 __all__ = ["Settings", "SettingsError", "read_settings"]
 
 PREFIX: Final = "SURGEWATCH_"
+TOPICS: Final = ("follows", "comments", "surges", "dead_letters", "waves")
 _CONFIG: Final = PREFIX + "CONFIG"
 # CACHE and DATA are the build's and the tests'.
 _NOT_SETTINGS: Final = frozenset({_CONFIG, PREFIX + "CACHE", PREFIX + "DATA"})
@@ -174,7 +175,7 @@ def _check_together(settings: Settings) -> None:
             f"{settings.budget_notices_per_creator_day:g} are asked for"
         )
         raise SettingsError(msg)
-    names = ("topic_follows", "topic_comments", "topic_surges", "topic_dead_letters")
+    names = [f"topic_{which}" for which in TOPICS]
     topics = [getattr(settings, name) for name in names]
     for name, topic in zip(names, topics, strict=True):
         if topics.count(topic) > 1:

@@ -106,6 +106,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_dead_letters: Annotated[str, _topic("Topic of the records that cannot be used")] = (
         "dead-letters"
     )
+    topic_waves: Annotated[
+        str, _topic("Topic of what partitions report of their closed buckets, for waves")
+    ] = "waves"
     topic_partitions: Annotated[
         int, _int(1, 10_000, "Partitions of each topic, when it is created and checked")
     ] = 4

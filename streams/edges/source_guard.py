@@ -46,7 +46,7 @@ class PartitionsChanged(DataError):
             "creators' records into other partitions, so nothing more is counted; what is stored "
             f"is right up to the change. Either make new topics with {now} partitions (other "
             "SURGEWATCH_TOPIC_… names, another SURGEWATCH_REDIS_PREFIX, surgewatch topics create) "
-            f"and move the producers there, or give all four topics {now} partitions and set "
+            f"and move the producers there, or give all five topics {now} partitions and set "
             f"SURGEWATCH_TOPIC_PARTITIONS={now} and another SURGEWATCH_REDIS_PREFIX: counts are "
             "whole again 24 hours after the change"
         )

@@ -1,4 +1,4 @@
-"""The four topics in Kafka: create them, and say what differs from what they must be."""
+"""The five topics in Kafka: create them, and say what differs from what they must be."""
 
 import contextlib
 from collections.abc import Mapping
@@ -92,15 +92,21 @@ class TopicLook:
 
 
 def topic_plans(settings: Settings) -> tuple[TopicPlan, ...]:
-    """List what the four topics must be: follows, comments, surges, dead letters."""
+    """List what the five topics must be: follows, comments, surges, dead letters, wave reports."""
     roles: tuple[tuple[str, Role], ...] = (
         (settings.topic_follows, "input"),
         (settings.topic_comments, "input"),
         (settings.topic_surges, "surges"),
         (settings.topic_dead_letters, "dead_letters"),
+        (settings.topic_waves, "input"),
     )
     partitions, replication = settings.topic_partitions, settings.topic_replication
     return tuple(TopicPlan(name, role, partitions, replication) for name, role in roles)
+
+
+def input_topics(settings: Settings) -> tuple[str, str, str]:
+    """Topics that a worker reads: of the events, and of what partitions report."""
+    return settings.topic_follows, settings.topic_comments, settings.topic_waves
 
 
 def create_topics(settings: Settings) -> list[TopicMade]:
@@ -175,11 +181,11 @@ def _count_fix(plan: TopicPlan, counts: Mapping[str, int]) -> str:
         return f"end the workers, then {adopt}"
     if there > max(count for name, count in counts.items() if name != plan.name):
         return (
-            "all four topics need one count: end the workers, give the others "
+            "all five topics need one count: end the workers, give the others "
             f"{there} too (kafka-topics.sh --alter --partitions {there} --topic NAME), then {adopt}"
         )
     return (
-        "all four topics need one count: give it as many as the others have (kafka-topics.sh "
+        "all five topics need one count: give it as many as the others have (kafka-topics.sh "
         f"--alter --partitions {max(counts.values())} --topic {plan.name})"
     )
 

@@ -51,6 +51,7 @@ class Stage:
             "SURGEWATCH_TOPIC_COMMENTS": f"{topic}-comments",
             "SURGEWATCH_TOPIC_SURGES": f"{name}-surges",
             "SURGEWATCH_TOPIC_DEAD_LETTERS": f"{name}-dead",
+            "SURGEWATCH_TOPIC_WAVES": f"{name}-waves",
             "SURGEWATCH_TOPIC_PARTITIONS": str(partitions),
             "SURGEWATCH_RULE_FOLLOWERS_24H": str(threshold),
             "SURGEWATCH_METRICS_PORT": "0",

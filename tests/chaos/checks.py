@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from streams.edges.topics import input_topics
 from tests.chaos.commits import committed_of
-from tests.chaos.stage import Stage
+from tests.chaos.stage import Stage, stored_in
 from tests.sender import SERIES
 from tests.workers import Buckets
 
@@ -102,7 +103,8 @@ def check(stage: Stage, account: Account) -> None:
 def check_commits(stage: Stage) -> None:
     """No committed offset is past the stored one. Right while Redis has not gone back."""
     committed = asyncio.run(committed_of(stage.site))
-    stored = stage.stored()  # later than the commits: it may only be further on
+    # later than the commits: it may only be further on
+    stored = stored_in(stage.site, input_topics(stage.site.settings))
     passed = {
         place: (offset, stored[place])
         for place, offset in committed.items()
@@ -170,7 +172,8 @@ def _check_told(stage: Stage, account: Account) -> None:
 
 def _check_zombies(stage: Stage, account: Account) -> None:
     """Every worker is ready and reads; together they read each partition once."""
-    partitions = 2 * stage.site.settings.topic_partitions
+    settings = stage.site.settings
+    partitions = len(input_topics(settings)) * settings.topic_partitions
     owned: dict[str, int] = {}
 
     def right() -> bool:

@@ -1,10 +1,14 @@
 """The surges that the records imply: the same job, with no server, no restart and one worker."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from streams.app.worker import trades_of
 from streams.core.events import RawChunk
+from streams.core.fleet_waves import FleetWaves
+from streams.core.partition_state import Outcome
 from streams.core.surges import Surge
+from streams.core.wave_report import ReportChunk
 from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec_out import decode_surge, encode_surge
 from streams.edges.progress import Silence
@@ -21,25 +25,30 @@ class ExpectedSurges:
         self._trades = trades_of(
             site.settings, Silence(), SteadyClock(Clocks(), lambda *_: None), ()
         )
-        self._jobs = {
+        self._jobs: dict[tuple[str, int], Any] = {
             (topic, number): trade.build()
             for topic, trade in self._trades.items()
+            if topic != site.settings.topic_waves
             for number in range(site.settings.topic_partitions)
         }
+        self._fleet = FleetWaves(site.settings.topic_partitions)
 
     def take(self, topic: str, partition: int, first_offset: int, values: Sequence[bytes]) -> None:
         """Count records that follow each other."""
         end = first_offset + len(values)
         chunk = RawChunk(topic, partition, list(values), range(first_offset, end), end, 0, end)
         decoded = self._trades[topic].decode(chunk)
-        for surge in self._jobs[topic, partition].take(decoded.chunk).surges:
-            self._expect(surge)
+        self._take(partition, self._jobs[topic, partition].take(decoded.chunk))
 
     def let_held(self) -> None:
         """Count what is held: no record came for the allowed lateness."""
-        for job in self._jobs.values():
-            for surge in job.take_held().surges:
-                self._expect(surge)
+        for (_, partition), job in self._jobs.items():
+            self._take(partition, job.take_held())
+
+    def _take(self, partition: int, outcome: Outcome) -> None:
+        reports = [report.of_partition(partition) for report in outcome.reports]
+        for surge in [*outcome.surges, *self._fleet.take(ReportChunk(reports)).surges]:
+            self._expect(surge)
 
     def _expect(self, surge: Surge) -> None:
         self.surges[surge.surge_id, surge.revision] = decode_surge(encode_surge(surge))

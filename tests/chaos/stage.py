@@ -1,6 +1,7 @@
 """Everything a run of chaos stands on: servers behind proxies, workers, producer, ledger."""
 
 import random
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from threading import Event
 from time import monotonic
 from typing import Self
 
+from streams.edges.topics import input_topics
 from tests.chaos.commits import CommitWatch
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Proxy
@@ -78,7 +80,7 @@ class Stage:
             records = Records(seed, SPAN_MS / (rounds * _ROUND_RECORDS))
             stream = Stream(kafka.bootstrap, topics, settings.topic_partitions, records)
             stack.callback(stream.stop)
-            commits = CommitWatch(site, lambda: stored_in(site))
+            commits = CommitWatch(site, lambda: stored_in(site, input_topics(settings)))
             stack.callback(commits.stop)
             return cls(
                 site, kafka, redis, kafka_net, redis_net, fleet, stream, Truth(site), chance,
@@ -86,8 +88,9 @@ class Stage:
             )  # fmt: skip
 
     def stored(self) -> dict[tuple[str, int], int]:
-        """Offsets in Redis by topic and partition."""
-        return stored_in(self.site)
+        """Offsets in Redis by partition of the topics of events."""
+        settings = self.site.settings
+        return stored_in(self.site, (settings.topic_follows, settings.topic_comments))
 
     def wait(self, seconds: float) -> None:
         """Let time pass; ended workers are started again."""
@@ -97,11 +100,10 @@ class Stage:
             never.wait(min(left, 0.1))
 
 
-def stored_in(site: Site) -> dict[tuple[str, int], int]:
+def stored_in(site: Site, topics: Iterable[str]) -> dict[tuple[str, int], int]:
     """Offsets in Redis by topic and partition; none stored: 0."""
-    settings = site.settings
     return {
         (topic, number): offset
-        for topic in (settings.topic_follows, settings.topic_comments)
+        for topic in topics
         for number, offset in site.stored_offsets(topic).items()
     }

@@ -18,9 +18,11 @@ import pytest
 from streams.app.demo_story import story_policy
 from streams.app.jobs import comment_partition_of, follow_partition_of
 from streams.core.events import RawChunk
+from streams.core.fleet_waves import FleetWaves
 from streams.core.simulation import Simulation
 from streams.core.surges import Surge
 from streams.core.truth import TrueSurge, TruthLedger
+from streams.core.wave_report import ReportChunk
 from streams.core.world import World, world_of
 from streams.edges.codec import Limits, decode_comments, decode_follows
 from streams.edges.codec_out import encode_surge
@@ -106,6 +108,7 @@ def surges_without_servers(world: World) -> set[bytes]:
         for topic, build in (("follows", follow_partition_of), ("comments", comment_partition_of))
         for partition in range(settings.topic_partitions)
     }
+    fleet = FleetWaves(settings.topic_partitions)
     for step in Simulation(world).steps():
         for topic, rows, values, decode in (
             ("follows", step.follows, encoder.encode_follows(step.follows), decode_follows),
@@ -116,7 +119,9 @@ def surges_without_servers(world: World) -> set[bytes]:
                 parts.setdefault(partition_of(key, settings.topic_partitions), []).append(value)
             for partition, lot in parts.items():
                 chunk = RawChunk(topic, partition, lot, range(len(lot)), len(lot), 0, 0)
-                told += jobs[topic, partition].take(decode(chunk, NOW_MS, limits).chunk).surges
+                outcome = jobs[topic, partition].take(decode(chunk, NOW_MS, limits).chunk)
+                reports = [report.of_partition(partition) for report in outcome.reports]
+                told += [*outcome.surges, *fleet.take(ReportChunk(reports)).surges]
     return {encode_surge(surge) for surge in told}
 
 
@@ -145,6 +150,8 @@ def test_the_demo_tells_the_true_surges_as_ndjson_and_leaves_nothing(tmp_path: P
     assert "truth: 2 of 2 surges by rule told, each at its very record" in said
     assert len(lines) == len(set(lines)), "each announcement once"
     assert set(lines) == surges_without_servers(world), "same seed and start, same surges"
+    waves = {(s["wave"]["series"], s["surge_id"]) for s in surges if s["kind"] == "wave"}
+    assert len(waves) == len({series for series, _ in waves}), "a wave of a series is told once"
     assert took_seconds < 120, "a minute on a machine of its own"
     assert_nothing_left(tmp_path)
 

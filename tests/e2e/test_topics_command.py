@@ -12,7 +12,8 @@ from tests.servers import KafkaServer
 def test_topics_are_created_once_and_checked(
     kafka: KafkaServer, fresh_name: Callable[[str], str]
 ) -> None:
-    names = {role: fresh_name(role) for role in ("follows", "comments", "surges", "dead-letters")}
+    roles = ("follows", "comments", "surges", "dead-letters", "waves")
+    names = {role: fresh_name(role) for role in roles}
     environ = {"SURGEWATCH_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap}
     for role, name in names.items():
         environ[f"SURGEWATCH_TOPIC_{role.replace('-', '_').upper()}"] = name
@@ -22,7 +23,7 @@ def test_topics_are_created_once_and_checked(
 
     missing = run("check")
     assert missing.exit_code == 4
-    assert missing.stderr == "surgewatch: 4 things differ in the topics\n"
+    assert missing.stderr == "surgewatch: 5 things differ in the topics\n"
     assert f"{names['follows']}\tit does not exist\tmake it with" in missing.stdout
 
     made = run("create")

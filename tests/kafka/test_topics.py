@@ -22,16 +22,17 @@ def settings(kafka: KafkaServer, fresh_name: FreshName) -> Settings:
         topic_follows=fresh_name("follows"),
         topic_comments=fresh_name("comments"),
         topic_surges=fresh_name("surges"),
+        topic_waves=fresh_name("waves"),
         topic_dead_letters=fresh_name("dead-letters"),
         topic_partitions=3,
     )
 
 
 def test_topics_are_missing_then_made_then_right_and_made_only_once(settings: Settings) -> None:
-    assert ["does not exist" in f.problem for f in check_topics(settings)] == [True] * 4
-    assert [(made.created, made.partitions) for made in create_topics(settings)] == [(True, 3)] * 4
+    assert ["does not exist" in f.problem for f in check_topics(settings)] == [True] * 5
+    assert [(made.created, made.partitions) for made in create_topics(settings)] == [(True, 3)] * 5
     assert check_topics(settings) == []
-    assert [(made.created, made.partitions) for made in create_topics(settings)] == [(False, 3)] * 4
+    assert [(made.created, made.partitions) for made in create_topics(settings)] == [(False, 3)] * 5
 
 
 def test_a_topic_with_another_partition_count_and_configuration_is_told(settings: Settings) -> None:
@@ -42,7 +43,7 @@ def test_a_topic_with_another_partition_count_and_configuration_is_told(settings
             {name: {"num_partitions": 5, "replication_factor": 1, "configs": configs}}
         )
     made = create_topics(settings)
-    assert [(m.created, m.partitions) for m in made] == [(False, 5), *[(True, 3)] * 3]
+    assert [(m.created, m.partitions) for m in made] == [(False, 5), *[(True, 3)] * 4]
     findings = check_topics(settings)
     assert {finding.topic for finding in findings} == {name}
     problems = "; ".join(finding.problem for finding in findings)
@@ -88,7 +89,7 @@ def test_a_wrong_password_is_told_and_the_right_one_works(
         kafka_sasl_password="right",
         kafka_timeout_ms=3_000,
     )
-    assert len(create_topics(right)) == 4
+    assert len(create_topics(right)) == 5
     wrong = msgspec.structs.replace(right, kafka_sasl_password="wrong")
     with pytest.raises(KafkaUnreachable, match="wrong user name or password"):
         check_topics(wrong)

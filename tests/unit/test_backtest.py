@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from streams.app.backtest_run import Backtest, BacktestResult
 from streams.app.cli import main
 from streams.app.jobs import comment_partition_of, follow_partition_of
+from streams.core.buckets import BUCKET_MS
 from streams.core.dealing import Dealer
 from streams.core.surges import Surge
 from streams.edges.codec_out import decode_dead_letter, decode_surge
@@ -20,6 +21,7 @@ from streams.edges.files import RecordFile
 from streams.edges.producer import partition_of
 from streams.edges.settings import Settings
 from tests.jobs import comments, follows
+from tests.wave_rows import BEGIN, WAVE, records
 
 BEGIN_MS = 1_736_899_200_000
 PARTITIONS = 3
@@ -344,3 +346,19 @@ def test_changes_without_a_comparison_are_refused(files: tuple[Path, Path], tmp_
     asked = ["backtest", "--follows", str(files[0]), "--changes", str(tmp_path / "changes")]
     result = CliRunner().invoke(main, asked, env=ENVIRON)
     assert (result.exit_code, "give it too" in result.output) == (2, True)
+
+
+def test_a_wave_over_all_partitions_is_told_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "follows.ndjson"
+    path.write_bytes(b"\n".join(value for *_, value in records()))
+    told = []
+    for chunk_records in (7_000, 60_000):
+        backtest = Backtest(Settings(topic_partitions=4), lambda dead: None, chunk_records)
+        with RecordFile(path, "follows") as file:
+            backtest.take(file)
+        told.append([one for one in backtest.result.surges() if one.kind == "wave"])
+    assert told[0] == told[1]
+    assert {one.surge_id for one in told[0]} == {told[0][0].surge_id}
+    assert told[0][0].wave is not None
+    assert told[0][0].wave.partitions == 4
+    assert told[0][0].seen_ms <= (BEGIN + WAVE + 3) * BUCKET_MS, "within 15 minutes"

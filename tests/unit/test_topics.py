@@ -46,7 +46,7 @@ def test_another_partition_count_blocks() -> None:
 def test_a_count_that_all_topics_have_is_to_be_set_and_one_that_lags_behind_to_be_raised() -> None:
     findings = findings_of(PLANS, dict.fromkeys(COUNTS, 6), CONFIGS)
     fixes = {finding.fix for finding in findings if "partitions" in finding.problem}
-    assert len(findings) == 4
+    assert len(findings) == 5
     assert all(fix.startswith("end the workers, then set SURGEWATCH_TOPIC_P") for fix in fixes)
     (finding,) = findings_of(PLANS, COUNTS | {"surges": 2}, CONFIGS)
     assert "--alter --partitions 4 --topic surges" in finding.fix

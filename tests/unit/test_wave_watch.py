@@ -20,7 +20,7 @@ def some_sums() -> Ints:
 
 
 def watch_at(bucket: int) -> WaveWatch:
-    watch = WaveWatch("follows", Keys(), Votes(), tells=True)
+    watch = WaveWatch("follows", Keys(), Votes())
     watch.name_by(Cohorts())
     watch.advance(bucket)
     watch.count_ahead({bucket: some_sums()})

@@ -10,7 +10,7 @@ from streams.core.block_tables import FadingPowers, Ints
 from streams.core.cohorts import Votes
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.wave_factors import WaveFactors
-from streams.core.wave_incident import WaveIncident
+from streams.core.wave_incident import Parts, WaveIncident
 from streams.core.wave_levels import BUCKETS_PER_HOUR, WEEK_HOURS, Levels
 from streams.core.wave_span import LevelSpan
 from streams.core.wave_sums import (
@@ -120,7 +120,7 @@ def test_newcomers_are_seen_by_who_came_even_if_no_cohort_is_lifted() -> None:
     assert seen.begun.tolist()
     assert all(column % 2 for column in seen.begun)
     incident = WaveIncident.of("follows", seen, waves.nodes)
-    (told,) = incident.tell(seen, waves.nodes, [])
+    (told,) = incident.tell(seen, waves.nodes, Parts(1, []))
     assert told.wave is not None
     assert told.wave.by_newcomers
     assert told.observed == 220
@@ -142,7 +142,7 @@ def test_an_outage_is_no_wave_and_its_rush_is() -> None:
     for later in range(24):
         assert waves.close(bucket + later, nothing(), NAMES).factors is None
     seen = waves.close(bucket + 24, sums_of(2700, 900), NAMES)
-    (told,) = WaveIncident.of("follows", seen, waves.nodes).tell(seen, waves.nodes, [])
+    (told,) = WaveIncident.of("follows", seen, waves.nodes).tell(seen, waves.nodes, Parts(1, []))
     assert told.wave is not None
     assert told.wave.scope == "platform"
 

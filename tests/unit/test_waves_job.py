@@ -2,80 +2,36 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import cache
-from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 from streams.core.buckets import BUCKET_MS
-from streams.core.cohorts import audience_of
 from streams.core.events import FollowChunk
+from streams.core.fleet_waves import FleetWaves
 from streams.core.partition import FollowPartition
 from streams.core.surges import Surge
-from streams.core.texts import Texts
+from streams.core.wave_report import ReportChunk
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import contents_of, follow_partition
-
-BEGIN = 5_000_000
-WAVE = 60
-SURGE = 64
-CREATORS = 500
-OWN = 7
-"""A creator with a surge of her own inside the wave."""
-AUDIENCES = np.array(
-    [audience_of(*name) for name in (("en", "US"), ("zh", "CN"), ("zh", "TW"))], dtype=np.uint64
-)
-
-
-class Rows(NamedTuple):
-    """Records by time: creators, times, and the audience of each."""
-
-    creators: np.ndarray[tuple[int], np.dtype[np.int64]]
-    at_ms: np.ndarray[tuple[int], np.dtype[np.int64]]
-    audiences: np.ndarray[tuple[int], np.dtype[np.uint64]]
-
-    def chunk(self, begin: int, end: int) -> FollowChunk:
-        """These of them."""
-        names = [f"c-{creator}" for creator in self.creators[begin:end].tolist()]
-        return FollowChunk(
-            Texts.of(names),
-            self.at_ms[begin:end],
-            np.zeros(len(names), dtype=np.bool_),
-            audiences=self.audiences[begin:end],
-        )
-
-
-@cache
-def rows(late: bool = False) -> Rows:
-    """Creators of a wave: those with an English audience get twelve times as much as usual."""
-    draw = np.random.default_rng(11)
-    rate = draw.lognormal(-0.5, 0.8, CREATORS)
-    english = np.arange(CREATORS) % 3 == 0
-    creators, buckets = [], []
-    for bucket in range(84):
-        in_wave = 12 * min((bucket - WAVE + 1) / 3, 1) if bucket >= WAVE else 1
-        lift = np.where(english, in_wave, 1.0)
-        lift[OWN] *= 150 if bucket >= SURGE else 1
-        who = draw.permutation(np.repeat(np.arange(CREATORS), draw.poisson(rate * lift)))
-        creators.append(who)
-        buckets.append(np.full(len(who), bucket))
-    who, bucket_of = np.concatenate(creators), np.concatenate(buckets)
-    at_ms = (BEGIN + bucket_of) * BUCKET_MS + draw.integers(0, BUCKET_MS, len(who))
-    order = np.argsort(at_ms, kind="stable")
-    who, at_ms = who[order], at_ms[order]
-    if late:
-        at_ms = at_ms - np.where(draw.random(len(who)) < 0.02, 2 * BUCKET_MS, 0)
-    strange = draw.random(len(who)) < 0.1
-    audience = np.where(strange, draw.integers(0, 3, len(who)), who % 3)
-    return Rows(who, at_ms, AUDIENCES[audience])
+from tests.wave_rows import BEGIN, OWN, SURGE, WAVE, Rows, rows
 
 
 def taken(some: Rows, cuts: Sequence[int]) -> tuple[FollowPartition, list[Surge]]:
-    partition, told = follow_partition(10**9), list[Surge]()
+    partition, fleet, told = follow_partition(10**9), FleetWaves(1), list[Surge]()
     for begin, end in zip([0, *cuts], [*cuts, len(some.at_ms)], strict=True):
-        told += partition.take(some.chunk(begin, end)).surges
-    return partition, told
+        told += told_by(partition, fleet, some.chunk(begin, end))
+    return partition, in_time(told)
+
+
+def in_time(told: list[Surge]) -> list[Surge]:
+    """Waves are told on their own; of each kind the order stays."""
+    return sorted(told, key=lambda surge: surge.kind == "wave")
+
+
+def told_by(partition: FollowPartition, fleet: FleetWaves, chunk: FollowChunk) -> list[Surge]:
+    """What comes of a chunk, waves of this one partition included."""
+    outcome = partition.take(chunk)
+    return [*outcome.surges, *fleet.take(ReportChunk([*outcome.reports])).surges]
 
 
 def of_kind(told: list[Surge], kind: str, state: str) -> list[Surge]:
@@ -101,7 +57,8 @@ def test_without_audiences_a_wave_of_everybody_is_still_told() -> None:
     every = rows()
     partition, told = follow_partition(10**9), list[Surge]()
     chunk = every.chunk(0, len(every.at_ms))
-    told += partition.take(FollowChunk(chunk.creator_ids, chunk.at_ms, chunk.unfollows)).surges
+    chunk = FollowChunk(chunk.creator_ids, chunk.at_ms, chunk.unfollows)
+    told += told_by(partition, FleetWaves(1), chunk)
     (wave,) = of_kind(told, "wave", "opened")
     assert wave.wave is not None
     assert wave.wave.lang in {None, "und"}
@@ -151,13 +108,36 @@ def test_restarts_leave_no_trace_in_a_wave() -> None:
     size = len(every.at_ms)
     _, told = taken(every, [])
     store, place, again = MemoryStore(), Place("follows", 0), list[Surge]()
-    partition, stored_at = follow_partition(10**9), None
+    partition, fleet, stored_at = follow_partition(10**9), FleetWaves(1), None
     fence = asyncio.run(store.claim(place, 1))
     ends = [*range(2999, size, 3001), size]
     for begin, end in zip([0, *ends[:-1]], ends, strict=True):
-        again += partition.take(every.chunk(begin, end)).surges
+        again += told_by(partition, fleet, every.chunk(begin, end))
         write = Write(partition.drain(), stored_at, end)
         asyncio.run(store.write(place, fence, write))
         partition, stored_at = follow_partition(10**9), end
         partition.restore(asyncio.run(store.read(place)).state)
-    assert again == told
+    assert in_time(again) == told
+
+
+def test_a_wave_over_four_partitions_is_told_as_one() -> None:
+    every = rows()
+    partitions = [follow_partition(10**9) for _ in range(4)]
+    fleet, told = FleetWaves(4), list[Surge]()
+    for begin in range(0, len(every.at_ms), 9000):
+        for number, partition in enumerate(partitions):
+            mine = every.of_part(number, len(partitions))
+            outcome = partition.take(mine.chunk(begin, begin + 9000))
+            assert not [surge for surge in outcome.surges if surge.kind == "wave"]
+            reports = [report.of_partition(number) for report in outcome.reports]
+            told += fleet.take(ReportChunk(reports)).surges
+    (wave,) = of_kind(told, "wave", "opened")
+    assert {surge.surge_id for surge in told} == {wave.surge_id}
+    assert wave.wave is not None
+    assert wave.wave.partitions == 4
+    (alone,) = of_kind(taken(every, [])[1], "wave", "opened")
+    assert (wave.seen_ms, wave.wave.lang, wave.wave.region) == (
+        alone.seen_ms,
+        alone.wave and alone.wave.lang,
+        alone.wave and alone.wave.region,
+    )

@@ -19,9 +19,11 @@ from streams.core.cohorts import audience_of
 from streams.core.count_columns import Ints
 from streams.core.count_world import CountStep, CountWorld
 from streams.core.events import FollowChunk
+from streams.core.fleet_waves import FleetWaves
 from streams.core.partition import FollowPartition
 from streams.core.surges import Surge
 from streams.core.texts import Texts, Words
+from streams.core.wave_report import ReportChunk
 from streams.core.world import LANGS, REGIONS, creator_id_of
 from streams.edges.settings import Settings
 
@@ -116,6 +118,7 @@ def ran(
     records: dict[int, list[Ints]] = {creator: [] for creator in tracked}
     jobs = {budget: _job_of(budget) for budget in budgets}
     told: dict[float, list[Surge]] = {budget: [] for budget in budgets}
+    fleet, waves = FleetWaves(1), list[Surge]()
     met = np.full(world.plan.creators, _UNMET)
     names = Texts.of([creator_id_of(n) for n in range(world.plan.creators)])
     rng = None if in_turn else np.random.default_rng([world.seed, 90])
@@ -129,14 +132,17 @@ def ran(
         unfollows = np.zeros(len(at_ms), np.bool_)
         chunk = FollowChunk(names.take(who), at_ms, unfollows, audiences=audiences)
         for budget, job in jobs.items():
-            told[budget] += job.take(chunk).surges
+            outcome = job.take(chunk)
+            told[budget] += outcome.surges
+            if budget == budgets[0]:
+                waves += fleet.take(ReportChunk([*outcome.reports])).surges
     for budget, job in jobs.items():
         told[budget] += job.take_held().surges
+    waves += fleet.take_held().surges
     surges = {
         budget: [one for one in all_told if one.trigger == "model" and one.kind == "followers"]
         for budget, all_told in told.items()
     }
-    waves = [one for one in told[budgets[0]] if one.kind not in {"followers", "comments", "mix"}]
     gathered = {creator: np.concatenate(times) for creator, times in records.items()}
     return Ran(world, surges, met, gathered, waves)
 
