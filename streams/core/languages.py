@@ -78,6 +78,14 @@ class LanguageTally(Tally):
 
     def recent_of_owners(self, owners: Ints, water: int, windows: Sequence[int]) -> Ints:
         """Comments in all languages of each owner, as `Counts.recent` gives those of one."""
+        rows, pairs = self.chained(owners)
+        begins = np.searchsorted(rows, np.arange(len(owners)))
+        sums = self.counts.recent(pairs, water, windows)
+        totals: Ints = np.add.reduceat(sums, begins, axis=1) if len(owners) else sums
+        return totals
+
+    def chained(self, owners: Ints) -> tuple[Ints, Ints]:
+        """All pairs of these owners, one owner's after the other's, and the row of each one's."""
         self._learn()
         rows, pairs = np.arange(len(owners)), self._last[owners]
         chained = [(rows, pairs)]
@@ -88,10 +96,28 @@ class LanguageTally(Tally):
             chained.append((rows, pairs))
         every, slots = (np.concatenate(column) for column in zip(*chained, strict=True))
         order = np.argsort(every, kind="stable")
-        begins = np.searchsorted(every[order], np.arange(len(owners)))
-        sums = self.counts.recent(slots[order], water, windows)
-        totals: Ints = np.add.reduceat(sums, begins, axis=1) if len(owners) else sums
-        return totals
+        return every[order], slots[order]
+
+    def langs_of(self, slots: Ints) -> Ints:
+        """Number of each pair's language, see `lang_of`; good until keys are let go."""
+        self._learn()
+        return self._lang[slots]
+
+    def lang_of(self, number: int) -> str:
+        """Language of a number."""
+        return self._langs.name_of(number)
+
+    def most_of(self, rows: Ints, langs: Ints, counts: Ints) -> tuple[Ints, Ints]:
+        """Each row once, rising, and its language of most counts; of equal ones the first by name.
+
+        ``rows``, ``langs`` and ``counts`` are of pairs.
+        """
+        every, places = np.unique(langs, return_inverse=True)
+        names = [self.lang_of(lang) for lang in every.tolist()]
+        rank = np.argsort(np.argsort(np.array(names)))[places]
+        order = np.lexsort((rank, -counts, rows))
+        owners, first = np.unique(rows[order], return_index=True)
+        return owners, langs[order][first]
 
     def totals_of(self, key: str, water: int) -> dict[str, int]:
         """Comments of the rolling 24 hours by language."""
@@ -122,7 +148,8 @@ class LanguageTally(Tally):
 
     def _forget_owners(self) -> None:
         """All is learnt anew from the pairs."""
-        self._owners = Keys()
+        self._owners, self._langs = Keys(), Keys()
+        self._lang = np.zeros(0, dtype=np.int64)
         self._sizes = np.zeros(0, dtype=np.int64)  # pairs of each owner
         self._last = np.zeros(0, dtype=np.int64)
         self._owner = np.zeros(0, dtype=np.int64)
@@ -135,8 +162,12 @@ class LanguageTally(Tally):
         if known == count:
             return
         slots = np.arange(known, count)
-        owners = self._owners.slots_of(_owners_in(self.keys.names_of(slots)))
+        pairs = self.keys.names_of(slots)
+        keys = _owners_in(pairs)
+        owners = self._owners.slots_of(keys)
         self._grow_owners()
+        self._lang = _grown(self._lang, count, -1)
+        self._lang[slots] = self._langs.slots_of(_langs_in(pairs, keys))
         self._owner, self._before = _grown(self._owner, count, -1), _grown(self._before, count, -1)
         self._owner[slots] = owners
         order = np.argsort(owners, kind="stable")
@@ -190,6 +221,11 @@ def _owners_in(pairs: Texts) -> Texts:
         lengths[rows] -= 1
         rows = rows[pairs.data[pairs.starts[rows] + lengths[rows]] != 0]
     return Texts(pairs.data, pairs.starts, lengths)
+
+
+def _langs_in(pairs: Texts, owners: Texts) -> Texts:
+    """The part of each pair after its owner."""
+    return Texts(pairs.data, pairs.starts + owners.lengths + 1, pairs.lengths - owners.lengths - 1)
 
 
 def _grown(column: Ints, size: int, empty: int) -> Ints:

@@ -50,10 +50,23 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+class Lift(NamedTuple):
+    """What a wave adds to a language: comments for one usual comment, known of ``votes``."""
+
+    more: float
+    votes: float
+
+
+NO_LIFT: Final = Lift(0.0, math.inf)
+NO_LIFTS: Final = (NO_LIFT,) * len(WINDOWS)
+"""One for each of `WINDOWS`."""
+
+
 class Moved(NamedTuple):
     """Comments found in a language in the window of ``buckets``, and its usual share.
 
     ``known``: of how many comments the usual share is known; ``dispersion``: see there.
+    ``lift``: what a wave adds to the usual.
     """
 
     buckets: int
@@ -62,6 +75,7 @@ class Moved(NamedTuple):
     usual: float
     known: float
     dispersion: float = 1.0
+    lift: Lift = NO_LIFT
 
     @property
     def share(self) -> float:
@@ -69,12 +83,18 @@ class Moved(NamedTuple):
         return self.found / self.total if self.total else 0.0
 
     @property
+    def in_wave(self) -> float:
+        """The share that is usual in the wave."""
+        return float(lifted_share(self.usual, self.lift.more))
+
+    @property
     def evidence(self) -> float:
         """Minus the logarithm of the chance, at most; 0 where there is too little to say."""
-        p, q = self.share, self.usual
+        p, q = self.share, self.in_wave
         if self.found < COUNT_MIN or p - q < RISE_MIN:
             return 0.0
-        weight = self.total * float(_weight(self.total, self.known)) / self.dispersion
+        known = known_of(self.known, self.lift.votes)
+        weight = self.total * float(_weight(self.total, known)) / self.dispersion
         if p == 1.0:
             return -weight * math.log(q)
         divergence = p * math.log(p / q) + (1.0 - p) * math.log((1.0 - p) / (1.0 - q))
@@ -121,6 +141,20 @@ def dispersion_of(buckets: Iterable[tuple[int, int]], usual: float) -> float:
         pearson += (found - total * usual) ** 2 / (total * usual * (1.0 - usual))
         degrees += 1.0
     return max(pearson / degrees, 1.0)
+
+
+def lifted_share(share: Any, more: Any) -> Any:
+    """A language's share when ``more`` comments in it come for one usual comment.
+
+    >>> lifted_share(0.25, 0.5)
+    0.5
+    """
+    return (share + more) / (1.0 + more)
+
+
+def known_of(known: Any, votes: Any) -> Any:
+    """Of how many comments a usual share is known that so many votes have lifted."""
+    return 1.0 / (1.0 / (known + 1.0) + 1.0 / votes) - 1.0
 
 
 def usual_share(found: Any, total: Any, prior: Any = 0.5, weight: float = 2.0) -> Any:

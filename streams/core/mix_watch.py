@@ -15,23 +15,32 @@ from streams.core.languages import LanguageTally
 from streams.core.mix import (
     COUNT_MIN,
     CREATOR_WEIGHT,
+    NO_LIFTS,
     NOTHING,
     USUAL_BUCKETS_MIN,
     USUAL_MIN,
     WINDOWS,
+    Floats,
+    Lift,
     MixPolicy,
     Moved,
     dispersion_of,
     evidence_at_most,
     has_grown,
+    known_of,
+    lifted_share,
     usual_share,
 )
+from streams.core.mix_wave import MixWave, own_lang_of
 from streams.core.rounding import rounded
 from streams.core.runs import Stretch, distinct
 from streams.core.surge_record import Moment
 from streams.core.surges import Happening, MixShift, State, Surge, surge_id_of
+from streams.core.texts import Ints
 
 _HOUR: Final = WINDOWS[-1]
+_NEAR: Final = 1 - 1e-9
+_NONE: Final = np.array(NO_LIFTS)
 _OVER: Final = 0.5
 """A shift is over when its evidence is below this part of what it takes to be told."""
 
@@ -81,8 +90,10 @@ class _Sums(NamedTuple):
 class MixWatch:
     """The shifts of one table's posts or creators; what is usual is the creators'."""
 
-    def __init__(self, policy: MixPolicy, tally: LanguageTally, creators: LanguageTally) -> None:
-        self._policy = policy
+    def __init__(
+        self, policy: MixPolicy, tally: LanguageTally, creators: LanguageTally, wave: MixWave
+    ) -> None:
+        self._policy, self._wave = policy, wave
         self._tally, self._creators = tally, creators
         self._surges: dict[tuple[str, str], MixSurge] = {}
         self._touched: dict[tuple[str, str], MixSurge | None] = {}
@@ -149,7 +160,7 @@ class MixWatch:
         totals = tally.recent_of_owners(tally.owners_of(pairs), water, WINDOWS)
         totals[:-1] += added
         totals[-1] += late - (totals[-2] - added)
-        usual, known = found[-1], totals[-1]
+        usual, known, slots = found[-1], totals[-1], pairs
         if tally is self._creators:
             usual = usual_share(usual, known)
         else:
@@ -159,11 +170,40 @@ class MixWatch:
             counted = creators.counts.recent(slots, water, WINDOWS)
             here, known = counted[-1] - counted[-2], owned[-1] - owned[-2] + late
             usual = usual_share(usual, totals[-1], usual_share(here, known), CREATOR_WEIGHT)
-        at_most = np.zeros(len(pairs))
-        for counts, every in zip(found[:-1], totals[:-1], strict=True):
-            np.maximum(at_most, evidence_at_most(counts, every, usual, known), out=at_most)
-        may = (at_most >= self._policy.bar * (1 - 1e-9)) & (known >= USUAL_MIN)
-        return [*pairs[may].tolist()]
+        may = self._at_most(found, totals, usual, known) >= _NEAR * self._policy.bar
+        may &= known >= USUAL_MIN
+        rows = np.flatnonzero(may)
+        if len(rows) and self._wave.lasts(water):
+            lifts = np.array(self._lifts_at_least(slots[rows], theirs)).transpose(1, 2, 0)
+            some = found[:, rows], totals[:, rows], usual[rows], known[rows]
+            rows = rows[self._at_most(*some, lifts) >= _NEAR * self._policy.bar]
+        return [*pairs[rows].tolist()]
+
+    def _at_most(
+        self, found: Ints, totals: Ints, usual: Floats, known: Ints, lifts: Floats = _NONE
+    ) -> Floats:
+        """No less than the evidence of each pair's windows; ``lifts`` by window, then of each."""
+        at_most = np.zeros(len(usual))
+        for counts, every, (more, votes) in zip(found[:-1], totals[:-1], lifts, strict=True):
+            share = lifted_share(usual, more)
+            some = evidence_at_most(counts, every, share, known_of(known, votes))
+            np.maximum(at_most, some, out=at_most)
+        return at_most
+
+    def _lifts_at_least(self, their_pairs: Ints, theirs: Stretch) -> list[tuple[Lift, ...]]:
+        """What a wave adds to these pairs of creators, whatever record of the stretch it is.
+
+        Nothing where records that are an hour late may change what a creator's own language is.
+        """
+        creators, water = self._creators, theirs.water
+        owners, places = np.unique(creators.owners_of(their_pairs), return_inverse=True)
+        late = creators.owners_of(theirs.slots[theirs.buckets <= water - _HOUR])
+        langs = self._wave.own_langs(owners, water)
+        unsure = np.isin(owners, late)
+        return [
+            NO_LIFTS if unsure[place] else self._wave.lifts_of(langs[place], self._lang_of(pair))
+            for place, pair in zip(places.tolist(), their_pairs.tolist(), strict=True)
+        ]
 
     def _walk(self, pair: int, mine: Stretch, theirs: Stretch) -> tuple[int, Moved] | None:
         """The first row at which the pair's share has shifted, and how; None: it does not."""
@@ -174,21 +214,32 @@ class MixWatch:
         usual = ours if of_creators else self._sums(self._creators, their_pair, water)
         owner = int(self._tally.owners_of(np.array([pair]))[0])
         creator = int(self._creators.owners_of(np.array([their_pair]))[0])
+        lang, lifts = self._lang_of(their_pair), NO_LIFTS
+        before = self._wave.before_of(creator, water) if self._wave.lasts(water) else None
         by_creator = self._creators.owners_of(theirs.slots) == creator
         is_ours = self._tally.owners_of(mine.slots) == owner
         for row in np.flatnonzero(by_creator).tolist():
             bucket, here = int(mine.buckets[row]), bool(is_ours[row])
             is_pair = int(mine.slots[row]) == pair
             usual.take(bucket, water, 1, is_lang=int(theirs.slots[row]) == their_pair)
+            if before is not None and bucket <= water - _HOUR:
+                before[self._lang_of(int(theirs.slots[row]))] += 1
             if here and not of_creators:
                 ours.take(bucket, water, 1, is_lang=is_pair)
             if is_pair:
-                moved = self._moved(ours, usual)
+                if before is not None:
+                    lifts = self._wave.lifts_of(own_lang_of(before), lang)
+                moved = self._moved(ours, usual, lifts)
                 if moved.evidence >= self._policy.bar:
                     return row, moved
         return None
 
-    def _moved(self, ours: _Sums, usual: _Sums) -> Moved:
+    def _lang_of(self, their_pair: int) -> str:
+        """Language of a creator's pair."""
+        (lang,) = self._creators.langs_of(np.array([their_pair])).tolist()
+        return self._creators.lang_of(lang)
+
+    def _moved(self, ours: _Sums, usual: _Sums, lifts: tuple[Lift, ...]) -> Moved:
         """The window that says most."""
         found, known = usual.all_before()
         mine, every_of_mine = (found, known) if ours is usual else ours.all_before()
@@ -199,31 +250,37 @@ class MixWatch:
         calm = Moved(0, 0, 0, share, known)
         if ours is not usual:
             calm = calm._replace(usual=usual_share(mine, every_of_mine, share, CREATOR_WEIGHT))
-        moved = self._most(ours, calm)
+        moved = self._most(ours, calm, lifts)
         if moved.evidence < self._policy.bar:  # dispersion takes from it only
             return moved
         buckets = [(here, every) for _, (here, every) in sorted(usual.before.items())]
         dispersion = dispersion_of(buckets, share)
-        return self._most(ours, calm._replace(dispersion=dispersion, known=known / dispersion))
+        calm = calm._replace(dispersion=dispersion, known=known / dispersion)
+        return self._most(ours, calm, lifts)
 
-    def _most(self, ours: _Sums, usual: Moved) -> Moved:
+    def _most(self, ours: _Sums, usual: Moved, lifts: tuple[Lift, ...]) -> Moved:
         every = [
-            usual._replace(buckets=window, found=found, total=total)
-            for window, (found, total) in zip(WINDOWS, ours.windows, strict=True)
+            usual._replace(buckets=window, found=found, total=total, lift=lift)
+            for window, (found, total), lift in zip(WINDOWS, ours.windows, lifts, strict=True)
         ]
         return max(every, key=lambda one: one.evidence)
 
     def _now(self, surge: MixSurge, water: int) -> Moved:
         """How far a shift has got when the watermark enters ``water``."""
-        of_creators = self._tally is self._creators
-        tables = [(self._tally, surge.key), (self._creators, surge.creator_id)]
-        found: list[_Sums] = []
-        for tally, key in tables[of_creators:]:
-            slot = tally.slot_of(key, surge.lang)
-            if slot is None:
-                return NOTHING
-            found.append(self._sums(tally, slot, water - 1))
-        return self._moved(found[0], found[-1])
+        mine = self._tally.slot_of(surge.key, surge.lang)
+        theirs = self._creators.slot_of(surge.creator_id, surge.lang)
+        if mine is None or theirs is None:
+            return NOTHING
+        usual = self._sums(self._creators, theirs, water - 1)
+        ours = usual
+        if self._tally is not self._creators:
+            ours = self._sums(self._tally, mine, water - 1)
+        lifts = NO_LIFTS
+        if self._wave.lasts(water):
+            owner = int(self._creators.owners_of(np.array([theirs]))[0])
+            before = self._wave.before_of(owner, water - 1)
+            lifts = self._wave.lifts_of(own_lang_of(before), self._lang_of(theirs))
+        return self._moved(ours, usual, lifts)
 
     def _sums(self, tally: LanguageTally, pair: int, water: int) -> _Sums:
         """What is counted of a pair when the watermark stands in ``water``."""
@@ -254,6 +311,7 @@ class MixWatch:
 
     def _record(self, surge: MixSurge, state: State, moment: Moment, moved: Moved) -> Surge:
         expected = rounded(moved.usual * moved.total)
+        in_wave = rounded(moved.in_wave * moved.total) if moved.lift.more else None
         return Surge(
             surge_id=surge.surge_id,
             revision=0 if state == "opened" else 1,
@@ -270,7 +328,7 @@ class MixWatch:
             observed=moved.found,
             threshold=None,
             expected_own=expected,
-            expected_in_wave=None,
+            expected_in_wave=in_wave,
             ratio=rounded(moved.found / expected) if expected else None,
             score=rounded(self._policy.score(moved.evidence)),
             detector="surgewatch",

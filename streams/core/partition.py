@@ -19,7 +19,7 @@ from streams.core.events import CommentChunk, FollowChunk
 from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
 from streams.core.mix import MixPolicy
-from streams.core.mix_watch import MixWatch
+from streams.core.mixes import Mixes
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.partition_state import Outcome, StateChange, StoredState
 from streams.core.repeats import Moment, RepeatPolicy, Repeats
@@ -59,7 +59,7 @@ class Partition:
         self._water = -1
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
-        self._mixes: dict[str, MixWatch] = {}
+        self._mixes: Mixes | None = None
         self._cohorts = Cohorts()
         self.waves = [watch.waves for watch in watches if watch.waves is not None]
         for waves in self.waves:
@@ -267,12 +267,12 @@ class Partition:
         return Outcome(counted, lates, surges, repeated, reports)
 
     def _advance(self, water: int, row: int) -> list[Happening]:
-        self._water = water
+        closed, self._water = self._water, water
         ended: list[Happening] = []
         for watch in self._watches.values():
             ended += watch.advance(water, row)
-        for mix in self._mixes.values():
-            ended += mix.advance(water, row)
+        if self._mixes is not None:
+            ended += self._mixes.advance(closed, water, row)
         return ended
 
 
@@ -339,8 +339,7 @@ class CommentPartition(Partition):
         tallies = [self._languages.posts, self._languages.creators]
         super().__init__([creators, posts], tallies, repeats, lateness)
         policy = MixPolicy(creators.policy.false_alarm_rate)
-        mixes = [MixWatch(policy, tally, self._languages.creators) for tally in tallies]
-        self._mixes = {mix.name: mix for mix in mixes}
+        self._mixes: Mixes = Mixes(policy, self._languages)
 
     def _count(self, ready: Ready) -> Outcome:
         chunk: CommentChunk = ready.chunk
@@ -364,8 +363,7 @@ class CommentPartition(Partition):
                     for one in count_posts(rows):
                         told.append(self._described(one, chunk, (creators, posts), rows.indexes))
                     stretches = [rows.stretch(slots, ids) for _, slots in columns]
-                    for mix, stretch in zip(self._mixes.values(), stretches, strict=True):
-                        told += mix.look(stretch, stretches[-1])
+                    told += self._mixes.look(stretches)
                     for (tally, _), stretch in zip(columns, stretches, strict=True):
                         tally.count(stretch)
                     return told

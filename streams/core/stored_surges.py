@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.core.mix_watch import MixSurge, MixWatch
+from streams.core.mixes import Mixes
 from streams.core.pending import NAME
 from streams.core.surges import OpenSurge
 from streams.core.watch import Watch
@@ -29,9 +29,7 @@ class _Key(msgspec.Struct, array_like=True):
 _KEY_DECODER: Final = msgspec.json.Decoder(_Key)
 
 
-def drained_surges(
-    watches: Mapping[str, Watch], mixes: Mapping[str, MixWatch]
-) -> dict[str, bytes | None]:
+def drained_surges(watches: Mapping[str, Watch], mixes: Mixes | None) -> dict[str, bytes | None]:
     """Surges changed since the last call; None: forgotten."""
     surges: dict[str, bytes | None] = {}
     for name, watch in watches.items():
@@ -43,34 +41,27 @@ def drained_surges(
         surges |= zip(names, encoded_surges(waiting.values()), strict=True)
         if watch.waves is not None:
             surges |= watch.waves.drain()
-    for name, mix in mixes.items():
-        for key, shift in mix.drain().items():
-            surges[f"{name}|{key}"] = None if shift is None else _ENCODER.encode(shift)
-    return surges
+    return surges if mixes is None else surges | mixes.drain()
 
 
 def restore_surges(
-    stored: Mapping[str, bytes], watches: Mapping[str, Watch], mixes: Mapping[str, MixWatch]
+    stored: Mapping[str, bytes], watches: Mapping[str, Watch], mixes: Mixes | None
 ) -> None:
     """Give stored surges to whom they belong; their keys must have been restored."""
     for watch in watches.values():
         if watch.waves is not None:
             stored = watch.waves.restore(stored)
+    if mixes is not None:
+        stored = mixes.restore(stored)
     surges: dict[str, list[OpenSurge]] = {name: [] for name in watches}
     waiting: dict[str, list[OpenSurge]] = {name: [] for name in watches}
-    shifts: dict[str, list[MixSurge]] = {name: [] for name in mixes}
     for name, content in sorted(stored.items()):
         series, _, rest = name.partition("|")
-        if series in shifts:
-            shifts[series].append(msgspec.json.decode(content, type=MixSurge))
-        else:
-            mine = waiting if rest.startswith(f"{NAME}|") else surges
-            mine[series].append(stored_surge_of(content))
+        mine = waiting if rest.startswith(f"{NAME}|") else surges
+        mine[series].append(stored_surge_of(content))
     for series, watch in watches.items():
         watch.restore_surges(surges[series])
         watch.restore_pending(waiting[series])
-    for series, mix in mixes.items():
-        mix.restore(shifts[series])
 
 
 def encoded_surges(surges: Collection[OpenSurge | None]) -> Sequence[bytes | None]:

@@ -1,0 +1,57 @@
+"""The shifts of languages that a partition watches for: of posts, of creators, and their wave."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from streams.core.languages import Languages
+from streams.core.mix import MixPolicy
+from streams.core.mix_watch import MixSurge, MixWatch
+from streams.core.mix_wave import MixWave
+from streams.core.runs import Stretch
+from streams.core.surges import Happening
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Mixes:
+    """Watches of posts' and creators' languages, which share what is known of a wave."""
+
+    def __init__(self, policy: MixPolicy, languages: Languages) -> None:
+        creators = languages.creators
+        self._wave = MixWave(creators)
+        tallies = (languages.posts, creators)
+        self._watches = [MixWatch(policy, tally, creators, self._wave) for tally in tallies]
+
+    def look(self, stretches: Sequence[Stretch]) -> Iterator[Happening]:
+        """Tell the shifts that a stretch opens, before it is counted: posts', then creators'."""
+        for watch, stretch in zip(self._watches, stretches, strict=True):
+            yield from watch.look(stretch, stretches[-1])
+
+    def advance(self, closed: int, water: int, row: int) -> Iterator[Happening]:
+        """Tell the shifts that are over as record ``row`` moves the watermark into ``water``.
+
+        ``closed`` is the bucket that it leaves; -1: no record has come before.
+        """
+        if closed >= 0:
+            self._wave.close(closed)
+        for watch in self._watches:
+            yield from watch.advance(water, row)
+
+    def drain(self) -> dict[str, bytes | None]:
+        """What changed since the last call, by name; None: forgotten."""
+        changed = self._wave.drain()
+        for watch in self._watches:
+            for key, shift in watch.drain().items():
+                changed[f"{watch.name}|{key}"] = None if shift is None else _ENCODER.encode(shift)
+        return changed
+
+    def restore(self, stored: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Take up what is ours of what was stored; the rest."""
+        rest = self._wave.restore(stored)
+        for watch in self._watches:
+            begin = f"{watch.name}|"
+            mine = sorted(name for name in rest if name.startswith(begin))
+            watch.restore([msgspec.json.decode(rest.pop(one), type=MixSurge) for one in mine])
+        return rest
