@@ -10,6 +10,8 @@ from typing import Any, Final
 from urllib.request import urlopen
 
 from streams.edges.child import free_port
+from streams.edges.settings_list import Settings
+from streams.edges.topics import input_topics
 from tests.bench.engines.protocol import stamp
 from tests.bench.scaling_run import (
     LIMIT_SECONDS,
@@ -87,12 +89,13 @@ def _run_workers(stage: Stage, follows: Follows, count: int) -> dict[str, Any]:
 
 
 def _wait_owned(ports: Sequence[int]) -> None:
-    """Wait until the workers have all partitions of both topics between them, for a second."""
+    """Wait until the workers have all partitions of what is read between them, for a second."""
     deadline = time.monotonic() + _READY_SECONDS_MAX
+    every = len(input_topics(Settings())) * PARTITIONS
     since = None
     while since is None or time.monotonic() < since + 1.0:
         owned = [_owned(port) for port in ports]
-        if sum(owned) != 2 * PARTITIONS or not all(owned):
+        if sum(owned) != every or not all(owned):
             since = None
         elif since is None:
             since = time.monotonic()
