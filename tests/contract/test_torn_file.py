@@ -118,8 +118,9 @@ def bench(redis_factory: Callable[..., RedisServer]) -> Bench:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("begin", "end", "step"),
-    # a write of three creators, cut at every byte; a large one with surges, inside each command
-    [(40, 43, 1), (40, 90, 41)],
+    # a write of three creators, cut in each command (the shortest has 15 bytes): Redis leaves the
+    # same files as of cuts at every byte; a large write with surges
+    [(40, 43, 7), (40, 90, 41)],
 )
 def test_a_file_cut_anywhere_inside_a_write_never_leads_to_a_wrong_count(
     bench: Bench, begin: int, end: int, step: int
