@@ -41,8 +41,9 @@ def test_the_benchmark_checks_its_answers_and_writes_what_it_measured(
         assert engine["cpu_seconds_per_million"] > 0
         assert engine["peak_rss_mb"] > 0
         assert len(engine["load_1m"]) == 1
+        assert engine["wrong"] == []
     assert found["ratios"].keys() == {"surgewatch-count", "aiokafka"}
-    assert found["skipped"] == {}
+    assert (found["skipped"], found["wrong"]) == ({}, {})
     assert found["many"]["total"] == MANY
     assert found["latency"]["surges"] > 0
     assert 0 < found["latency"]["p50_ms"] <= found["latency"]["max_ms"]
