@@ -82,6 +82,7 @@ class WorkerChecks:
         """
         for check in (self._check_kafka, self._ask_source, self._check_redis, self._check_clock):
             await _wait_for(check, self._settings.start_seconds_max, stop)
+        await self._servers.advise()
 
     def build_guard(self) -> SourceGuard:
         """Guard of the topics as they were at the start."""
