@@ -90,7 +90,8 @@ def versions(kafka: str, redis: str) -> dict[str, str]:
     found = {"python": platform.python_version(), "kafka": kafka, "redis": redis}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            # the server's version is there under the client's name
+            found["redis-py" if package == "redis" else package] = version(package)
         except PackageNotFoundError:
             continue
     return found
@@ -105,7 +106,7 @@ def print_engines(console: Console, engines: Sequence[Mapping[str, Any]]) -> Non
     """Print the engines' table."""
     table = Table(box=box.MARKDOWN)
     table.add_column("engine")
-    columns = ("records", "events/s", "CPU µs a record", "start CPU s", "start s", "peak MiB")
+    columns = ("records", "events/s", "CPU µs a record", "start CPU s", "start s", "peak MB")
     for column in (*columns, "crossed", "load before"):
         table.add_column(column, justify="right")
     for engine in engines:
