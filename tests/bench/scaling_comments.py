@@ -26,8 +26,8 @@ from tests.bench.worker_process import WorkerProcess
 
 RECORDS: Final = 1_000_000
 CREATORS: Final = 1_000_000
-SHARES: Final = (0.0, 0.3, 1.0)
-"""Comments among all records."""
+POINTS: Final = ((0.0, 24), (0.3, 24), (1.0, 24), (0.3, 1))
+"""Comments among all records, and hours of event time over which they are."""
 POST_SHARES: Final = (0.5, 0.25, 0.15, 0.1)
 """A creator's comments by post: she has a few, of which one is the day's."""
 LANGS: Final = (b"en", b"es", b"pt", b"id", b"hi", b"ar", b"fr", b"ja", b"de", b"tr")
@@ -46,13 +46,15 @@ class Comments:
     at_ms: Ints
 
     @classmethod
-    def drawn(cls, draw: np.random.Generator, creators: int, count: int) -> Comments:
-        """So many, heavy-tailed over the creators, at even times over the day."""
+    def drawn(
+        cls, draw: np.random.Generator, creators: int, count: int, hours: int = 24
+    ) -> Comments:
+        """So many, heavy-tailed over the creators, at even times over so many hours."""
         ids = draw.choice(creators, count, p=zipf_shares(creators))
         posts = ids * len(POST_SHARES) + draw.choice(len(POST_SHARES), count, p=POST_SHARES)
         others = draw.integers(0, len(LANGS), count)
         langs = np.where(draw.random(count) < OWN_LANG_SHARE, ids % len(LANGS), others)
-        return cls(ids, posts, langs, times_of_day(draw, count, 0.0, 1.0))
+        return cls(ids, posts, langs, times_of_day(draw, count, 0.0, hours / 24))
 
     def batches(self) -> Iterator[Batch]:
         """Keys and values, some thousand at a time."""
@@ -83,15 +85,15 @@ def post_of(number: int) -> str:
 
 def by_comments(stage: Stage, size: Size) -> list[dict[str, Any]]:
     """A million records, heavy-tailed over a million creators, some or all of them comments."""
-    return [_run(stage, size, share) for share in size.first(SHARES)]
+    return [_run(stage, size, share, hours) for share, hours in size.first(POINTS)]
 
 
-def _run(stage: Stage, size: Size, share: float) -> dict[str, Any]:
-    draw, name = np.random.default_rng(8), f"comments-{share:g}"
+def _run(stage: Stage, size: Size, share: float, hours: int) -> dict[str, Any]:
+    draw, name = np.random.default_rng(8), f"comments-{share:g}-{hours}"
     records, creators = size.of(RECORDS), size.of(CREATORS)
-    comments = Comments.drawn(draw, creators, round(share * records))
+    comments = Comments.drawn(draw, creators, round(share * records), hours)
     follows = draw.choice(creators, records - len(comments.ids), p=zipf_shares(creators))
-    at_ms = times_of_day(draw, len(follows), 0.0, 1.0)
+    at_ms = times_of_day(draw, len(follows), 0.0, hours / 24)
     stage.empty_redis()
     stage.fill(name, batches_of(follows, at_ms))
     stage.fill(name, comments.batches(), comments=True)
@@ -108,7 +110,8 @@ def _run(stage: Stage, size: Size, share: float) -> dict[str, Any]:
     _check(name, variables, follows, at_ms, comments)
     met = len(np.unique(np.concatenate((follows, comments.ids))))
     sizes = {"creators_met": met, "posts_met": len(np.unique(comments.posts))}
-    told = {"comments_share": share, **row, **sizes}
+    what = f"{share:.0%} in {hours} h"
+    told = {"what": what, "comments_share": share, "hours": hours, **row, **sizes}
     return told | {"redis_bytes_a_creator": round(held / met, 1)}
 
 

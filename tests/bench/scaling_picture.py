@@ -45,9 +45,7 @@ _SKETCHES: Final[Mapping[str, _Sketch]] = {
         "creators",
         ("bytes_a_creator_median", "bytes_a_creator_mean", *_SPEED),
     ),
-    "comments": _Sketch(
-        "comments among the records", "comments_share", (*_SPEED, "redis_bytes_a_creator")
-    ),
+    "comments": _Sketch("comments among the records", "what", (*_SPEED, "redis_bytes_a_creator")),
     "repeats": _Sketch("event ids remembered or not", "what", _SPEED),
 }
 

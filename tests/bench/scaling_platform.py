@@ -31,11 +31,11 @@ def platform_rows(parts: Mapping[str, Sequence[Measured]]) -> list[dict[str, str
     if not all(parts.get(name) for name in _NEEDED):
         return []
     met = {row["creators"]: row for row in parts["creators"]}
-    shares = {row["comments_share"]: row for row in parts["comments"]}
+    shares = {(row["comments_share"], row["hours"]): row for row in parts["comments"]}
     one = next((row for row in parts["partitions"] if row["partitions"] == 1), None)
-    ten, million, mix = met.get(10_000_000), met.get(1_000_000), shares.get(COMMENTS_SHARE)
+    ten, million, mix = met.get(10_000_000), met.get(1_000_000), shares.get((COMMENTS_SHARE, 1))
     least = met.get(10_000)
-    stored, comments, ids = parts["redis"][-1], shares.get(1.0), parts["repeats"][-1]
+    stored, comments, ids = parts["redis"][-1], shares.get((1.0, 24)), parts["repeats"][-1]
     if not (one and least and ten and million and mix and comments and ids["bytes_an_id"]):
         return []
     return [
@@ -79,7 +79,7 @@ def _each(one: Measured, ten: Measured, million: Measured, mix: Measured) -> lis
         _row(
             "one worker with ten million creators, this mix",
             f"{worker:,.0f} a second",
-            f"{mix['records_per_second']:,} (part `comments`, {COMMENTS_SHARE:.0%}) × "
+            f"{mix['records_per_second']:,} (part `comments`, {COMMENTS_SHARE:.0%} in 1 h) × "
             f"{min(1.0, larger):.2f} (part `creators`, ten million against one million)",
         ),
         _row(

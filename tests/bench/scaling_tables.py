@@ -57,7 +57,7 @@ TABLES: Final[Mapping[str, Sequence[Column]]] = {
         *(*_SPEED, *_MEMORY),
     ),
     "comments": (
-        Column("comments_share", "comments among the records", ".0%"),
+        Column("what", "comments among the records, event time"),
         *(*_SPEED, *_MEMORY),
         Column("creators_met", "creators met"),
         Column("posts_met", "posts met"),

@@ -77,8 +77,15 @@ def parts_found() -> dict[str, list[dict[str, Any]]]:
         "partitions": [{"partitions": 1, **row}],
         "redis": [{"bytes_a_creator_mean": 100.0}],
         "comments": [
-            {"comments_share": 0.3, "records_per_second": 300_000, "redis_cpu_us_a_record": 1.0},
             {
+                "comments_share": 0.3,
+                "hours": 1,
+                "records_per_second": 300_000,
+                "redis_cpu_us_a_record": 1.0,
+            },
+            {"comments_share": 0.3, "hours": 24, **row},
+            {
+                "hours": 24,
                 "comments_share": 1.0,
                 "rss_mb": 700.0,
                 "creators_met": 500_000,
