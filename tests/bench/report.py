@@ -97,7 +97,8 @@ def versions(kafka: str, redis: str) -> dict[str, str]:
     found = {"python": platform.python_version(), "kafka": kafka, "redis": redis}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            # the server's version is there under the client's name
+            found["redis-py" if package == "redis" else package] = version(package)
         except PackageNotFoundError:
             continue
     return found
@@ -116,7 +117,7 @@ def print_engines(
     """Print the engines' table; one without a right answer has a row without figures."""
     table = Table(box=box.MARKDOWN)
     table.add_column("engine")
-    columns = ("records", "events/s", "CPU µs a record", "start CPU s", "start s", "peak MiB")
+    columns = ("records", "events/s", "CPU µs a record", "start CPU s", "start s", "peak MB")
     for column in (*columns, "crossed", "load before", "answers"):
         table.add_column(column, justify="right")
     for engine in engines:
