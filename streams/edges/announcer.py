@@ -167,6 +167,8 @@ class KafkaAnnouncer:
             now_ms = _NO_TIME if topic in self._untimed else time.time_ns() // 1_000_000
             builder, count = self._batch_of(letters[begin : begin + most], now_ms)
             try:
+                if partition not in await self._producer.partitions_for(topic):
+                    return letters[begin:]  # the topic was made again with fewer
                 await (await self._producer.send_batch(builder, topic, partition=partition))
             except MessageSizeTooLargeError:
                 if count == 1:

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaProducer
 from kafka import TopicPartition
 
-from streams.edges.kafka_admin import KafkaAdminClient, admin_client
+from streams.edges.kafka_admin import (
+    ConfigResource,
+    ConfigResourceType,
+    KafkaAdminClient,
+    admin_client,
+)
 from streams.edges.producer import partition_of
 from streams.edges.topics import create_topics
 from tests.workers import Ledger, Site, WorkerProcess, wait_until
@@ -64,6 +69,12 @@ class FollowsDesk:
         """Give the topic more partitions."""
         with admin_client(self.site.settings) as admin:
             admin.create_partitions({self.topic: count})
+
+    def set_config(self, key: str, value: str) -> None:
+        """Configure the topic."""
+        topic = ConfigResource(ConfigResourceType.TOPIC, self.topic, {key: value})
+        with admin_client(self.site.settings) as admin:
+            admin.alter_configs([topic])
 
     def delete(self) -> None:
         """Delete the topic."""

@@ -41,10 +41,15 @@ class Broker:
 
     def __init__(self, records_max: int = 1_000, failing: tuple[int, ...] = ()) -> None:
         self.records_max, self.failing, self.sends = records_max, failing, 0
+        self.partitions = {*range(4)}
         self.taken: dict[int, list[tuple[bytes, bytes]]] = {}
 
     def create_batch(self) -> Keeping:
         return Keeping()
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        assert topic == "surges"
+        return self.partitions
 
     async def send_batch(
         self, batch: Keeping, topic: str, *, partition: int
