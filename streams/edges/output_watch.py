@@ -1,7 +1,8 @@
 """Whether the topics that are only written to are there as they were: each change is told.
 
-No count hangs on them, so the worker goes on: what is to be told waits, with its state, in Redis,
-and is sent as soon as there is a topic that takes it.
+No count hangs on them, so the worker does not end: partitions that have nothing to tell go on, and
+the others wait. What is to be told stands in Redis with the state that led to it, and is sent as
+soon as there is a topic that takes it.
 """
 
 import logging
@@ -56,8 +57,8 @@ class OutputWatch:
         self._gone.add(topic)
         self._told("topic_gone")
         log.error(
-            "topic %s does not exist any more; what is to be sent to it waits, and counts stay "
-            "right, until it is made again: surgewatch topics create",
+            "topic %s does not exist any more; partitions that have something for it wait, and "
+            "nothing is lost, until it is made again: surgewatch topics create",
             topic,
         )
 

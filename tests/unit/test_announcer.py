@@ -139,3 +139,23 @@ def test_a_time_is_sent_as_long_as_it_is_not_refused() -> None:
     broker.create_batch = create_batch  # type: ignore[method-assign]
     assert announced(broker, lots) == 0
     assert all(min(batch.times) > 1_700_000_000_000 for batch in batches)
+
+
+def test_what_is_for_a_partition_that_the_topic_lacks_waits_and_the_rest_is_sent() -> None:
+    lots, pairs = expected()
+    broker = Broker()
+    broker.partitions = {0}
+
+    async def announce() -> None:
+        announcer = KafkaAnnouncer(Settings(), lambda: None)
+        announcer._producer = broker
+        sending = asyncio.create_task(announcer.announce(lots))
+        while 0 not in broker.taken:
+            await asyncio.sleep(0)
+        assert not sending.done()
+        assert list(broker.taken) == [0]
+        broker.partitions = {*range(4)}
+        await asyncio.wait_for(sending, 10)
+
+    asyncio.run(announce())
+    assert sorted(pair for taken in broker.taken.values() for pair in taken) == sorted(pairs)
