@@ -139,6 +139,7 @@ def test_output_topics_gone_and_made_again_under_a_worker_are_told_and_nothing_t
     desk.wait_stored(worker, len(OLD))
     for output in outputs:
         desk.delete(output)
+    for output in outputs:
         wait_told(worker, f"topic {output} does not exist any more")
     desk.send(desk.follows([ONE] * 150, counted=True))
     wait_until(lambda: desk.stored() > len(OLD), 40, worker.text)  # with the surge, in the outbox
@@ -180,9 +181,10 @@ def test_surges_made_again_with_too_few_partitions_are_told_and_nothing_is_lost(
         admin.create_topics({surges: {"num_partitions": 1, "replication_factor": 1}})
     wait_told(worker, f"topic {surges} has 1 partitions now, not 4")
     desk.send(desk.follows(NAMES_OF_ALL_PLACES, counted=True))
-    desk.wait_stored(worker, len(OLD) + len(NAMES_OF_ALL_PLACES))
+    wait_until(lambda: desk.stored() > len(OLD), 40, worker.text)
     with admin_client(desk.site.settings) as admin:
         admin.create_partitions({surges: 4})
+    desk.wait_stored(worker, len(OLD) + len(NAMES_OF_ALL_PLACES))
     found = asyncio.run(desk.site.surges(lambda found: len({*map(name_of, of_rule(found))}) == 4))
     assert {*map(name_of, of_rule(found))} == {*NAMES_OF_ALL_PLACES}
     assert worker.stop() == 0
