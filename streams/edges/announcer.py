@@ -168,7 +168,9 @@ class KafkaAnnouncer:
             builder, count = self._batch_of(letters[begin : begin + most], now_ms)
             try:
                 if partition not in await self._producer.partitions_for(topic):
-                    return letters[begin:]  # the topic was made again with fewer
+                    # The topic was made again with fewer. What is known of it lasts five minutes.
+                    await self._producer.client.force_metadata_update()
+                    return letters[begin:]
                 await (await self._producer.send_batch(builder, topic, partition=partition))
             except MessageSizeTooLargeError:
                 if count == 1:
