@@ -176,7 +176,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _int(128, 2_097_152, "A longer record goes to dead letters")
     ] = 65_536
     future_skew_ms: Annotated[
-        int, _int(0, 86_400_000, "How far a record's time may be ahead of the clock")
+        int, _int(0, 86_400_000, "How far a record's time may be ahead of when Kafka took it")
     ] = 600_000
     keys_in_memory_max: Annotated[
         int,
