@@ -22,7 +22,7 @@ test: lint types  ## Everything: lint, types and all tests, on real Kafka and Re
 	@echo "== servers for the tests (Kafka, Redis)"
 	@tests/provision.sh
 	@echo "== tests"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests.run
 
 lint: $(STAMP)  ## ruff: rules and format
 	@echo "== ruff"

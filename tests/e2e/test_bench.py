@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,21 @@ from tests.bench.sampled_worker import CONSUMER, OTHER
 from tests.bench.scaling_parts import PARTS
 from tests.bench.scaling_run import Follows, check, check_surges, run_worker, times_of_day
 from tests.bench.scaling_tables import table_of
-from tests.bench.stage import Stage
+from tests.bench.stage import Stage, stage_of
 from tests.bench.turns import WrongAnswer
-from tests.servers import KafkaServer, RedisServer
 
 RECORDS = 20_000
 MANY = 30_000
 ENGINES = ("surgewatch", "surgewatch-count", "aiokafka")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
 PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def stage(kafka: object, redis_server: object) -> Iterator[Stage]:
+    """One for all scaling parts, which name their topics and groups each after itself."""
+    with stage_of() as stage:
+        yield stage
 
 
 @pytest.mark.slow
@@ -64,25 +71,19 @@ def test_an_unknown_engine_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("kafka", "redis_server")  # skips, or fails in CI, without them
 @pytest.mark.parametrize("part", list(PARTS))
 def test_each_scaling_part_checks_its_answers_and_writes_what_it_measured(
-    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    part: str,
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(scaling, "stage_of", lambda redis_by: nullcontext(stage))
     written, document = tmp_path / "scaling.json", tmp_path / "scaling.md"
     shutil.copy(DOCUMENT, document)
-    options = [
-        "--document",
-        str(document),
-        "--parts",
-        part,
-        "--scale",
-        "0.002",
-        "--points",
-        "2",
-        "--json",
-        str(written),
-    ]
+    options = ["--document", str(document), "--parts", part]
+    options += ["--scale", "0.002", "--points", "2", "--json", str(written)]
     assert scaling.main([*options, "--pictures", str(tmp_path)]) == 0
     found = json.loads(written.read_text())
     rows = found["parts"].pop(part)
@@ -127,12 +128,7 @@ def test_an_unknown_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_scaling_run_sees_a_record_or_a_surge_that_is_missing(
-    kafka_factory: Callable[..., KafkaServer],
-    redis_factory: Callable[..., RedisServer],
-    tmp_path: Path,
-) -> None:
-    stage = Stage(tmp_path, kafka_factory(), redis_factory(), "tcp")
+def test_a_scaling_run_sees_a_record_or_a_surge_that_is_missing(stage: Stage) -> None:
     draw = np.random.default_rng(1)
     ids = draw.integers(0, 50, 2_000)
     follows = Follows("checked", ids, times_of_day(draw, len(ids), 0.0, 1.0), threshold=30)
