@@ -239,7 +239,9 @@ class Partition:
         lates, repeated = int(np.count_nonzero(late)), 0
         left_out, some_left_out = late, lates > 0
         if self.repeats is not None and chunk.event_ids is not None and ids_ms is not None:
-            again = self.repeats.take(chunk.event_ids, ids_ms, floor_ms)
+            # of records that are held back some still come with earlier times
+            next_floor_ms = self._floor_ms if self.hold is None else floor_ms
+            again = self.repeats.take(chunk.event_ids, ids_ms, floor_ms, next_floor_ms)
             again &= ~late
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
