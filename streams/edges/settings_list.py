@@ -171,7 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     chunk_records_max: Annotated[
         int, _int(1, 1_000_000, "Records taken from one fetch at once")
-    ] = 32_000
+    ] = 64_000
     record_bytes_max: Annotated[
         int, _int(128, 2_097_152, "A longer record goes to dead letters")
     ] = 65_536
