@@ -41,7 +41,8 @@ _Prepare = Callable[[Ints], _Begin]
 class Partition:
     """Base of the two jobs: watermark, stretches, drain and restore.
 
-    ``standing`` is that of what was counted; None where nothing is held back.
+    ``standing`` is that of what was counted; None where nothing is held back. ``tables``: of all
+    series.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Partition:
         self._water = -1
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
+        self.tables: tuple[Table, ...] = (*watches, *tallies)
         self._mixes: Mixes | None = None
         self._cohorts = Cohorts()
         self.waves = [watch.waves for watch in watches if watch.waves is not None]
@@ -83,8 +85,7 @@ class Partition:
     @property
     def keys_known(self) -> int:
         """Keys of all series in memory."""
-        watches = sum(len(watch.keys) for watch in self._watches.values())
-        return watches + sum(len(tally.keys) for tally in self._tallies.values())
+        return sum(len(table.keys) for table in self.tables)
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ class Partition:
     def drain(self) -> StateChange:
         """Give the state that changed since the last call, packed; nothing is kept as changed."""
         series: list[PackedSeries] = []
-        for table in (*self._watches.values(), *self._tallies.values()):
+        for table in self.tables:
             slots = table.drain_slots()
             if len(slots):
                 series += table.packed(slots)
@@ -111,7 +112,7 @@ class Partition:
         self.watermark_ms = stored.watermark_ms
         self._water = stored.watermark_ms // BUCKET_MS
         self._stand(stored.standing or Standing(stored.watermark_ms, stored.watermark_ms))
-        for table in (*self._watches.values(), *self._tallies.values()):
+        for table in self.tables:
             if table.name in stored.series:
                 table.restore(stored.series)
             if table.name in stored.left_out:
@@ -180,7 +181,7 @@ class Partition:
 
     def admit(self, series: Mapping[str, StoredSeries]) -> None:
         """Take up keys that were left out or let go, as the store holds them."""
-        for table in (*self._watches.values(), *self._tallies.values()):
+        for table in self.tables:
             if table.name in series:
                 table.restore(series)
 
