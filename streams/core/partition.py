@@ -18,12 +18,13 @@ from streams.core.cohorts import COHORTS_NAME, Cohorts
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
+from streams.core.let_go import let_go_of
 from streams.core.mix import MixPolicy
 from streams.core.mixes import Mixes
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.partition_state import Outcome, StateChange, StoredState
 from streams.core.repeats import Moment, RepeatPolicy, Repeats
-from streams.core.rows import Rows, count_of, parts_of, slots_of_rows
+from streams.core.rows import Rows, count_of, nothing_left, parts_of, slots_of_rows
 from streams.core.stored_surges import drained_surges, restore_surges
 from streams.core.surges import Happening
 from streams.core.table import Table
@@ -186,22 +187,9 @@ class Partition:
                 table.restore(series)
 
     def let_go(self, keys_max: int) -> int:
-        """Let go of the least recently met keys when there are more than so many; how many went.
-
-        The store must hold all that has not changed since the last drain. A quarter more than
-        need be is let go, so that it happens seldom.
-        """
-        if self.keys_known <= keys_max:
-            return 0
-        oldest, gone = oldest_bucket_of(self._water), 0
-        for tally in self._tallies.values():
-            gone += tally.let_go(0, oldest)
-        watched = sum(len(watch.keys) for watch in self._watches.values())
-        too_many = self.keys_known - keys_max * 3 // 4
-        for watch in self._watches.values():
-            share = too_many * len(watch.keys) // max(watched, 1)
-            gone += watch.let_go(max(share, 0), oldest)
-        return gone
+        """See `let_go_of`."""
+        watches, tallies = [*self._watches.values()], [*self._tallies.values()]
+        return let_go_of(watches, tallies, keys_max, oldest_bucket_of(self._water))
 
     def _keys_of(self, chunk: Any) -> list[tuple[Table, Texts]]:
         """Tables and the keys that a chunk has in them."""
@@ -240,7 +228,9 @@ class Partition:
         lates, repeated = int(np.count_nonzero(late)), 0
         left_out, some_left_out = late, lates > 0
         if self.repeats is not None and chunk.event_ids is not None and ids_ms is not None:
-            again = self.repeats.take(chunk.event_ids, ids_ms, floor_ms)
+            # of records that are held back some still come with earlier times
+            next_floor_ms = self._floor_ms if self.hold is None else floor_ms
+            again = self.repeats.take(chunk.event_ids, ids_ms, floor_ms, next_floor_ms)
             again &= ~late
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
@@ -256,7 +246,10 @@ class Partition:
             count = begin_part(
                 rows.of(part).of(~left_out[part]) if some_left_out else rows.of(part)
             )
-            for begin, end in pairwise(row for row in bounds if part.start <= row <= part.stop):
+            steps = [row for row in bounds if part.start <= row <= part.stop]
+            if count is nothing_left and self._is_idle:
+                steps = steps[-2:]  # no step on the way tells anything
+            for begin, end in pairwise(steps):
                 bucket = int(water[begin])
                 if bucket > self._water:
                     happenings += self._advance(bucket, begin)
@@ -266,6 +259,10 @@ class Partition:
         counted, surges = len(at_ms) - lates - repeated, in_order(happenings)
         reports = [one for waves in self.waves for one in waves.take_reports()]
         return Outcome(counted, lates, surges, repeated, reports)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._mixes is None and all(watch.is_idle for watch in self._watches.values())
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         closed, self._water = self._water, water
