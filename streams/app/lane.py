@@ -65,13 +65,15 @@ class Trade:
 class PipelinePolicy:
     """When changed state is written, and when a topic is too broken.
 
-    ``keys_in_memory_max``: of all partitions; None: all that there are.
+    ``keys_in_memory_max``: of all partitions; None: all that there are. ``forget_seconds``: how
+    often it is asked which keys that were let go the store holds no more.
     """
 
     flush_interval_seconds: float
     flush_records_max: int
     dead_letters: DeadLetterLimit
     keys_in_memory_max: int | None = None
+    forget_seconds: float = 86_400.0
 
 
 @dataclass(slots=True)
@@ -102,6 +104,7 @@ class Lane:
     flushing: asyncio.Task[None] | None = None
     lost: bool = False
     reads_back: bool = False
+    forgets_at: float = 0.0
 
     @property
     def place(self) -> Place:

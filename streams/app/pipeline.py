@@ -17,12 +17,14 @@ from faust.types import TP
 from streams.app.asking import UNREADABLE, cannot_be_read, patiently
 from streams.app.lane import Announcer, Lane, PipelinePolicy, Trade
 from streams.app.rereading import Rereading, from_future_in
+from streams.app.room import forget_gone, keys_known, let_go
 from streams.app.standing import tell_standing
 from streams.core.dead_letter_limit import DeadLetterCount
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.hold import Ready
 from streams.core.packing import StateDamaged
 from streams.core.repeats import Moment
+from streams.core.texts import Ints
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
 from streams.edges.report_lot import lot_in_outbox
@@ -235,17 +237,6 @@ class Pipeline:
             raise cannot_be_read(lane.place, error) from error
         self._progress.read_back(lane.tp.topic, sum(len(series.names) for series in held.values()))
 
-    def _let_go(self, lane: Lane) -> None:
-        """Let go of keys that have not been met for long, if there are too many in memory."""
-        most, mine = self._policy.keys_in_memory_max, lane.job.keys_known
-        if most is None or lane.reads_back or lane.lost or self._keys_known() <= most:
-            return
-        self._progress.let_go(lane.tp.topic, lane.job.let_go(most * mine // self._keys_known()))
-
-    def _keys_known(self) -> int:
-        """Keys in memory, of all lanes."""
-        return sum(lane.job.keys_known for lane in self._lanes.values())
-
     async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
         place = Place(tp.topic, tp.partition)
         fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
@@ -265,6 +256,7 @@ class Pipeline:
             stored_offset=held.next_offset,
             next_offset=held.next_offset or 0,
             resend=resend,
+            forgets_at=asyncio.get_running_loop().time() + self._policy.forget_seconds,
         )
         lane.took_over(held)
         return lane, held.next_offset
@@ -273,7 +265,7 @@ class Pipeline:
         job = self._trades[place.topic].build()
         most, limit = self._policy.keys_in_memory_max, NO_LIMIT
         if most is not None:  # a lane loaded late may find little room, but never less than a share
-            room = max(most - self._keys_known(), most // max(1, self._lanes_shared))
+            room = max(most - keys_known(self._lanes.values()), most // max(1, self._lanes_shared))
             limit = KeyLimit(room, job.watched)
         held = await self._patiently(lambda: self._store.read(place, limit), "read")
         job.restore(held.state)
@@ -383,7 +375,8 @@ class Pipeline:
         )
         self._progress.stored(time.perf_counter() - began, size)
         lane.stored_offset, lane.stored_frontier = write.next_offset, write.frontier
-        self._let_go(lane)
+        known = keys_known(self._lanes.values())
+        let_go(lane, known, self._policy.keys_in_memory_max, self._progress)
         lots, lane.resend = {**lane.resend, **fresh}, {}
         if lots:
             began = time.perf_counter()
@@ -393,6 +386,13 @@ class Pipeline:
             self._progress.announced(told)
         for message in messages:
             message.acked = True  # the transport's ledger has it now
+        await self._forget_gone(lane)
+
+    async def _forget_gone(self, lane: Lane) -> None:
+        def ask(groups: Mapping[str, Ints]) -> Awaitable[Mapping[str, Ints]]:
+            return self._patiently(lambda: self._store.read_gone(lane.place, groups), "read")
+
+        await forget_gone(lane, self._policy.forget_seconds, ask)
 
     async def _patiently(
         self, ask: Callable[[], Awaitable[Answer]], operation: RedisOperation

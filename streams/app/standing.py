@@ -19,7 +19,7 @@ def tell_standing(
     """Tell progress how far every lane is, and what it holds."""
     places = {}
     keys = dict.fromkeys(topics, 0)
-    event_ids, held = keys.copy(), keys.copy()
+    event_ids, held, left_out = keys.copy(), keys.copy(), keys.copy()
     for tp, lane in lanes.items():
         reached = lane.reached
         if reached is None:
@@ -28,6 +28,7 @@ def tell_standing(
         watermark_ms = lane.job.watermark_ms
         places[tp.topic, tp.partition] = Stand(lag, watermark_ms if watermark_ms >= 0 else None)
         keys[tp.topic] += lane.job.creators_known
+        left_out[tp.topic] += sum(len(table.directory) for table in lane.job.tables)
         if lane.job.repeats is not None:
             event_ids[tp.topic] += len(lane.job.repeats)
             progress.forgot(tp.topic, lane.job.repeats.forgotten)
@@ -38,4 +39,4 @@ def tell_standing(
             held[tp.topic] += len(hold)
             progress.held(tp.topic, held[tp.topic], hold.late, hold.early)
             hold.late = hold.early = 0
-    progress.stands(places, keys, event_ids)
+    progress.stands(places, keys, event_ids, left_out)

@@ -1,7 +1,8 @@
 """Where the store holds the keys that were let go from memory: key to group, in 13 to 27 bytes.
 
 Only 32 bits of a key's hash are kept, so what is found is a candidate: the store says whether it
-really holds the key there. A key that has no candidate was never let go.
+really holds the key there. A key that has no candidate was never let go, or its group is gone.
+A group has 128 keys at the most, ever: a directory is as large as the groups that the store holds.
 """
 
 from typing import Final
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from streams.core.texts import Ints, Texts, Words
 
 _LOAD_MAX: Final = 0.6
+_ROOM_MIN: Final = 1024
 _HALF: Final = np.uint64(32)
 _GROUP: Final = np.uint64(0xFFFFFFFF)
 
@@ -22,7 +24,14 @@ class Directory:
     __slots__ = ("_size", "_table")
 
     def __init__(self) -> None:
-        self._table: Words = np.zeros(1024, dtype=np.uint64)  # 0: free; else tag, group + 1
+        self._empty(0)
+
+    def _empty(self, size: int) -> None:
+        """Forget all, with room for so many."""
+        room = _ROOM_MIN
+        while size > _LOAD_MAX * room:
+            room *= 2
+        self._table: Words = np.zeros(room, dtype=np.uint64)  # 0: free; else tag, group + 1
         self._size = 0
 
     def __len__(self) -> int:
@@ -34,13 +43,22 @@ class Directory:
             return
         entries = np.unique(_tagged(keys) | (groups.astype(np.uint64) + np.uint64(1)))
         if self._size + len(entries) > _LOAD_MAX * len(self._table):
-            room = len(self._table)
-            while self._size + len(entries) > _LOAD_MAX * room:
-                room *= 2
             held = self._table[self._table != 0]
-            self._table, self._size = np.zeros(room, dtype=np.uint64), 0
+            self._empty(self._size + len(entries))
             self._insert(held)
         self._insert(entries)
+
+    def groups(self) -> Ints:
+        """Groups that keys are held in, each once, rising."""
+        return np.unique(self._groups_of(self._table[self._table != 0]))
+
+    def forget(self, groups: Ints) -> int:
+        """Forget the keys held in these groups, and the room that they took; how many."""
+        held = self._table[self._table != 0]
+        kept = held[~np.isin(self._groups_of(held), groups)]
+        self._empty(len(kept))
+        self._insert(kept)
+        return len(held) - len(kept)
 
     def find(self, keys: Texts) -> tuple[Ints, Ints]:
         """Candidates: rows of keys, and for each a group that may hold the key."""
@@ -52,12 +70,16 @@ class Directory:
             entries = self._table[places]
             hits = (((entries ^ tags) >> _HALF) == 0) & (entries != 0)
             found_rows.append(rows[hits])
-            found_groups.append((entries[hits] & _GROUP).astype(np.int64) - 1)
+            found_groups.append(self._groups_of(entries[hits]))
             left = entries != 0
             rows, tags, places = rows[left], tags[left], (places[left] + 1) & mask
         if not found_rows:
             return rows, rows
         return np.concatenate(found_rows), np.concatenate(found_groups)
+
+    @staticmethod
+    def _groups_of(entries: Words) -> Ints:
+        return (entries & _GROUP).astype(np.int64) - 1
 
     def _insert(self, entries: Words) -> None:
         """Enter entries; one that stands there already is not entered twice."""

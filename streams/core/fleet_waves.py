@@ -20,6 +20,7 @@ from streams.core.packing import StoredSeries
 from streams.core.partition_state import Outcome, StateChange, StoredState
 from streams.core.repeats import Moment, Repeats
 from streams.core.surges import Surge, WaveReceiver
+from streams.core.table import Table
 from streams.core.texts import Ints
 from streams.core.wave_incident import Parts, WaveIncident
 from streams.core.wave_report import REPORTED, BucketReport, ReportChunk, WaveReport
@@ -237,6 +238,7 @@ class FleetWaves:
     keys_known: Final = 0
     watched: Final[tuple[str, ...]] = ()
     waves: Final[tuple[WaveWatch, ...]] = ()
+    tables: Final[tuple[Table, ...]] = ()
 
     def __init__(self, partitions: int) -> None:
         self.hold: Hold | None = None

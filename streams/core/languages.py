@@ -43,7 +43,7 @@ class LanguageTally(Tally):
 
     def left_out(self, keys: Texts) -> list[tuple[int, bytes]]:
         """See Table. A pair beyond its owner's limit is counted as another one."""
-        if not len(self._directory):
+        if not len(self.directory):
             return []
         absent = keys.take(self.keys.find(keys) == UNMET)
         others = Texts.of([_und(pair) for pair in absent])

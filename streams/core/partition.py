@@ -18,6 +18,7 @@ from streams.core.cohorts import COHORTS_NAME, Cohorts
 from streams.core.events import CommentChunk, FollowChunk
 from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.languages import Languages
+from streams.core.let_go import let_go_of
 from streams.core.mix import MixPolicy
 from streams.core.mixes import Mixes
 from streams.core.packing import PackedSeries, StoredSeries
@@ -41,7 +42,8 @@ _Prepare = Callable[[Ints], _Begin]
 class Partition:
     """Base of the two jobs: watermark, stretches, drain and restore.
 
-    ``standing`` is that of what was counted; None where nothing is held back.
+    ``standing`` is that of what was counted; None where nothing is held back. ``tables``: of all
+    series.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Partition:
         self._water = -1
         self._watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
+        self.tables: tuple[Table, ...] = (*watches, *tallies)
         self._mixes: Mixes | None = None
         self._cohorts = Cohorts()
         self.waves = [watch.waves for watch in watches if watch.waves is not None]
@@ -83,8 +86,7 @@ class Partition:
     @property
     def keys_known(self) -> int:
         """Keys of all series in memory."""
-        watches = sum(len(watch.keys) for watch in self._watches.values())
-        return watches + sum(len(tally.keys) for tally in self._tallies.values())
+        return sum(len(table.keys) for table in self.tables)
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ class Partition:
     def drain(self) -> StateChange:
         """Give the state that changed since the last call, packed; nothing is kept as changed."""
         series: list[PackedSeries] = []
-        for table in (*self._watches.values(), *self._tallies.values()):
+        for table in self.tables:
             slots = table.drain_slots()
             if len(slots):
                 series += table.packed(slots)
@@ -111,7 +113,7 @@ class Partition:
         self.watermark_ms = stored.watermark_ms
         self._water = stored.watermark_ms // BUCKET_MS
         self._stand(stored.standing or Standing(stored.watermark_ms, stored.watermark_ms))
-        for table in (*self._watches.values(), *self._tallies.values()):
+        for table in self.tables:
             if table.name in stored.series:
                 table.restore(stored.series)
             if table.name in stored.left_out:
@@ -180,27 +182,14 @@ class Partition:
 
     def admit(self, series: Mapping[str, StoredSeries]) -> None:
         """Take up keys that were left out or let go, as the store holds them."""
-        for table in (*self._watches.values(), *self._tallies.values()):
+        for table in self.tables:
             if table.name in series:
                 table.restore(series)
 
     def let_go(self, keys_max: int) -> int:
-        """Let go of the least recently met keys when there are more than so many; how many went.
-
-        The store must hold all that has not changed since the last drain. A quarter more than
-        need be is let go, so that it happens seldom.
-        """
-        if self.keys_known <= keys_max:
-            return 0
-        oldest, gone = oldest_bucket_of(self._water), 0
-        for tally in self._tallies.values():
-            gone += tally.let_go(0, oldest)
-        watched = sum(len(watch.keys) for watch in self._watches.values())
-        too_many = self.keys_known - keys_max * 3 // 4
-        for watch in self._watches.values():
-            share = too_many * len(watch.keys) // max(watched, 1)
-            gone += watch.let_go(max(share, 0), oldest)
-        return gone
+        """See `let_go_of`."""
+        watches, tallies = [*self._watches.values()], [*self._tallies.values()]
+        return let_go_of(watches, tallies, keys_max, oldest_bucket_of(self._water))
 
     def _keys_of(self, chunk: Any) -> list[tuple[Table, Texts]]:
         """Tables and the keys that a chunk has in them."""

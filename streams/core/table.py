@@ -14,13 +14,16 @@ from streams.core.texts import Texts
 
 
 class Table:
-    """Interned keys, their counts, and which changed. ``name`` is the series' name in the store."""
+    """Interned keys, their counts, and which changed. ``name`` is the series' name in the store.
+
+    ``directory``: where the store holds the keys that were let go, or left out at the start.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.keys = Keys()
         self.counts = Counts()
-        self._directory = Directory()
+        self.directory = Directory()
         self._dirty = np.zeros(0, dtype=np.bool_)
 
     def slots_of(self, keys: Texts) -> Ints:
@@ -83,15 +86,15 @@ class Table:
         if len(names):
             held = np.array(groups, dtype=np.int32)
             out = self.keys.find(names) == UNMET
-            self._directory.add(names.take(out), held[out])
+            self.directory.add(names.take(out), held[out])
             self.keys.skip_groups(int(held.max()))
 
     def left_out(self, keys: Texts) -> list[tuple[int, bytes]]:
         """Group and name of those keys that the store may hold and that are not in memory."""
-        if not len(self._directory):
+        if not len(self.directory):
             return []
         absent = keys.take(self.keys.find(keys) == UNMET)
-        rows, groups = self._directory.find(absent)
+        rows, groups = self.directory.find(absent)
         return list(dict.fromkeys(zip(groups.tolist(), absent.take(rows).encoded(), strict=True)))
 
     def let_go(self, count: int, oldest: int) -> int:
@@ -110,7 +113,7 @@ class Table:
         gone[kept] = False
         slots = np.flatnonzero(gone)
         if len(slots) and self.keep_columns(kept):
-            self._directory.add(self.keys.names_of(slots), self.keys.groups_of(slots))
+            self.directory.add(self.keys.names_of(slots), self.keys.groups_of(slots))
             self.keys.keep(kept)
             self.counts.keep(kept)
             self._dirty = self._dirty[kept]

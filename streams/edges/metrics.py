@@ -183,6 +183,9 @@ class Metrics:
         self._remembered = gauge(
             "event_ids_remembered", "Event ids in memory, by which repeats are known.", ("topic",)
         )
+        self._left_out = gauge(
+            "keys_left_out", "Keys let go or left out whose place in Redis is known.", ("topic",)
+        )
         self._held = gauge(
             "held_records", "Records read that wait for late ones, not counted yet.", ("topic",)
         )
@@ -190,6 +193,7 @@ class Metrics:
             self._held.labels(topic)
             self._creators.labels(topic)
             self._remembered.labels(topic)
+            self._left_out.labels(topic)
         self._redis_used = gauge(
             "redis_memory_used_bytes", "Memory that the fullest Redis server uses."
         )
@@ -246,10 +250,6 @@ class Metrics:
         self._held.labels(topic).set(records)
         self._beyond.labels(topic).inc(late)
         self._early.labels(topic).inc(early)
-
-    def set_remembered(self, topic: str, event_ids: int) -> None:
-        """Tell how many event ids are remembered."""
-        self._remembered.labels(topic).set(event_ids)
 
     def add_stage(self, stage: Stage, seconds: float) -> None:
         """Tell the wall time of one stage of one chunk."""
@@ -318,9 +318,11 @@ class Metrics:
         """Tell that a partition is dropped and counted anew."""
         self._recounts.inc()
 
-    def set_creators_known(self, topic: str, count: int) -> None:
-        """Tell how many creators have state in memory."""
-        self._creators.labels(topic).set(count)
+    def set_known(self, topic: str, creators: int, event_ids: int, left_out: int) -> None:
+        """Tell creators in memory, event ids remembered, and keys known to be in the store."""
+        self._creators.labels(topic).set(creators)
+        self._remembered.labels(topic).set(event_ids)
+        self._left_out.labels(topic).set(left_out)
 
     def set_outbox_pending(self, count: int) -> None:
         """Tell how many stored surges wait for their announcement."""

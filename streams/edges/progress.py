@@ -36,8 +36,9 @@ class Progress(Protocol):
         places: Mapping[tuple[str, int], Place],
         keys: Mapping[str, int],
         event_ids: Mapping[str, int],
+        left_out: Mapping[str, int],
     ) -> None:
-        """How far each partition is; keys and event ids known of each topic. Once a second."""
+        """How far each partition is; keys, event ids and left-out keys known. Once a second."""
 
     def forgot(self, topic: str, event_ids: int) -> None:
         """So many event ids were let go before their time."""
@@ -97,6 +98,7 @@ class Silence:
         places: Mapping[tuple[str, int], Place],
         keys: Mapping[str, int],
         event_ids: Mapping[str, int],
+        left_out: Mapping[str, int],
     ) -> None:
         """See Progress."""
 
@@ -217,14 +219,14 @@ class WorkerProgress:
         places: Mapping[tuple[str, int], Place],
         keys: Mapping[str, int],
         event_ids: Mapping[str, int],
+        left_out: Mapping[str, int],
     ) -> None:
         """See Progress."""
         now = time.monotonic()
         for (topic, partition), place in places.items():
             self._metrics.set_place(topic, partition, place)
         for topic, count in keys.items():
-            self._metrics.set_creators_known(topic, count)
-            self._metrics.set_remembered(topic, event_ids[topic])
+            self._metrics.set_known(topic, count, event_ids[topic], left_out[topic])
         self._add_rest(time.perf_counter())
         self._health.beat(now)
         self._health.found_lag(now, sum(place.lag_records for place in places.values()))

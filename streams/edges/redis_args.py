@@ -11,6 +11,7 @@ from streams.core.agreed_clock import Agreed
 from streams.core.hold import Standing
 from streams.core.packing import PackedSeries
 from streams.core.repeats import Reread
+from streams.core.texts import Ints
 from streams.edges.store import Fence, Write
 
 _REFRESH_SECONDS: Final = 43_200
@@ -52,6 +53,12 @@ class Expiries:
         stale: NDArray[np.bool_] = now - renewed[groups] >= _REFRESH_SECONDS
         renewed[groups[stale]] = now
         return stale
+
+    def may_be_gone(self, stem: str, groups: Ints) -> NDArray[np.bool_]:
+        """Which groups' hashes are not known to live on: whether they do the server must say."""
+        renewed = self._column(stem, int(groups.max(initial=-1)))[groups]
+        gone: NDArray[np.bool_] = self._clock() - renewed >= self.expiry_seconds
+        return gone
 
     def _column(self, stem: str, highest: int) -> NDArray[np.float64]:
         held = self._renewed.get(stem, np.empty(0))

@@ -10,6 +10,8 @@ from streams.core.partition_state import LeftOut
 from streams.core.texts import Texts
 
 _READ_GROUPS: Final = 64
+_NO_HASH: Final = -2
+"""Redis' answer to TTL of a key that is not there; -1: it never expires."""
 
 
 class SeriesKeys(NamedTuple):
@@ -54,6 +56,19 @@ class SeriesKeys(NamedTuple):
         answers: list[Any] = await pipeline.execute()
         self.learn(groups, answers[len(keys) :])
         return answers[: len(keys)]
+
+    async def gone(self, groups: Sequence[int]) -> list[int]:
+        """Those of the groups that have no hash any more."""
+        gone: list[int] = []
+        for begin in range(0, len(groups), _READ_GROUPS):
+            part = groups[begin : begin + _READ_GROUPS]
+            pipeline = self.client.pipeline(transaction=False)
+            for group in part:
+                pipeline.ttl(self.key_of(group))
+            left = await pipeline.execute()
+            self.learn(part, left)
+            gone += [group for group, ttl in zip(part, left, strict=True) if ttl == _NO_HASH]
+        return gone
 
     async def some(self, wanted: Sequence[tuple[int, bytes]]) -> StoredSeries:
         """Those of the wanted keys (group, name) that are held there."""

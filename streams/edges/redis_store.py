@@ -31,11 +31,13 @@ from functools import partial
 from importlib import resources
 from typing import Final
 
+import numpy as np
 from redis.exceptions import ResponseError
 
 from streams.core.keys import GROUP_KEYS
 from streams.core.packing import StoredSeries
 from streams.core.partition_state import LeftOut, StoredState
+from streams.core.texts import Ints
 from streams.edges.errors import SurgewatchError
 from streams.edges.redis_args import Expiries, reread_in, standing_in, write_call
 from streams.edges.redis_client import AsyncClient
@@ -153,6 +155,18 @@ class RedisStore:
             }
         except CONNECTION_LOST as error:
             raise self._unreachable(error) from error
+
+    async def read_gone(self, place: Place, groups: Mapping[str, Ints]) -> dict[str, Ints]:
+        """See Store. Asks only of hashes that are not known to live on."""
+        gone = {}
+        try:
+            for name, held in groups.items():
+                asked = held[self._ages.may_be_gone(self._key(place, f"s:{name}:"), held)]
+                found = await self._series(place, name).gone(asked.tolist())
+                gone[name] = np.array(found, dtype=np.int64)
+        except CONNECTION_LOST as error:
+            raise self._unreachable(error) from error
+        return gone
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """See Store. Looks through all keys: half a write may have made some that no list names."""

@@ -15,6 +15,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from streams.core.packing import StoredSeries
+from streams.core.texts import Ints
 from streams.edges.errors import DataError
 from streams.edges.kafka_identity import Source
 from streams.edges.redis_layout import topic_replaced
@@ -186,6 +187,10 @@ class GuardedStore:
     ) -> dict[str, StoredSeries]:
         """See Store."""
         return await self._store.read_keys(place, wanted)
+
+    async def read_gone(self, place: Place, groups: Mapping[str, Ints]) -> dict[str, Ints]:
+        """See Store."""
+        return await self._store.read_gone(place, groups)
 
     async def drop(self, place: Place, fence: Fence) -> None:
         """See Store. Raises also what the guard raises."""

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+import numpy as np
+
 from streams.core.hold import Standing
 from streams.core.packing import StoredSeries
 from streams.core.partition_state import LeftOut, StateChange, StoredState
 from streams.core.repeats import Reread
 from streams.core.stored_surges import stored_key_of
-from streams.core.texts import Texts
+from streams.core.texts import Ints, Texts
 from streams.edges.errors import DataError
 
 
@@ -187,6 +189,12 @@ class Store(Protocol):
     ) -> dict[str, StoredSeries]:
         """Read the keys (group, name) of each series that are held there; no others."""
 
+    async def read_gone(self, place: Place, groups: Mapping[str, Ints]) -> dict[str, Ints]:
+        """Those of each series' groups in which nothing is held any more; it may miss some.
+
+        The answer stands only until the partition is written again.
+        """
+
     async def drop(self, place: Place, fence: Fence) -> None:
         """Forget all that is held of a partition but its outbox and the claim, in one step.
 
@@ -274,6 +282,15 @@ class MemoryStore:
             asked = set(keys)
             found[series] = _stored_of([row for row in held if (row[1][0], row[0]) in asked])
         return found
+
+    async def read_gone(self, place: Place, groups: Mapping[str, Ints]) -> dict[str, Ints]:
+        """See Store."""
+        series = self._drawers.get(place, _Drawer()).series
+        gone = {}
+        for name, asked in groups.items():
+            held = {group for group, _ in series.get(name, {}).values()}
+            gone[name] = np.setdiff1d(asked, [*held])
+        return gone
 
     async def write(self, place: Place, fence: Fence, write: Write) -> int:
         """See Store."""

@@ -1,14 +1,18 @@
 """What every store promises about keys that are left out of memory and read when they are met."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
+import numpy as np
 import pytest
 
 from streams.core.agreed_clock import Agreed
 from streams.core.hold import Standing
 from streams.core.partition_state import StateChange
 from streams.core.repeats import Reread
-from streams.edges.store import KeyLimit, StateLost, Store, Write
+from streams.core.texts import Ints
+from streams.edges.redis_store import RedisStore
+from streams.edges.store import KeyLimit, MemoryStore, StateLost, Store, Write
 from tests.contract.test_store import (
     BEGIN_MS,
     PLACE,
@@ -61,6 +65,44 @@ def test_with_more_keys_than_the_limit_only_names_and_keys_with_a_surge_are_read
         assert len(found["unfollows"].names) == 0
 
     run(body, store_of)
+
+
+def test_of_groups_that_are_asked_for_those_with_nothing_held_are_gone(
+    store_of: Callable[[], Store],
+) -> None:
+    async def body(store: Store) -> None:
+        partition = follow_partition(20)
+        fence = await store.claim(PLACE, 1)
+        partition.take(follows(follow_many(500)))
+        await store.write(PLACE, fence, Write(partition.drain(), None, 500))
+        asked = {"follows": np.arange(4), "unfollows": np.array([0])}
+        nothing = {"follows": [], "unfollows": [0]}
+        assert lists_of(await store.read_gone(PLACE, asked)) == nothing
+        await expire(store, (1, 2))
+        other = store_of()  # knows of no hash how long it lives on, so all are asked for
+        for one in (other, other):
+            gone = await one.read_gone(PLACE, asked)
+            assert lists_of(gone) == {"follows": [1, 2], "unfollows": [0]}
+        await other.close()
+
+    run(body, store_of)
+
+
+def lists_of(groups: dict[str, Ints]) -> dict[str, list[int]]:
+    return {name: held.tolist() for name, held in groups.items()}
+
+
+async def expire(store: Store, groups: Sequence[int]) -> None:
+    """As if nothing had written these groups of follows for as long as they live."""
+    if isinstance(store, RedisStore):
+        for group in groups:
+            assert await store._client.pexpire(store._key(PLACE, f"s:follows:{group}"), 1)
+        await asyncio.sleep(0.01)
+    else:
+        assert isinstance(store, MemoryStore)
+        rows = store._drawers[PLACE].series["follows"]
+        for key in [key for key, (group, _) in rows.items() if group in groups]:
+            del rows[key]
 
 
 def test_where_reading_begins_again_is_kept_with_the_state(store_of: Callable[[], Store]) -> None:

@@ -26,4 +26,5 @@ def test_with_room_for_a_thousand_keys_every_creator_is_exact_over_a_kill_9(
     series = second.metrics()
     assert sum(v for k, v in series.items() if "keys_let_go_total" in k) > 1_000
     assert sum(v for k, v in series.items() if "keys_read_back_total" in k) > 500
+    assert sum(v for k, v in series.items() if "keys_left_out" in k) > 1_000
     assert second.stop() == 0

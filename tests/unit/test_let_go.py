@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streams.core.buckets import BUCKET_MS
 from streams.core.directory import Directory
 from streams.core.events import CommentChunk, FollowChunk
+from streams.core.partition_state import StateChange
 from streams.core.surges import Surge
 from streams.core.texts import Texts
 from streams.edges.store import KeyLimit, MemoryStore, Place, Write
@@ -37,10 +38,14 @@ class Forgetful:
         self.job.admit(held)
         surges: list[Surge] = self.job.take(chunk).surges
         begin, self.offset = self.offset, self.offset + len(chunk)
-        write = Write(self.job.drain(), begin or None, self.offset)
-        asyncio.run(self.store.write(PLACE, self._fence, write))
+        change = self.job.drain()
+        asyncio.run(self.store.write(PLACE, self._fence, Write(change, begin or None, self.offset)))
         self.gone += self.job.let_go(KEYS_MAX)
+        self.wrote(change)
         return surges
+
+    def wrote(self, change: StateChange) -> None:
+        """What else happens after a write."""
 
     def start_anew(self) -> None:
         """As a worker that takes over: only the keys' names are read, all else when it is met."""
@@ -159,6 +164,34 @@ def test_a_directory_finds_every_group_of_a_key_that_was_added(
     assert found >= set(drawn)
     others, _ = directory.find(Texts.of([f"never added {n}" for n in range(20)]))
     assert not len(others)
+
+
+@given(st.lists(placed, max_size=50), st.sets(st.integers(0, 2**31 - 1), max_size=5))
+def test_a_directory_forgets_the_keys_of_groups_that_are_gone_and_no_others(
+    drawn: list[tuple[str, int]], others: set[int]
+) -> None:
+    directory = Directory()
+    held_in = np.array([group for _, group in drawn], dtype=np.int32)
+    directory.add(Texts.of([name for name, _ in drawn]), held_in)
+    every = sorted({group for _, group in drawn})
+    assert directory.groups().tolist() == every
+    gone, before = {*every[::2], *others}, len(directory)
+    went = directory.forget(np.array(sorted(gone), dtype=np.int64))
+    left = {(name, group) for name, group in drawn if group not in gone}
+    assert directory.groups().tolist() == sorted({group for _, group in left})
+    assert len(directory) == before - went
+    names = sorted({name for name, _ in drawn})
+    rows, groups = directory.find(Texts.of(names))
+    assert {(names[row], g) for row, g in zip(rows.tolist(), groups.tolist(), strict=True)} >= left
+
+
+def test_a_directory_gives_back_the_room_of_what_it_forgets() -> None:
+    directory, empty = Directory(), Directory()._table.nbytes
+    names = Texts.of([f"c-{number}" for number in range(10_000)])
+    directory.add(names, np.arange(10_000, dtype=np.int32) // 128)
+    assert directory._table.nbytes > 10 * empty
+    assert directory.forget(directory.groups()[1:]) == 10_000 - 128
+    assert (len(directory), directory._table.nbytes) == (128, empty)
 
 
 def test_a_directory_of_a_hundred_thousand_keys_takes_some_twenty_bytes_each() -> None:

@@ -79,9 +79,11 @@ def test_each_method_moves_its_series(metrics: Metrics) -> None:
     metrics.add_rebalance(3)
     assert _value(metrics, "rebalances_total") == 1
     assert _value(metrics, "partitions_owned") == 3
-    metrics.set_creators_known("comments", 9)
+    metrics.set_known("comments", creators=9, event_ids=8, left_out=7)
     metrics.set_outbox_pending(2)
     assert _value(metrics, "creators_known", topic="comments") == 9
+    assert _value(metrics, "event_ids_remembered", topic="comments") == 8
+    assert _value(metrics, "keys_left_out", topic="comments") == 7
     assert _value(metrics, "outbox_pending") == 2
 
 

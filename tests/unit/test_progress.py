@@ -37,7 +37,7 @@ def test_every_stage_is_told_and_an_inner_stage_is_not_counted_twice() -> None:
             pass
     progress.waited("announce", 1.5)
     progress.stored(0.25, 10)
-    progress.stands({}, {}, {})
+    progress.stands({}, {}, {}, {})
     whole = time.perf_counter() - began
     assert stage_seconds(registry, "announce") == 1.5
     assert stage_seconds(registry, "store") == 0.25

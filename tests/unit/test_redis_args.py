@@ -41,6 +41,22 @@ def test_what_was_renewed_lately_is_not_renewed_again_after_a_restart() -> None:
     assert not ages.stale("s:", np.arange(6, dtype=np.int32)).any()
 
 
+def test_a_hash_may_be_gone_when_its_time_is_over_or_nothing_is_known_of_it() -> None:
+    clock = [50.0]
+    ages = Expiries(lambda: clock[0], DAY)
+    ages.learn("s:", range(4), [DAY, 60, -2, -1])
+    ages.stale("s:", np.array([2], dtype=np.int32))
+    groups = np.arange(5)
+    assert ages.may_be_gone("s:", groups).tolist() == [False, False, False, True, True]
+    clock[0] += 60
+    assert ages.may_be_gone("s:", groups).tolist() == [False, True, False, True, True]
+    ages.learn("s:", [1], [120])  # it was written once more
+    assert not ages.may_be_gone("s:", groups[:3]).any()
+    clock[0] += DAY
+    assert ages.may_be_gone("s:", groups).all()
+    assert not len(ages.may_be_gone("s:", groups[:0]))
+
+
 def test_a_claim_forgets_only_its_own_partition() -> None:
     ages = Expiries(lambda: 50.0, DAY)
     for stem in ("p:{f:1}:s:follows:", "p:{f:11}:s:follows:"):
