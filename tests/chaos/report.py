@@ -37,6 +37,18 @@ def figures_of(result: Result) -> dict[str, Any]:
         "repeated_upstream": result.repeats,
         "recounts": result.recounts,
         "redis_files_repaired": result.repairs,
+        "dead_repeats": result.dead_repeats,
+        "late": result.late,
+        "too_late": result.too_late,
+        "workers_paused": result.workers_paused,
+        "paused_taken_over": result.paused_taken_over,
+        "bursts": len(result.unstored_at_fault),
+        "unstored_at_fault": result.unstored_at_fault,
+        "held_seconds": {
+            fault: [round(value, 1) for value in seconds]
+            for fault, seconds in sorted(result.held_seconds.items())
+        },
+        "full_disk": result.full_disk,
         "exits": {str(code): count for code, count in sorted(result.exits.items())},
     }
 
@@ -55,7 +67,15 @@ def table_of(result: Result) -> Table:
         caption=(
             f"lost {account.lost}, duplicated {account.duplicated}; surges missing "
             f"{account.surges_missing}, contradicting {account.surges_contradicting}; "
-            f"zombies {account.zombies}; workers' exits {dict(result.exits)}"
+            f"zombies {account.zombies}; workers' exits {dict(result.exits)}\n"
+            f"{result.late:,} records late, {result.too_late:,} too late to count, "
+            f"{result.repeats:,} repeats; {result.dead_letters:,} dead letters, "
+            f"{result.dead_repeats:,} twice\n"
+            f"{len(result.unstored_at_fault)} bursts, not stored as faults began: "
+            f"{_range_of(result.unstored_at_fault)}; {result.workers_paused} paused workers woken, "
+            f"{result.paused_taken_over} of them after others had all partitions\n"
+            f"Redis' disk full by {result.full_disk}; its file repaired {result.repairs} times; "
+            f"partitions counted anew {result.recounts}"
         ),
     )
     table.add_column("fault")
@@ -65,3 +85,7 @@ def table_of(result: Result) -> Table:
         row = (str(len(seconds)), f"{median(seconds):.1f}", f"{max(seconds):.1f}")
         table.add_row(fault, *row)
     return table
+
+
+def _range_of(values: list[int]) -> str:
+    return f"{min(values):,} to {max(values):,}" if values else "none"
