@@ -17,10 +17,10 @@ POISON_SHARE = 0.002
 WITH_ID_SHARE = 0.9
 REPEATED_SHARE = 0.03
 _LATE_MS = 20_000
-_LATER_SHARE = 0.04
+_LATER_SHARE = 0.005
 _LATER_MS = (60_000, 6 * 3_600_000)
 _LATEST_MS = 30 * 3_600_000
-"""One in twenty of those later, if the span is longer than a day: some are too late to count."""
+"""One in five of those later, if the span is longer than a day: some are too late to count."""
 _REPEATED_WITHIN = 300
 _REPEATED_WITHIN_MS = 240_000
 """Well within the ten minutes of event time for which ids are remembered."""
@@ -107,7 +107,7 @@ class Records:
     def _late_ms(self, topic: str) -> int:
         chance = self._chance
         if self._later and chance.random() < _LATER_SHARE:
-            longest = self._is_long and chance.random() < 1 / 20
+            longest = self._is_long and chance.random() < 0.2
             return chance.randint(_LATER_MS[0], _LATEST_MS if longest else _LATER_MS[1])
         return chance.choice((0, 0, 0, _LATE_MS)) if topic == "comments" else 0
 

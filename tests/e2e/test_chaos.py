@@ -37,7 +37,7 @@ def test_three_rounds_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     assert figures["bursts"] == 1
     assert figures["unstored_at_fault"][0] > 0, "the burst was not read to its end before the fault"
     assert figures["paused_taken_over"] > 0, "others had the partitions of one that was woken"
-    assert figures["late"] > 100
+    assert figures["late"] > 0
 
 
 def test_each_check_finds_and_names_what_it_is_for(

