@@ -38,6 +38,7 @@ def figures_of(result: Result) -> dict[str, Any]:
         "recounts": result.recounts,
         "redis_files_repaired": result.repairs,
         "dead_repeats": result.dead_repeats,
+        "event_hours": round(result.event_hours, 1),
         "late": result.late,
         "too_late": result.too_late,
         "workers_paused": result.workers_paused,
@@ -68,9 +69,9 @@ def table_of(result: Result) -> Table:
             f"lost {account.lost}, duplicated {account.duplicated}; surges missing "
             f"{account.surges_missing}, contradicting {account.surges_contradicting}; "
             f"zombies {account.zombies}; workers' exits {dict(result.exits)}\n"
-            f"{result.late:,} records late, {result.too_late:,} too late to count, "
-            f"{result.repeats:,} repeats; {result.dead_letters:,} dead letters, "
-            f"{result.dead_repeats:,} twice\n"
+            f"{result.event_hours:.1f} hours of event time, {result.late:,} records late, "
+            f"{result.too_late:,} too late to count, {result.repeats:,} repeats; "
+            f"{result.dead_letters:,} dead letters, {result.dead_repeats:,} twice\n"
             f"{len(result.unstored_at_fault)} bursts, not stored as faults began: "
             f"{_range_of(result.unstored_at_fault)}; {result.workers_paused} paused workers woken, "
             f"{result.paused_taken_over} of them after others had all partitions\n"

@@ -45,6 +45,7 @@ class Result:
     commits_looked_at: int = 0
     late: int = 0
     too_late: int = 0
+    event_hours: float = 0.0
     dead_repeats: int = 0
     workers_paused: int = 0
     paused_taken_over: int = 0
@@ -59,6 +60,7 @@ class Result:
         self.surges_told, self.dead_letters = len(stage.truth.told), len(stage.truth.dead)
         self.repeats, self.dead_repeats = stage.truth.repeats, stage.truth.dead_repeats
         self.late, self.too_late = stage.truth.late, stage.truth.too_late
+        self.event_hours = stage.truth.event_ms / 3_600_000
         self.workers_paused = stage.pauses.total()
         self.paused_taken_over = stage.pauses[True]
         self.full_disk = "tmpfs" if stage.redis.disk is not None else "file-size limit"
@@ -164,5 +166,5 @@ def _burst(stage: Stage) -> int:
     stage.stream.release_burst()
     stage.stream.per_second = _FULL_PER_SECOND
     stage.wait_for(lambda: stage.unstored() > 0, _BURST_SECONDS_MAX)
-    stage.wait(stage.chance.uniform(0, 0.5))
+    stage.wait(stage.chance.uniform(0, 2))
     return stage.unstored()

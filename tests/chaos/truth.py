@@ -13,6 +13,7 @@ from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.surges import Surge
 from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
 from tests.chaos.expected import ExpectedSurges
+from tests.chaos.records import BEGIN_MS
 from tests.chaos.rolling import RollingRule
 from tests.chaos.stream import Acknowledged
 from tests.workers import Ledger, Site
@@ -90,6 +91,11 @@ class Truth:
     def records(self) -> int:
         """Records in the topics, bad ones included."""
         return sum(len(sums) for sums in self.sums.values())
+
+    @property
+    def event_ms(self) -> int:
+        """Event time from the first record to the last one."""
+        return max(self._waters_ms.values(), default=BEGIN_MS) - BEGIN_MS
 
     def read(self) -> None:
         """Read all four topics on to their ends."""
