@@ -22,6 +22,8 @@ from tests.servers import ServerMissing
 _AT_ONCE = 25_000
 _BURSTS = (200_000, 250_000, 300_000)
 _BURST_SECONDS_MAX = 120.0
+_READ_SHARES = (0.0, 0.5)
+"""Of a burst, so much is stored before its faults begin."""
 _RECOUNTED = "is dropped and counted anew"
 _FULL_PER_SECOND = 4_000
 
@@ -50,7 +52,7 @@ class Result:
     workers_paused: int = 0
     paused_taken_over: int = 0
     unstored_at_fault: list[int] = field(default_factory=list)
-    """Of each round with a burst: records acknowledged and not yet stored as its faults began."""
+    """Of each round with a burst: records of it not yet stored as its faults began."""
     held_seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     full_disk: str = ""
 
@@ -159,12 +161,20 @@ def _round(stage: Stage, plan: Plan, result: Result) -> str:
 
 def _burst(stage: Stage) -> int:
     """Send a burst that is read while the faults begin; how much of it is not stored by then."""
-    stage.stream.make_burst(stage.chance.choice(_BURSTS))
+    records = stage.chance.choice(_BURSTS)
+    stage.stream.make_burst(records)
     if not stage.wait_for(lambda: stage.stream.burst_made, _BURST_SECONDS_MAX):
         msg = f"the producer made no burst within {_BURST_SECONDS_MAX:g} s"
         raise ChaosFailed(msg)
+    goal = records * stage.chance.uniform(*_READ_SHARES)
+    before = sum(stage.stored().values())
+
+    def stored() -> int:
+        return sum(stage.stored().values()) - before
+
     stage.stream.release_burst()
     stage.stream.per_second = _FULL_PER_SECOND
-    stage.wait_for(lambda: stage.unstored() > 0, _BURST_SECONDS_MAX)
-    stage.wait(stage.chance.uniform(0, 2))
-    return stage.unstored()
+    if not stage.wait_for(lambda: stored() > goal, _BURST_SECONDS_MAX):
+        msg = f"{stored():,} of a burst of {records:,} stored within {_BURST_SECONDS_MAX:g} s"
+        raise ChaosFailed(msg)
+    return max(records - stored(), 0)

@@ -107,15 +107,6 @@ class Stage:
         settings = self.site.settings
         return len(input_topics(settings)) * settings.topic_partitions
 
-    def unstored(self) -> int:
-        """Records that Kafka acknowledged and that are not stored in Redis yet."""
-        ends: dict[tuple[str, int], int] = {}
-        for lot in list(self.stream.acknowledged):
-            end = lot.base_offset + len(lot.checksums)
-            ends[lot.topic, lot.partition] = max(end, ends.get((lot.topic, lot.partition), 0))
-        stored = self.stored()
-        return sum(max(0, end - stored[place]) for place, end in ends.items())
-
     def wait_for(self, done: Callable[[], bool], seconds_max: float) -> bool:
         """Wait for a condition, workers tended; whether it came true in time."""
         ends = monotonic() + seconds_max
