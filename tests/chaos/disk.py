@@ -8,6 +8,7 @@ from pathlib import Path
 
 _ROOM_BYTES = 1 << 30
 _LEFT_BYTES = 16_384
+_TRIES = 12
 
 
 class SmallDisk:
@@ -29,10 +30,14 @@ class SmallDisk:
         return None
 
     def fill(self) -> None:
-        """Shrink it to what it holds and a little more."""
-        state = os.statvfs(self.folder)
-        used = (state.f_blocks - state.f_bfree) * state.f_frsize
-        self._mount(f"remount,size={used + _LEFT_BYTES}")
+        """Shrink it to what it holds and a little more, while it is written to."""
+        for shift in range(_TRIES):
+            state = os.statvfs(self.folder)
+            used = (state.f_blocks - state.f_bfree) * state.f_frsize
+            with suppress(subprocess.CalledProcessError):  # more was written meanwhile
+                return self._mount(f"remount,size={used + (_LEFT_BYTES << shift)}")
+        msg = f"{self.folder} holds too much to be full"
+        raise OSError(msg)
 
     def empty(self) -> None:
         """Give it room again."""
