@@ -20,7 +20,7 @@ from tests.chaos.stage import Stage
 from tests.servers import ServerMissing
 
 _AT_ONCE = 25_000
-_BURSTS = (200_000, 250_000, 300_000)
+_BURSTS = (200_000, 250_000)
 _BURST_SECONDS_MAX = 120.0
 _READ_SHARES = (0.0, 0.5)
 """Of a burst, so much is stored before its faults begin."""
