@@ -33,7 +33,7 @@ _POISON = (
 )
 _NEWCOMERS_EACH = 15_000
 """Steps after which other newcomers are followed: every round has its openings."""
-_HURRY = 5
+_HURRY = 25
 """So many records of a burst come in one step: it is a burst in event time, too."""
 
 

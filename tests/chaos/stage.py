@@ -24,8 +24,8 @@ from tests.workers import Site
 SESSION_SECONDS = 6.0
 _KEYS_IN_MEMORY = (3_000, 10_000_000)
 """So few that most are let go and read back again and again, or so many that none is."""
-_ROUND_STEPS = 60_000
-"""Of event time, about what a round takes: a record is one step, five of a burst are one."""
+_ROUND_STEPS = 45_000
+"""Of event time, about what a round takes: a record is one step, 25 of a burst are one."""
 _SETTINGS = {
     "SURGEWATCH_KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
     "SURGEWATCH_RULE_FOLLOWERS_24H": "500",
