@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kafka", "redis_server")
 def test_three_rounds_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
     kinds = "worker paused,Redis cut short and killed,Kafka killed"
-    result = run(tmp_path, 7, 3, lines.append, kinds)
+    result = run(tmp_path, 8, 3, lines.append, kinds)
     report.write_json(result, tmp_path / "chaos.json")
     figures = json.loads((tmp_path / "chaos.json").read_text())
     assert figures["rounds"] == len(lines) == 3
