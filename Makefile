@@ -22,7 +22,7 @@ test: lint types  ## Everything: lint, types and all tests, on real Kafka and Re
 	@echo "== servers for the tests (Kafka, Redis)"
 	@tests/provision.sh
 	@echo "== tests"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests.run
 
 lint: $(STAMP)  ## ruff: rules and format
 	@echo "== ruff"
@@ -40,9 +40,10 @@ bench: $(STAMP)  ## Measure speed and memory on real Kafka and Redis (minutes)
 	@$(BIN)/python -m tests.bench --records-many 4000000 --latency-seconds 20 \
 		--picture build/bench.png
 
-bench-scaling: $(STAMP)  ## Measure cost as the work grows: creators, partitions, chunks, workers
+bench-scaling: $(STAMP)  ## Measure cost as the work grows (13 minutes): make bench-scaling PARTS=chunks,redis
 	@tests/provision.sh
-	@$(BIN)/python -m tests.bench.scaling $(if $(PARTS),--parts $(PARTS))
+	@$(BIN)/python -m tests.bench.scaling $(if $(PARTS),--parts $(PARTS)) \
+		$(if $(DOC),--document $(DOC))
 
 detection: $(STAMP)  ## The detector against its floor: make detection PARTS=nab,rates SIZE=0.1
 	@$(BIN)/python -m tests.bench.detection $(if $(PARTS),--parts $(PARTS)) \

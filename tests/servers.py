@@ -16,6 +16,7 @@ from typing import Self
 
 from streams.edges.child import ChildFailed, ChildProcess, free_port
 from streams.edges.embedded import kafka_answers, redis_answers
+from streams.edges.redis_servers import PACKED
 
 KAFKA_VERSION = "4.3.1"
 PROVISION = "tests/provision.sh"
@@ -231,7 +232,7 @@ class KafkaServer(Server):
 
 
 class RedisServer(Server):
-    """Redis with an append-only file synced each second, and never evicting: as in production.
+    """Redis with an append-only file synced each second, packing, never evicting: as we ship it.
 
     `settings` are added to redis.conf. `appendonly=False` keeps nothing over a restart.
     """
@@ -274,6 +275,7 @@ class RedisServer(Server):
             "appendfsync": "everysec",
             "save": '""',
             "maxmemory-policy": "noeviction",
+            **PACKED,
             **({"requirepass": self._password} if self._password else {}),
             **self._settings,
         }

@@ -20,7 +20,6 @@ from streams.core.surges import Surge
 from streams.core.texts import Ints
 from streams.core.wave_report import ReportChunk
 from streams.edges.codec import Decoded, Limits, decode_comments, decode_follows
-from streams.edges.codec_faults import AT_MS_END
 from streams.edges.files import RecordFile
 from streams.edges.producer import partition_of
 from streams.edges.settings_list import Settings
@@ -76,7 +75,7 @@ class BacktestResult:
 class _Trade:
     """What is done with one topic's chunks; a chunk's kind is the topic's own."""
 
-    decode: Callable[[RawChunk, int, Limits], Decoded[Any]]
+    decode: Callable[[RawChunk, int | None, Limits], Decoded[Any]]
     deal: Callable[[Any], Iterator[tuple[int, Any]]]
     build: Callable[[Settings], Any]
 
@@ -171,8 +170,8 @@ class Backtest:
         for side in self._sides:
             trade, limits = side.trades[topic], side.limits
             if limits not in decoded:
-                # no clock: nothing is in the future
-                decoded[limits] = trade.decode(raw, AT_MS_END, limits)
+                # files do not say when a record arrived: nothing is from the future
+                decoded[limits] = trade.decode(raw, None, limits)
             mine = decoded[limits]
             if mine.dead:
                 side.result.dead.update(dead.reason for dead in mine.dead)

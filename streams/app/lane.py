@@ -9,7 +9,7 @@ from faust.types import TP
 
 from streams.app.rereading import FromFuture, Rereading
 from streams.core.dead_letter_limit import DeadLetterCount, DeadLetterLimit
-from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
+from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
 from streams.core.fleet_waves import FleetWaves
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import Outcome
@@ -150,6 +150,11 @@ class Lane:
             after = Moment(read_ms, clock.state)
             self.lookback.took(offsets[0], clock.newest_ms, before, after)
 
+    def buried(self, from_future: FromFuture) -> None:
+        """Take note of records that are dead for their time alone: a next owner must know them."""
+        if self.lookback is not None:
+            self.from_future |= from_future
+
     def reread_now(self) -> Reread | None:
         """Where the next owner begins to read again if it takes over what was counted so far."""
         if self.rereading is not None:
@@ -171,9 +176,11 @@ class Lane:
         """Take note of what could not be used; raises DataError if that is more than allowed."""
         broken = self.dead_count.take(chunk.offsets, [one.offset for one in dead])
         if broken is not None:
+            clocks = any(one.reason is Reason.AT_MS_IN_FUTURE for one in dead)
+            mend = "mend the producers' clocks, or the brokers'" if clocks else "mend the producer"
             msg = (
                 f"{self.tp.topic}[{self.tp.partition}] is broken up to offset {chunk.next_offset}: "
-                f"{broken}. They are in dead letters; mend the producer, or raise "
+                f"{broken}. They are in dead letters; {mend}, or raise "
                 "SURGEWATCH_DEAD_LETTERS_SHARE_MAX and _ROW_MAX, then start again"
             )
             raise DataError(msg)

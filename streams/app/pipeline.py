@@ -201,7 +201,7 @@ class Pipeline:
             decoded = trade.decode(chunk)
         if decoded.dead:
             await self._announcer.bury(decoded.dead)
-            lane.from_future |= from_future_in(decoded.dead, trade.decode_read)
+            lane.buried(from_future_in(decoded.dead, trade.decode_read))
         lane.refuse_if_broken(chunk, decoded.dead)
         before = lane.job.moment
         await self._count(lane, lane.job.ready(decoded.chunk), chunk, decoded.dead)

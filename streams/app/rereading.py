@@ -6,7 +6,7 @@ Which event ids came lately is not stored (``core/repeats.py``), nor the records
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,12 @@ class Rereading:
         """Learn from what was read before; what is left of the chunk, None: none, and go on."""
         cut = bisect_left(chunk.offsets, self.end_offset)
         if cut:
-            read = replace(chunk, values=chunk.values[:cut], offsets=chunk.offsets[:cut])
+            read = chunk.part(slice(cut))
             learnt = self._without_future(read.offsets, decode(read), job.read_ms)
             self.watermark_ms = job.relearn(learnt, self.watermark_ms)
         if chunk.next_offset < self.end_offset:
             return None
-        return replace(chunk, values=chunk.values[cut:], offsets=chunk.offsets[cut:])
+        return chunk.part(slice(cut, None))
 
     def _without_future(self, offsets: Sequence[int], decoded: Any, read_ms: int) -> Any:
         """The rows that were not in the future when they came: the others are dead letters."""

@@ -6,7 +6,7 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -33,7 +33,6 @@ from streams.core.fleet_waves import FleetWaves
 from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec import decode_comments, decode_follows
-from streams.edges.codec_faults import AT_MS_END
 from streams.edges.codec_reports import decode_reports
 from streams.edges.errors import SurgewatchError
 from streams.edges.exporter import Exporter
@@ -63,29 +62,28 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # untyped
 
 
 def trades_of(
-    settings: Settings,
-    progress: Progress,
-    clock: SteadyClock | None = None,
-    append_time_topics: Collection[str] = (),
+    settings: Settings, progress: Progress, clock: SteadyClock | None = None
 ) -> dict[str, Trade]:
     """What is done with the chunks of each topic; without a clock given, by this machine's."""
     limits = limits_of(settings)
     clock = clock or SteadyClock(Clocks(), lambda *_: None)
 
     def now_ms(chunk: RawChunk) -> int:
-        is_broker_time = chunk.topic in append_time_topics and chunk.appended_ms > 0
-        return clock.now_ms(chunk.appended_ms if is_broker_time else None)
+        append_ms = chunk.append_ms
+        if append_ms is None or not len(append_ms):
+            return clock.now_ms()
+        return clock.now_ms(int(append_ms.max()))
 
     return {
         settings.topic_follows: Trade(
             lambda chunk: decode_follows(chunk, now_ms(chunk), limits),
             lambda: follow_partition_of(settings, progress),
-            lambda chunk: decode_follows(chunk, AT_MS_END, limits),
+            lambda chunk: decode_follows(chunk, None, limits),
         ),
         settings.topic_comments: Trade(
             lambda chunk: decode_comments(chunk, now_ms(chunk), limits),
             lambda: comment_partition_of(settings, progress),
-            lambda chunk: decode_comments(chunk, AT_MS_END, limits),
+            lambda chunk: decode_comments(chunk, None, limits),
         ),
         settings.topic_waves: Trade(
             lambda chunk: decode_reports(chunk, settings.redis_prefix, settings.topic_partitions),
@@ -181,7 +179,7 @@ class Worker:
             return
         guard = checks.build_guard()
         stack.push_async_callback(guard.close)
-        trades = trades_of(settings, self._progress, self._clock, checks.append_time_topics)
+        trades = trades_of(settings, self._progress, self._clock)
         placement = Placement(settings.topic_partitions, self._metrics)
         for topic in (settings.topic_follows, settings.topic_comments):
             trades[topic] = trades[topic].looked_at_by(placement.look)

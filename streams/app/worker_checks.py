@@ -12,13 +12,14 @@ from aiokafka.errors import KafkaError
 from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import ClockWrong, SteadyClock
 from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
-from streams.edges.kafka_identity import Source, source_of
+from streams.edges.kafka_identity import Source, TopicIdentity, source_of
 from streams.edges.metrics import Metrics, Trouble
+from streams.edges.output_watch import OutputWatch
 from streams.edges.redis_servers import EvictsKeys, RedisServers
 from streams.edges.settings_list import Settings
 from streams.edges.source_guard import PartitionsChanged, SourceGuard, TopicGone, TopicReplaced
 from streams.edges.store import OtherWriter, Store, StoreDiffers, StoreKind
-from streams.edges.topics import input_topics, look_at_topics
+from streams.edges.topics import Finding, check_topics, input_topics, output_topics
 from streams.edges.transport_contract import (
     OffsetBeyondEnd,
     ReadBack,
@@ -40,11 +41,27 @@ _TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
     (ClockWrong, "clock_wrong"),
 )
 
+_BY_PRODUCERS: Final = (
+    "%s. Until then what is from the future is judged by the time at which it is read: in a "
+    "backlog one fast clock may make the other records of its partition late"
+)
+
 log = logging.getLogger(__name__)
+
+
+class TopicUnfit(DataError):
+    """A topic is not there, or is not what it must be, when a worker starts."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        kinds: dict[str, Trouble] = {"missing": "topic_gone", "partitions": "partitions_changed"}
+        self.trouble = kinds.get(finding.kind)
 
 
 def trouble_of(error: SurgewatchError) -> Trouble | None:
     """Which metric's label an error has; None: it is no bad input."""
+    if isinstance(error, TopicUnfit):
+        return error.trouble
     if isinstance(error, StoreDiffers):
         if error.field_name.startswith("topic_id:"):
             return "topic_replaced"
@@ -54,7 +71,7 @@ def trouble_of(error: SurgewatchError) -> Trouble | None:
 
 
 class WorkerChecks:
-    """Checks of one worker. ``append_time_topics`` hold the broker's own time of each record."""
+    """Checks of one worker."""
 
     def __init__(
         self,
@@ -72,8 +89,9 @@ class WorkerChecks:
         self._servers = servers
         self._clock = clock
         self._topics = input_topics(settings)
+        self._outputs = output_topics(settings)
         self._source = Source(None, {})
-        self.append_time_topics: frozenset[str] = frozenset()
+        self._written: dict[str, TopicIdentity] = {}
 
     async def at_start(self, stop: asyncio.Event) -> None:
         """Wait until all answer and nothing is wrong, or until we are to stop.
@@ -82,6 +100,7 @@ class WorkerChecks:
         """
         for check in (self._check_kafka, self._ask_source, self._check_redis, self._check_clock):
             await _wait_for(check, self._settings.start_seconds_max, stop)
+        await self._servers.advise()
 
     def build_guard(self) -> SourceGuard:
         """Guard of the topics as they were at the start."""
@@ -93,7 +112,16 @@ class WorkerChecks:
 
     def watches(self, guard: SourceGuard) -> tuple[Coroutine[Any, Any, None], ...]:
         """Checks to run beside the work: they end only by raising what is wrong."""
-        return self._repeat(guard.confirm), self._repeat(self._check_redis)
+        outputs = OutputWatch(
+            self._written,
+            lambda: source_of(self._announcer.client, self._outputs),
+            self._metrics.add_trouble,
+        )
+        return (
+            self._repeat(guard.confirm),
+            self._repeat(outputs.look),
+            self._repeat(self._check_redis),
+        )
 
     async def _repeat(self, check: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -104,24 +132,29 @@ class WorkerChecks:
                 log.debug("not checked: %s", error)
 
     async def _check_kafka(self) -> None:
-        look = await asyncio.to_thread(look_at_topics, self._settings)
-        blocking = [finding for finding in look.findings if finding.blocks]
-        if blocking:
-            raise DataError(str(blocking[0]))
-        self.append_time_topics = look.append_time_topics
+        findings = await asyncio.to_thread(check_topics, self._settings)
+        for finding in findings:
+            if finding.blocks:
+                raise TopicUnfit(finding)
         await self._announcer.start()
+        events = (self._settings.topic_follows, self._settings.topic_comments)
+        for finding in findings:
+            if finding.kind == "times" and finding.topic in events:
+                log.warning(_BY_PRODUCERS, finding)
 
     async def _ask_source(self) -> None:
         try:
-            found = await source_of(self._announcer.client, self._topics)
+            client = self._announcer.client
+            found = await source_of(client, (*self._topics, *self._outputs))
         except (KafkaError, OSError) as error:
             cause = str(error) or type(error).__name__
             raise KafkaUnreachable(self._settings.kafka_bootstrap_servers, cause) from error
-        missing = [topic for topic in self._topics if topic not in found.topics]
+        missing = [one for one in (*self._topics, *self._outputs) if one not in found.topics]
         if missing:  # it was there a moment ago
             raise TopicGone(missing[0])
         count = self._settings.topic_partitions
         topics = {topic: one._replace(partitions=count) for topic, one in found.topics.items()}
+        self._written = {topic: topics.pop(topic) for topic in self._outputs}
         self._source = Source(found.cluster_id, topics)
 
     async def _check_redis(self) -> None:

@@ -1,6 +1,7 @@
 """Which clock to believe when they part: a machine's wall clock may jump, by hours, either way.
 
-Records are judged to be from the future by the time it is now. Judged by a clock that went back,
+Records are judged to be from the future by the time it is now, where they do not bear the
+broker's own time of their arrival. Judged by a clock that went back,
 good records go to dead letters; by one that went forward, bad ones close everybody's window. Three
 clocks are compared: the wall clock, a monotonic one, and the broker's, which puts a time on each
 record that it takes. The wall clock is followed while it goes with the monotonic one; once they

@@ -1,4 +1,7 @@
-"""River's own anomaly detectors: made by name, asked one count at a time, kept as bytes."""
+"""River's own anomaly detectors: made by name, asked one count at a time, kept as bytes.
+
+River's models bring SciPy: half of a worker's start and 80 MB. Only who asks for one pays.
+"""
 
 import importlib
 import inspect
@@ -9,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from river import anomaly, base, compose, preprocessing
+from river import base
 
 _FEATURE: Final = "count"
 _PROBE_COUNTS: Final = (3.0, 0.0, 5.0)
@@ -46,6 +49,8 @@ class RiverRecipe:
         A seed that is not given is 0, so that the same counts give the same scores.
         HalfSpaceTrees wants values in 0..1: without ``limits`` a MinMaxScaler goes before it.
         """
+        from river import anomaly, preprocessing  # noqa: PLC0415 slow to import, and large
+
         kind = self._kind()
         parameters = dict(self.parameters)
         if "seed" in inspect.signature(kind).parameters:
@@ -77,6 +82,8 @@ class RiverRecipe:
         try:
             kind = getattr(importlib.import_module(module_name), name)
         except (ImportError, AttributeError) as error:
+            from river import anomaly  # noqa: PLC0415 as above
+
             why = f"River has no such class; river.anomaly has: {', '.join(anomaly.__all__)}"
             raise RiverDetectorError(self.path, why) from error
         if not inspect.isclass(kind) or not issubclass(kind, _DETECTORS):
@@ -117,6 +124,8 @@ class RiverModel:
     @classmethod
     def load(cls, raw: bytes) -> "RiverModel":
         """Read what `dump` wrote; raises `RiverStateError`."""
+        from river import compose  # noqa: PLC0415 as above
+
         try:
             model = _RiverUnpickler(io.BytesIO(raw)).load()
         except RiverStateError:

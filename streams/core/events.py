@@ -5,7 +5,7 @@ equal length, in the order of the records, without the records that went to dead
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -46,6 +46,8 @@ class RawChunk:
     (always past the last record; also past control batches). ``appended_ms`` is the timestamp
     that the broker gave or kept for the newest record, -1 if there is none.
     ``end_offset`` is the partition's high watermark when the chunk was fetched.
+    ``append_ms``: when the broker took each record, by its own clock, -1 where its batch bears
+    the producer's time (``CreateTime``); None: of no record is that known.
     """
 
     topic: str
@@ -55,6 +57,13 @@ class RawChunk:
     next_offset: int
     appended_ms: int
     end_offset: int
+    append_ms: NDArray[np.int64] | None = None
+
+    def part(self, rows: slice) -> "RawChunk":
+        """Only these of its records; where reading goes on stays as it is."""
+        append_ms = None if self.append_ms is None else self.append_ms[rows]
+        values, offsets = self.values[rows], self.offsets[rows]
+        return replace(self, values=values, offsets=offsets, append_ms=append_ms)
 
 
 @dataclass(frozen=True, slots=True)

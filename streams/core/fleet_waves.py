@@ -25,7 +25,7 @@ from streams.core.wave_incident import Parts, WaveIncident
 from streams.core.wave_report import REPORTED, BucketReport, ReportChunk, WaveReport
 from streams.core.wave_sums import nothing, widened
 from streams.core.wave_watch import RECEIVERS_MAX, SILENT_BUCKETS, WaveWatch, rank_of
-from streams.core.waves import Waves
+from streams.core.waves import Waves, spans_of
 
 BEHIND_MAX: Final = 7 * WINDOW_BUCKETS
 """A partition that is so many buckets behind another one is not waited for: Kafka keeps records of
@@ -128,9 +128,7 @@ class _Series:
             if water <= min(self._open, default=water):
                 return []  # one that comes first may still bring earlier ones
             self._water = min(self._open)
-        told: list[Surge] = []
-        for bucket, sums in self._closing(self._water, water):
-            told += self._close(bucket, sums)
+        told = self._close_all([*self._closing(self._water, water)])
         if water > self._water:
             self._water, self._has_closed = water, True
         return told
@@ -149,8 +147,25 @@ class _Series:
             yield bucket, found or _Open()
             bucket += 1
 
-    def _close(self, bucket: int, found: _Open) -> list[Surge]:
-        seen = self._waves.close(bucket, self._sums_of(found), self._cohorts.names)
+    def _close_all(self, closing: list[tuple[int, _Open]]) -> list[Surge]:
+        """Close these buckets: together as far as no wave begins, for that costs least."""
+        told: list[Surge] = []
+        sums = [self._sums_of(found) for _, found in closing]
+        names, place = self._cohorts.names, 0
+        for span in spans_of([bucket for bucket, _ in closing]):
+            end = place + len(span)
+            while place < end:
+                if self._waves.lasting is None and end - place > 1:
+                    after = self._waves.calm_after(closing[place][0], sums[place:end], names)
+                    self._waves = after[-1] if after else self._waves
+                    place += len(after)
+                if place < end:
+                    told += self._close(*closing[place], sums[place])
+                    place += 1
+        return told
+
+    def _close(self, bucket: int, found: _Open, sums: Ints) -> list[Surge]:
+        seen = self._waves.close(bucket, sums, self._cohorts.names)
         nodes = self._waves.nodes
         if self._incident is None:
             if seen.factors is None:

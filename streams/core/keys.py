@@ -170,8 +170,8 @@ class Keys:
 
     def _intern(self, keys: Texts, hashes: Words) -> Ints:
         """Give slots to keys that were not met before; a key may stand there more than once."""
-        begin, ordered = self._size, np.sort(hashes)
-        if (ordered[1:] != ordered[:-1]).all():
+        begin = self._size
+        if are_distinct(hashes):
             self._append(keys)
             slots = np.arange(begin, self._size)
             self._insert(hashes, slots)
@@ -240,6 +240,12 @@ class Keys:
             table[places[free]] = entries[free]  # of several for one place the last one stays
             left = (table[places] != entries).nonzero()[0]
             entries, places = entries[left], (places[left] + 1) & np.int64(mask)
+
+
+def are_distinct(hashes: Words) -> bool:
+    """Whether no two are the same."""
+    ordered = np.sort(hashes)
+    return bool((ordered[1:] != ordered[:-1]).all())
 
 
 def _with_room(column: NDArray[_Kind], size: int) -> NDArray[_Kind]:

@@ -23,7 +23,7 @@ from streams.core.mixes import Mixes
 from streams.core.packing import PackedSeries, StoredSeries
 from streams.core.partition_state import Outcome, StateChange, StoredState
 from streams.core.repeats import Moment, RepeatPolicy, Repeats
-from streams.core.rows import Rows, count_of, parts_of, slots_of_rows
+from streams.core.rows import Rows, count_of, nothing_left, parts_of, slots_of_rows
 from streams.core.stored_surges import drained_surges, restore_surges
 from streams.core.surges import Happening
 from streams.core.table import Table
@@ -239,7 +239,9 @@ class Partition:
         lates, repeated = int(np.count_nonzero(late)), 0
         left_out, some_left_out = late, lates > 0
         if self.repeats is not None and chunk.event_ids is not None and ids_ms is not None:
-            again = self.repeats.take(chunk.event_ids, ids_ms, floor_ms)
+            # of records that are held back some still come with earlier times
+            next_floor_ms = self._floor_ms if self.hold is None else floor_ms
+            again = self.repeats.take(chunk.event_ids, ids_ms, floor_ms, next_floor_ms)
             again &= ~late
             if repeated := int(np.count_nonzero(again)):
                 left_out, some_left_out = late | again, True
@@ -255,7 +257,10 @@ class Partition:
             count = begin_part(
                 rows.of(part).of(~left_out[part]) if some_left_out else rows.of(part)
             )
-            for begin, end in pairwise(row for row in bounds if part.start <= row <= part.stop):
+            steps = [row for row in bounds if part.start <= row <= part.stop]
+            if count is nothing_left and self._is_idle:
+                steps = steps[-2:]  # no step on the way tells anything
+            for begin, end in pairwise(steps):
                 bucket = int(water[begin])
                 if bucket > self._water:
                     happenings += self._advance(bucket, begin)
@@ -265,6 +270,10 @@ class Partition:
         counted, surges = len(at_ms) - lates - repeated, in_order(happenings)
         reports = [one for waves in self.waves for one in waves.take_reports()]
         return Outcome(counted, lates, surges, repeated, reports)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._mixes is None and all(watch.is_idle for watch in self._watches.values())
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         closed, self._water = self._water, water

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.agreed_clock import SAMPLING, Agreed
-from streams.core.keys import Keys
+from streams.core.keys import Keys, are_distinct
 from streams.core.texts import Ints, Texts
 
 Flags = NDArray[np.bool_]
@@ -169,26 +169,44 @@ class Repeats:
         self.policy = policy
         self._present = _Generation()
         self._past = _Generation()
+        self._latest_ms = _NEVER  # no id of those remembered came later
         self.forgotten = 0
 
     def __len__(self) -> int:
         """How many ids are remembered."""
         return len(self._present.ids) + len(self._past.ids)
 
-    def take(self, ids: Texts, came_ms: Ints, floor_ms: int) -> Flags:
-        """Which records are repeats; ``came_ms`` is when each came. Remembers them all.
+    def take(self, ids: Texts, came_ms: Ints, floor_ms: int, next_floor_ms: int = _NEVER) -> Flags:
+        """Which records are repeats; ``came_ms`` is when each came. Remembers their ids.
 
-        No id comes before ``floor_ms`` any more. An empty id is none: such a record is never a
-        repeat.
+        No id comes before ``floor_ms`` any more, and after these none before ``next_floor_ms``.
+        An empty id is none: such a record is never a repeat.
         """
         self._turn(floor_ms)
         self._present.begin_ms = min(self._present.begin_ms, int(came_ms.min()))
         told = ids.lengths > 0
         if told.all():
-            return self._take(ids, came_ms)
+            return self._take_some(ids, came_ms, next_floor_ms)
         repeats = np.zeros(len(ids), dtype=np.bool_)
         if told.any():
-            repeats[told] = self._take(ids.take(told), came_ms[told])
+            repeats[told] = self._take_some(ids.take(told), came_ms[told], next_floor_ms)
+        return repeats
+
+    def _take_some(self, ids: Texts, came_ms: Ints, next_floor_ms: int) -> Flags:
+        """Take those that may meet an id that is remembered, or may be met by one to come.
+
+        Of many horizons at once these are few, and no other is a repeat if no two are alike.
+        """
+        horizon_ms, latest_ms = self.policy.horizon_ms, self._latest_ms
+        self._latest_ms = max(latest_ms, int(came_ms.max()))
+        some = came_ms < latest_ms + horizon_ms
+        some |= came_ms > next_floor_ms - horizon_ms
+        rows = some.nonzero()[0]
+        if 4 * len(rows) > 3 * len(ids) or not are_distinct(ids.hashes()):
+            return self._take(ids, came_ms)
+        repeats = np.zeros(len(ids), dtype=np.bool_)
+        if len(rows):
+            repeats[rows] = self._take(ids.take(rows), came_ms[rows])
         return repeats
 
     def _turn(self, floor_ms: int) -> None:

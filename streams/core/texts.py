@@ -24,6 +24,7 @@ _MULTIPLIERS: Final = tuple(
         0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3,
     )
 )  # fmt: skip
+_GATHERED_BYTES: Final = 64
 _MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
 _HALF: Final = np.uint64(32)
 
@@ -107,22 +108,31 @@ class Texts(Sequence[str]):
     def words(self) -> list[Words]:
         """Word 0, 1, … of every text, as many as the longest has."""
         if not self._words and len(self):
-            count = (int(self.lengths.max()) + 7) // 8
-            self._words = [self._word(place) for place in range(count)]
+            count, shortest = (int(self.lengths.max()) + 7) // 8, int(self.lengths.min())
+            words = enumerate(self._gathered(count)) if count else ()
+            self._words = [self._cut(word, place, shortest) for place, word in words]
         return self._words
 
-    def _word(self, place: int) -> Words:
-        data, left = self.data, self.lengths - 8 * place
-        view: Any = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-        starts = self.starts + 8 * place
-        shortest = int(left.min())
-        if shortest >= 8:
-            full: Words = view[starts]
-            return full
-        if shortest < 0:
-            starts, left = np.minimum(starts, len(data) - 8), np.maximum(left, 0)
-        word: Words = view[starts] & _MASKS[np.minimum(left, 8)]
-        return word
+    def _gathered(self, count: int) -> list[Words]:
+        """Words 0 … count - 1 of every text, all of a text read at once: that costs what one does.
+
+        They have what follows a short text, too.
+        """
+        size, last = 8 * count, len(self.data) - 8 * count
+        if size <= _GATHERED_BYTES and int(self.starts.max()) <= last:
+            view: Any = np.ndarray((last + 1,), f"V{size}", self.data, strides=(1,))
+            rows: Words = view[self.starts].view("<u8").reshape(-1, count)
+            return [*rows.T]
+        every: Any = np.ndarray((len(self.data) - 7,), "<u8", self.data, strides=(1,))
+        ends = len(self.data) - 8
+        return [every[np.minimum(self.starts + 8 * place, ends)] for place in range(count)]
+
+    def _cut(self, word: Words, place: int, shortest: int) -> Words:
+        """Word ``place`` with zeros past each text's end."""
+        if shortest >= 8 * place + 8:
+            return np.ascontiguousarray(word)
+        left = self.lengths - 8 * place if place else self.lengths
+        return word & _MASKS[np.minimum(np.maximum(left, 0), 8)]
 
     def hashes(self) -> Words:
         """A 64-bit hash of each text; the same text has the same one in every process."""

@@ -160,6 +160,11 @@ class Watch(Table):
         told += self._life.advance(water)
         return [(row, surge) for surge in told]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is told as the watermark moves on, however far, if nothing comes."""
+        return not (self._life.book or self._pending.slots)
+
     def count_ahead(
         self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
     ) -> NDArray[np.bool_] | None:

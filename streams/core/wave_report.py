@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
-import numpy as np
 
 from streams.core.buckets import BUCKET_MS
 from streams.core.cohorts import COHORTS_MAX
 from streams.core.surges import WaveReceiver
 from streams.core.texts import Ints
-from streams.core.wave_sums import FIRST, RAW, ROWS
+from streams.core.wave_sums import FIRST, RAW, ROWS, stacked
 
 Series = Literal["follows", "comments"]
 REPORTED: Final[Mapping[str, Series]] = MappingProxyType(
@@ -36,17 +36,13 @@ class BucketReport(msgspec.Struct, frozen=True, gc=False):
     sums: list[list[_Sum]]
     receivers: list[WaveReceiver] = []
 
-    @classmethod
-    def of(
-        cls,
-        bucket: int,
-        sums: Ints,
-        names: Sequence[tuple[str, str]],
-        receivers: list[WaveReceiver],
-    ) -> Self:
-        """The report of these sums by cohort; cohorts without events are left out."""
-        some = np.flatnonzero(sums[RAW] + sums[FIRST])
-        return cls(bucket, [names[at] for at in some.tolist()], sums[:, some].tolist(), receivers)
+
+class ClosedBucket(NamedTuple):
+    """A bucket that closed, its sums by cohort, and who has most above its usual in a wave."""
+
+    bucket: int
+    sums: Ints
+    receivers: list[WaveReceiver]
 
 
 class WaveReport(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +79,22 @@ class ReportChunk:
 
     def __len__(self) -> int:
         return len(self.reports)
+
+
+def bucket_reports_of(
+    closed: Sequence[ClosedBucket], names: Sequence[tuple[str, str]]
+) -> list[BucketReport]:
+    """Their reports, without cohorts that had no events; ``names`` are those of all cohorts."""
+    width = max((one.sums.shape[1] for one in closed), default=0)
+    layers = stacked([one.sums for one in closed], width)
+    reports = []
+    for one, rows, some in zip(
+        closed, layers.tolist(), (layers[:, RAW] + layers[:, FIRST] > 0).tolist(), strict=True
+    ):
+        cohorts = [name for name, has in zip(names, some, strict=False) if has]
+        sums = [[*compress(row, some)] for row in rows]
+        reports.append(BucketReport(one.bucket, cohorts, sums, one.receivers))
+    return reports
 
 
 def reports_of(

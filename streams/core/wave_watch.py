@@ -20,16 +20,19 @@ from streams.core.keys import Keys
 from streams.core.runs import Runs
 from streams.core.surges import WaveReceiver
 from streams.core.wave_factors import WaveFactors
-from streams.core.wave_report import REPORTED, BucketReport, WaveReport, reports_of
+from streams.core.wave_report import (
+    REPORTED,
+    ClosedBucket,
+    WaveReport,
+    bucket_reports_of,
+    reports_of,
+)
 from streams.core.wave_sums import RAW, Counted, WaveSums, are_equal
-from streams.core.waves import Waves
+from streams.core.waves import Waves, spans_of
 
 RECEIVERS_MAX: Final = 10
 SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
 """After so many buckets without events others teach nothing: a gap of years costs no more."""
-
-_SPAN_MAX: Final = 64
-"""Buckets that are foreseen together: each has all rows of the levels for itself."""
 
 
 class _Open(msgspec.Struct):
@@ -57,7 +60,7 @@ class WaveWatch:
         self._cohorts = Cohorts()
         self._sums = WaveSums()
         self._waves = Waves()
-        self._closed: list[BucketReport] = []
+        self._closed: list[ClosedBucket] = []
         self._through: int | None = None  # reported so far
         self._receivers: list[WaveReceiver] = []
         self._bucket: int | None = None
@@ -112,7 +115,7 @@ class WaveWatch:
         buckets = [*closing]
         while begin < len(buckets) and buckets[begin] in self._foreseen:
             waves, begin = self._foreseen[buckets[begin]][1], begin + 1
-        for span in _spans_of(buckets[begin:]):
+        for span in spans_of(buckets[begin:]):
             more = [closing[bucket] for bucket in span]
             after = waves.calm_after(span[0], more, self._cohorts.names)
             self._foreseen.update(zip(span, zip(more, after, strict=False), strict=False))
@@ -124,8 +127,9 @@ class WaveWatch:
     def advance(self, water: int) -> None:
         """Close the buckets before ``water``."""
         for bucket, sums in self._closing({}, water):
-            self._quiet = 0 if sums[RAW].any() else self._quiet + 1
-            self._close(bucket)
+            is_quiet = not np.count_nonzero(sums[RAW])
+            self._quiet = self._quiet + 1 if is_quiet else 0
+            self._close(bucket, is_quiet)
         self._bucket, self._has_counted = water, True  # the store has to know which is open
 
     def take_reports(self) -> list[WaveReport]:
@@ -135,7 +139,7 @@ class WaveWatch:
         if series is None or through == self._through:
             return []
         self._through = through
-        return [*reports_of(series, through, closed)]
+        return [*reports_of(series, through, bucket_reports_of(closed, self._cohorts.names))]
 
     def idle_report(self) -> WaveReport | None:
         """Says that this partition is not to be waited for; None: it never is."""
@@ -152,7 +156,7 @@ class WaveWatch:
         bucket, quiet = water if self._bucket is None else self._bucket, self._quiet
         while bucket < water:
             sums = self._sums.with_more(more, bucket)
-            quiet = 0 if sums[RAW].any() else quiet + 1
+            quiet = 0 if np.count_nonzero(sums[RAW]) else quiet + 1
             if quiet > SILENT_BUCKETS:
                 busy = {*self._sums.buckets, *more}
                 bucket = min((one for one in busy if one > bucket), default=water)
@@ -160,19 +164,19 @@ class WaveWatch:
             yield bucket, sums
             bucket += 1
 
-    def _close(self, bucket: int) -> None:
+    def _close(self, bucket: int, is_quiet: bool) -> None:
         self._has_closed = True
-        sums, names = self._sums.take(bucket), self._cohorts.names
+        sums = self._sums.take(bucket)
         receivers, self._receivers = self._receivers, []
-        if sums[RAW].any() and self._series in REPORTED:
-            self._closed.append(BucketReport.of(bucket, sums, names, receivers))
+        if not is_quiet and self._series in REPORTED:
+            self._closed.append(ClosedBucket(bucket, sums, receivers))
         foreseen = self._foreseen.pop(bucket, None)
         if foreseen is not None and are_equal(foreseen[0], sums):
             self._waves = foreseen[1]  # nothing begins: the same was learnt
             self.factors.close(bucket, None)
             return
         self._foreseen = {}
-        self.factors.close(bucket, self._waves.close(bucket, sums, names).factors)
+        self.factors.close(bucket, self._waves.close(bucket, sums, self._cohorts.names).factors)
 
     def _take_receivers(self, slots: Ints, now: Ints, expected: Floats) -> None:
         """Keep the keys with most above their usual: each is seen again whenever it has more."""
@@ -235,13 +239,3 @@ class WaveWatch:
 def rank_of(one: WaveReceiver) -> tuple[float, str]:
     """The one with most above its usual first."""
     return one.expected - one.observed, one.key
-
-
-def _spans_of(buckets: list[int]) -> Iterator[list[int]]:
-    """Buckets that follow each other, not too many at once."""
-    begin = 0
-    for place in range(1, len(buckets) + 1):
-        goes_on = place < len(buckets) and buckets[place] == buckets[place - 1] + 1
-        if not goes_on or place - begin == _SPAN_MAX:
-            yield buckets[begin:place]
-            begin = place

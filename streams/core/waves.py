@@ -7,7 +7,7 @@ each cohort has a factor: its total over what its keys' rates add up to, drawn t
 and the platform's where it is small.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -47,6 +47,8 @@ _WEIGHT: Final = 20.0
 """Events that its region's factor weighs against a cohort's own, and so on."""
 _LASTS_MAX: Final = 2 * 288
 """A wave of two days is the usual now."""
+_SPAN_MAX: Final = 64
+"""Buckets that close together: each has all rows of the levels for itself."""
 _NONE: Final = np.zeros(0, dtype=np.int64)
 
 
@@ -314,3 +316,13 @@ def _begun(
         if far[place].any():
             return place, np.flatnonzero(far[place])
     return count - 1, _NONE
+
+
+def spans_of(buckets: list[int]) -> Iterator[list[int]]:
+    """Buckets that follow each other, no more than may close together."""
+    begin = 0
+    for place in range(1, len(buckets) + 1):
+        goes_on = place < len(buckets) and buckets[place] == buckets[place - 1] + 1
+        if not goes_on or place - begin == _SPAN_MAX:
+            yield buckets[begin:place]
+            begin = place

@@ -167,6 +167,10 @@ class KafkaAnnouncer:
             now_ms = _NO_TIME if topic in self._untimed else time.time_ns() // 1_000_000
             builder, count = self._batch_of(letters[begin : begin + most], now_ms)
             try:
+                if partition not in await self._producer.partitions_for(topic):
+                    # The topic was made again with fewer. What is known of it lasts five minutes.
+                    await self._producer.client.force_metadata_update()
+                    return letters[begin:]
                 await (await self._producer.send_batch(builder, topic, partition=partition))
             except MessageSizeTooLargeError:
                 if count == 1:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar,
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.cohorts import AUDIENCE_BYTES, audience_of
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
@@ -48,7 +49,7 @@ _Region = Annotated[str, msgspec.Meta(max_length=REGION_CHARACTERS_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a record may be: its length in bytes, and how far ahead of the clock its time is.
+    """What a record may be: its length in bytes, and how far ahead of its arrival its time is.
 
     ``with_event_ids``: give the records' ``event_id`` back too.
     """
@@ -176,11 +177,12 @@ _COMMENT_WAYS: Final = {
 }
 
 
-def decode_follows(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[FollowChunk]:
+def decode_follows(chunk: RawChunk, now_ms: int | None, limits: Limits) -> Decoded[FollowChunk]:
     """Decode a chunk of the ``follows`` topic; never raises for what a record holds.
 
-    A record whose time is ``now_ms + future_skew_ms`` or later is dead (``at_ms_in_future``);
-    with no clock to ask, as in a back-test, give ``AT_MS_END``.
+    A record is dead (``at_ms_in_future``) if its time is ``future_skew_ms`` or more after the
+    broker took it, whenever it is read; where the broker's time is not known, after ``now_ms``.
+    None: no record is judged, as in a back-test or when all were judged before.
     """
     columns, dead = _decode(chunk, _FOLLOW_WAYS[limits.with_event_ids], now_ms, limits)
     texts = columns.texts
@@ -194,7 +196,7 @@ def decode_follows(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[Foll
     return Decoded(decoded, dead)
 
 
-def decode_comments(chunk: RawChunk, now_ms: int, limits: Limits) -> Decoded[CommentChunk]:
+def decode_comments(chunk: RawChunk, now_ms: int | None, limits: Limits) -> Decoded[CommentChunk]:
     """Decode a chunk of the ``comments`` topic, as ``decode_follows`` does follows."""
     columns, dead = _decode(chunk, _COMMENT_WAYS[limits.with_event_ids], now_ms, limits)
     texts = columns.texts
@@ -223,17 +225,31 @@ class _Columns(NamedTuple):
 
 
 def _decode(
-    chunk: RawChunk, way: _Way, now_ms: int, limits: Limits
+    chunk: RawChunk, way: _Way, now_ms: int | None, limits: Limits
 ) -> tuple[_Columns, list[DeadRecord]]:
     columns, faults = _columns_of(chunk.values, way, limits.record_bytes_max)
-    end_ms = now_ms + limits.future_skew_ms
-    if len(columns.at_ms) and int(columns.at_ms.max()) >= end_ms:
-        in_time = columns.at_ms < end_ms
-        usable = [place for place in range(len(chunk.values)) if place not in faults]
-        for index in np.flatnonzero(~in_time).tolist():
-            faults[usable[index]] = Reason.AT_MS_IN_FUTURE
-        columns = columns.of(in_time)
+    if now_ms is not None and len(columns.at_ms):
+        in_time = _in_time(chunk, columns.at_ms, faults, now_ms, limits.future_skew_ms)
+        if in_time is not None:
+            usable = [place for place in range(len(chunk.values)) if place not in faults]
+            for index in np.flatnonzero(~in_time).tolist():
+                faults[usable[index]] = Reason.AT_MS_IN_FUTURE
+            columns = columns.of(in_time)
     return columns, _dead_records(chunk, faults) if faults else []
+
+
+def _in_time(
+    chunk: RawChunk, at_ms: Ints, faults: dict[int, Reason], now_ms: int, skew_ms: int
+) -> NDArray[np.bool_] | None:
+    """Which of the usable records are not from the future; None: all, which is seen at once."""
+    append_ms = chunk.append_ms
+    earliest_ms = now_ms if append_ms is None else int(append_ms.min())
+    if int(at_ms.max()) < earliest_ms + skew_ms:
+        return None
+    if append_ms is None:
+        return at_ms < now_ms + skew_ms
+    judged_by_ms = np.where(append_ms < 0, now_ms, append_ms)
+    return at_ms < np.delete(judged_by_ms, sorted(faults)) + skew_ms
 
 
 def _columns_of(

@@ -18,6 +18,7 @@ from typing import ClassVar, Self
 
 from streams.edges.child import ChildFailed, ChildProcess, free_port
 from streams.edges.errors import UnreachableError
+from streams.edges.redis_servers import PACKED
 
 START_SECONDS_MAX = 20.0
 PORT_TRIES = 3
@@ -189,6 +190,7 @@ class EmbeddedValkey(EmbeddedServer):
             "save": "",
             "appendonly": "no",
             "maxmemory-policy": "noeviction",
+            **PACKED,
             **self._settings,
         }
         return [part for key, value in settings.items() for part in (f"--{key}", value)]

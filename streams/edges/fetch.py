@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 import aiokafka.consumer.fetcher
+import numpy as np
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import (
     READ_COMMITTED,
@@ -26,7 +27,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from streams.core.events import RawChunk
 from streams.core.values import joined_values
 from streams.edges.fetch_batches import keep_bytes, parts_of
-from streams.edges.fetch_parts import Part, joined_offsets
+from streams.edges.fetch_parts import Part, append_ms_of, is_by_broker, joined_offsets
 
 _PUBLIC_POLL_SECONDS: Final = 0.02
 _UNREAD: Final = "_surgewatch_unread"
@@ -77,7 +78,7 @@ def check_aiokafka(fetcher: Fetcher | None = None) -> tuple[str, ...]:
         (MemoryRecords, "has_next next_batch"),
         (DefaultRecordBatch, "validate_crc producer_id base_offset next_offset max_timestamp"),
         (DefaultRecordBatch, "is_control_batch is_transactional last_offset_delta"),
-        (DefaultRecordBatch, "magic compression_type"),
+        (DefaultRecordBatch, "magic compression_type timestamp_type"),
         (aiokafka.consumer.fetcher, "MemoryRecords"),
         (Fetcher, "_notify _create_fetch_waiter"),
     ]
@@ -154,6 +155,7 @@ async def fetch_public(
 
 async def _public_chunk_of(consumer: Any, tp: TopicPartition, records: list[Any]) -> Fetched:
     next_offset = await consumer.position(tp)  # known, so there is no wait; past control batches
+    append_ms = [record.timestamp if is_by_broker(record) else -1 for record in records]
     chunk = RawChunk(
         topic=tp.topic,
         partition=tp.partition,
@@ -162,6 +164,7 @@ async def _public_chunk_of(consumer: Any, tp: TopicPartition, records: list[Any]
         next_offset=next_offset,
         appended_ms=max(record.timestamp for record in records),
         end_offset=consumer.highwater(tp) or next_offset,
+        append_ms=np.array(append_ms, np.int64) if max(append_ms) >= 0 else None,
     )
     return Fetched(None, chunk)
 
@@ -233,5 +236,6 @@ def _take(result: FetchResult, records_max: int) -> tuple[Fetched | None, Except
         next_offset=next_offset,
         appended_ms=max((mark.newest_ms for part in parts for mark in part.marks), default=-1),
         end_offset=next_offset if end_offset is None else end_offset,
+        append_ms=append_ms_of(parts),
     )
     return Fetched(start_offset, chunk), error

@@ -20,7 +20,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from streams.core.values import Values
 from streams.edges.fetch_chain import Batches, records_of
-from streams.edges.fetch_parts import Mark, Part, walked
+from streams.edges.fetch_parts import Mark, Part, is_by_broker, walked
 
 TOGETHER_BYTES: Final = 2**20
 """Batches are read together until they hold so many bytes, uncompressed."""
@@ -252,7 +252,8 @@ class _Run:
         self.position = max(self.position, batch.next_offset)
         self._rows += span.stop - span.begin
         self._spans.append(span)
-        self.marks.append(Mark(self._rows, self.position, batch.batch.max_timestamp))
+        newest_ms, by_broker = batch.batch.max_timestamp, is_by_broker(batch.batch)
+        self.marks.append(Mark(self._rows, self.position, newest_ms, by_broker))
         return True
 
     def part(self, found: _Together | None) -> Part:

@@ -122,6 +122,11 @@ class RedisNode:
         seconds, micros = await self.client.time(**self.target)
         return int(seconds), int(micros)
 
+    async def setting(self, name: str) -> str | None:
+        """A setting of the server; None: it has no such one."""
+        found: str | None = (await self.client.config_get(name, **self.target)).get(name)
+        return found
+
     async def rewrite_file(self) -> None:
         """Have the append-only file written anew."""
         await self.client.bgrewriteaof(**self.target)

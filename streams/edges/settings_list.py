@@ -171,12 +171,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     chunk_records_max: Annotated[
         int, _int(1, 1_000_000, "Records taken from one fetch at once")
-    ] = 32_000
+    ] = 64_000
     record_bytes_max: Annotated[
         int, _int(128, 2_097_152, "A longer record goes to dead letters")
     ] = 65_536
     future_skew_ms: Annotated[
-        int, _int(0, 86_400_000, "How far a record's time may be ahead of the clock")
+        int, _int(0, 86_400_000, "How far a record's time may be ahead of when Kafka took it")
     ] = 600_000
     keys_in_memory_max: Annotated[
         int,

@@ -27,6 +27,7 @@ DEAD_LETTER_BYTES_MAX: Final = 4_194_304
 _TIMES: Final = "message.timestamp.type"
 
 Role = Literal["input", "surges", "dead_letters"]
+FindingKind = Literal["missing", "partitions", "times", "config"]
 
 _CONFIGS: Final[Mapping[Role, Mapping[str, str]]] = MappingProxyType(
     {
@@ -72,23 +73,19 @@ class TopicMade:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One difference, in plain words. ``blocks``: a worker must not start with it."""
+    """One difference, in plain words. ``blocks``: a worker must not start with it.
+
+    ``kind`` "times": records do not bear the broker's own time.
+    """
 
     topic: str
     problem: str
     fix: str
     blocks: bool
+    kind: FindingKind
 
     def __str__(self) -> str:
         return f"topic {self.topic}: {self.problem}; {self.fix}"
-
-
-@dataclass(frozen=True, slots=True)
-class TopicLook:
-    """What differs, and the topics whose records bear the broker's own time."""
-
-    findings: list[Finding]
-    append_time_topics: frozenset[str]
 
 
 def topic_plans(settings: Settings) -> tuple[TopicPlan, ...]:
@@ -107,6 +104,11 @@ def topic_plans(settings: Settings) -> tuple[TopicPlan, ...]:
 def input_topics(settings: Settings) -> tuple[str, str, str]:
     """Topics that a worker reads: of the events, and of what partitions report."""
     return settings.topic_follows, settings.topic_comments, settings.topic_waves
+
+
+def output_topics(settings: Settings) -> tuple[str, str]:
+    """Topics that a worker only writes to."""
+    return settings.topic_surges, settings.topic_dead_letters
 
 
 def create_topics(settings: Settings) -> list[TopicMade]:
@@ -129,8 +131,8 @@ def create_topics(settings: Settings) -> list[TopicMade]:
     ]
 
 
-def look_at_topics(settings: Settings) -> TopicLook:
-    """Say what differs from what the topics must be, and how records get their times.
+def check_topics(settings: Settings) -> list[Finding]:
+    """Say what differs from what the topics must be; nothing: all is right.
 
     Raises ``KafkaUnreachable``.
     """
@@ -138,16 +140,7 @@ def look_at_topics(settings: Settings) -> TopicLook:
     with admin_client(settings) as admin:
         counts = _partition_counts(admin, [plan.name for plan in plans])
         configs = _configs(admin, sorted(counts))
-    by_broker = {name for name, config in configs.items() if config.get(_TIMES) == "LogAppendTime"}
-    return TopicLook(findings_of(plans, counts, configs), frozenset(by_broker))
-
-
-def check_topics(settings: Settings) -> list[Finding]:
-    """Say what differs from what the topics must be; nothing: all is right.
-
-    Raises ``KafkaUnreachable``.
-    """
-    return look_at_topics(settings).findings
+    return findings_of(plans, counts, configs)
 
 
 def findings_of(
@@ -160,12 +153,13 @@ def findings_of(
     for plan in plans:
         if plan.name not in counts:
             fix = "make it with: surgewatch topics create"
-            findings.append(Finding(plan.name, "it does not exist", fix, blocks=True))
+            problem = "it does not exist"
+            findings.append(Finding(plan.name, problem, fix, blocks=True, kind="missing"))
             continue
         if counts[plan.name] != plan.partitions:
             problem = f"it has {counts[plan.name]} partitions, not {plan.partitions}"
             fix = _count_fix(plan, counts)
-            findings.append(Finding(plan.name, problem, fix, blocks=True))
+            findings.append(Finding(plan.name, problem, fix, blocks=True, kind="partitions"))
         findings += _config_findings(plan, configs.get(plan.name, {}))
     return findings
 
@@ -202,8 +196,13 @@ def _config_findings(plan: TopicPlan, config: Mapping[str, str]) -> list[Finding
         )
         # Compaction keeps one record a creator: follows would be lost before they are counted.
         blocks = plan.role == "input" and key == "cleanup.policy"
-        found.append(Finding(plan.name, f"{key} is {value}, not {wanted}", fix, blocks=blocks))
+        problem, kind = f"{key} is {value}, not {wanted}", _kind_of(key)
+        found.append(Finding(plan.name, problem, fix, blocks=blocks, kind=kind))
     return found
+
+
+def _kind_of(key: str) -> FindingKind:
+    return "times" if key == _TIMES else "config"
 
 
 def _is_enough(role: Role, key: str, value: str) -> bool:

@@ -94,7 +94,7 @@ def faust_settings(bootstrap_servers: str, datadir: str) -> dict[str, Any]:
         "broker_heartbeat_interval": 1.0,  # a rebalance is noticed by the next heartbeat
         "broker_session_timeout": 15.0,  # until a killed worker's partitions move
         "broker_rebalance_timeout": 45.0,  # more than giving up and committing may take
-        "consumer_max_fetch_size": 2**21,  # a partition's share of a fetch, bytes
+        "consumer_max_fetch_size": 2**22,  # a partition's share of a fetch, bytes
         "topic_disable_leader": True,  # no topic for leader election
         "topic_allow_declare": False,  # topics are made by a command, not by a worker
         "table_standby_replicas": 0,

@@ -7,7 +7,6 @@ from time import monotonic, time
 from typing import Any, Final, TypeVar
 
 import aiokafka
-from aiokafka import conn
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -15,6 +14,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from streams.edges.fetch import Fetched, check_aiokafka, fetch_chunks, fetch_public
+from streams.edges.frame_reader import read_in_frames
 from streams.edges.transport_contract import OffsetBeyondEnd
 
 _T = TypeVar("_T")
@@ -23,9 +23,6 @@ _ASKED_AFTER_SECONDS: Final = 3.0
 _ASK_SECONDS_MAX: Final = 5.0
 _FRESH_SECONDS: Final = 3.0
 _WINDOW_SECONDS: Final = 86_400.0
-_READ_AHEAD_BYTES: Final = 2**22
-"""What aiokafka may have read of an answer when it stops the socket: by default 64 KB, and the
-megabytes of a fetch stop and start it hundreds of times."""
 
 
 class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
@@ -52,7 +49,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
     _is_silent = False
 
     def __init__(self, consumer: Any, *, loop: Any, **options: Any) -> None:
-        conn.READER_LIMIT = max(conn.READER_LIMIT, _READ_AHEAD_BYTES)
+        read_in_frames()
         # of the kind that the worker's own loop is: mode would make asyncio's, which reads slower
         super().__init__(consumer, loop=loop, thread_loop=type(loop)(), **options)
         self._close_thread_loop_on_stop = True

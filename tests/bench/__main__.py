@@ -1,9 +1,10 @@
 """Speed and memory on real Kafka and Redis: ``python -m tests.bench``. Not a test.
 
 Engines take turns within each round; the figures are medians over the rounds. Every engine's
-total, largest creator and threshold crossings are held against the truth: a wrong answer ends
-the benchmark. CPU is user and system time of the engine's whole process from the moment the
-first records are in hand; what its start costs stands beside it.
+total, largest creator and threshold crossings are held against the truth: a wrong answer of ours
+ends the benchmark; a peer's is told, its run is in no median, and it is compared with nothing. CPU
+is user and system time of the engine's whole process from the moment the first records are in hand;
+what its start costs stands beside it.
 """
 
 from __future__ import annotations
@@ -13,27 +14,17 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from rich.console import Console
 
 from tests.bench import floor, latency, memory, picture, report
-from tests.bench.engines import ENGINES, Engine
-from tests.bench.job import Job, Truth
+from tests.bench.engines import ENGINES, OURS, Engine
+from tests.bench.rounds import MANY, run_rounds, turns_of
 from tests.bench.stage import Stage, stage_of
-from tests.bench.turns import EngineSkipped, Run, WrongAnswer, run_engine
+from tests.bench.turns import WrongAnswer, run_engine
 from tests.bench.worker_process import WorkerFailed
 from tests.servers import KAFKA_VERSION, ServerMissing
-
-MANY: Final = "surgewatch-many"
-
-
-class Turn(NamedTuple):
-    """An engine's turn in each round: an engine on one job."""
-
-    name: str
-    engine: Engine
-    job: Job
 
 
 def engines_of(text: str) -> list[Engine]:
@@ -65,60 +56,21 @@ def told_options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def turns_of(options: argparse.Namespace) -> list[Turn]:
-    """What runs in each round; slow engines get a shorter job of the same kind."""
-    turns = []
-    for engine in options.engines:
-        records = min(options.records, engine.records_max or options.records)
-        turns.append(Turn(engine.name, engine, Job(records, topic=f"follows-{records}")))
-        if engine.name == "surgewatch" and options.records_many:
-            many = Job(options.records_many, topic=f"follows-{options.records_many}")
-            turns.append(Turn(MANY, engine, many))
-    return turns
-
-
-def run_rounds(
-    stage: Stage, options: argparse.Namespace, console: Console
-) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    """All rounds: runs by turn, and the reasons of the skipped ones."""
-    turns = turns_of(options)
-    truths: dict[str, Truth] = {}
-    for turn in turns:
-        topic = turn.job.topic
-        if topic not in truths:
-            console.print(f"filling {topic}: records of {turn.job.record_bytes:.0f} bytes")
-            stage.fill(topic, turn.job.batches())
-            truths[topic] = turn.job.truth()
-    runs: dict[str, list[Run]] = {}
-    skipped: dict[str, str] = {}
-    for round_no in range(options.rounds):
-        for turn in (one for one in turns if one.name not in skipped):
-            try:
-                run = run_engine(stage, turn.engine, turn.job, truths[turn.job.topic], round_no)
-            except EngineSkipped as reason:
-                skipped[turn.name] = str(reason)
-                console.print(f"round {round_no + 1}: {turn.name} skipped: {reason}")
-                continue
-            runs.setdefault(turn.name, []).append(run)
-            console.print(
-                f"round {round_no + 1}: {turn.name}: {run.records / run.wall_seconds:,.0f} "
-                f"events/s, {run.cpu_seconds / run.records * 1e6:.2f} µs CPU a record, "
-                f"load before {run.load_1m:.1f}"
-            )
-    return {name: of for name, of in runs.items() if name not in skipped}, skipped
-
-
 def measure(stage: Stage, options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Every part that the options ask for."""
     found: dict[str, Any] = {"date": report.now(), "machine": report.machine()}
     found["versions"] = report.versions(KAFKA_VERSION, stage.redis_version)
     found |= {"redis_by": options.redis, "rounds": options.rounds}
-    runs, skipped = run_rounds(stage, options, console)
-    summaries = {name: report.summary_of(name, of) for name, of in runs.items()}
+    turns = turns_of(options.engines, options.records, options.records_many)
+    runs, skipped, wrong = run_rounds(stage, turns, options.rounds, run_engine, console)
+    summaries = {
+        name: report.summary_of(name, of, wrong.get(name, [])) for name, of in runs.items()
+    }
     found["many"] = summaries.pop(MANY, None)
-    found["engines"], found["skipped"] = list(summaries.values()), skipped
+    found["engines"] = list(summaries.values())
+    found |= {"skipped": skipped, "wrong": wrong}
     found["ratios"] = report.ratios_of(found["engines"])
-    report.print_engines(console, found["engines"])
+    report.print_engines(console, found["engines"], wrong)
     if options.latency_seconds and "surgewatch" in summaries:
         half = summaries["surgewatch"]["events_per_second"] / 2
         found["latency"] = latency.measure(stage, half, options.latency_seconds)
@@ -147,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.picture:
         picture.draw_bench(found, options.picture)
         console.print(f"written: {options.picture}")
-    ours_are_absent = any(name.startswith("surgewatch") for name in found["skipped"])
+    ours_are_absent = not (OURS | {MANY}).isdisjoint(found["skipped"])
     return 1 if ours_are_absent else 0  # peers may be absent, we may not
 
 

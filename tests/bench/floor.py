@@ -40,8 +40,11 @@ class FloorRow:
 
 
 def speed_rows(found: Mapping[str, Any]) -> list[FloorRow]:
-    """Rows of the speed table, from what ``python -m tests.bench`` found."""
-    engines = {engine["name"]: engine for engine in found["engines"]}
+    """Rows of the speed table, from what ``python -m tests.bench`` found.
+
+    An engine that answered wrongly is as one that was not measured.
+    """
+    engines = {one["name"]: one for one in found["engines"] if not one["wrong"]}
     cpu = {name: float(one["cpu_seconds_per_million"]) for name, one in engines.items()}
     speed = {name: float(one["events_per_second"]) for name, one in engines.items()}
     peers = {name: of for name, of in speed.items() if name not in _COUNTING_ONLY}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,8 +63,15 @@ class Job:
         return sum(map(len, values)) / len(values)
 
 
-def crossed_of(ids: NDArray[np.int64], at_ms: NDArray[np.int64], threshold: int) -> dict[str, int]:
+def crossed_of(
+    ids: NDArray[np.int64],
+    at_ms: NDArray[np.int64],
+    threshold: int,
+    name_of: Callable[[int], str] | None = None,
+) -> dict[str, int]:
     """Creators with so many records, and the time of each one's threshold-th.
+
+    ``name_of`` names a number; None: the creator of this number.
 
     >>> crossed_of(np.array([7, 1, 7, 7]), np.array([10, 20, 30, 40]), 2)
     {'c-0000007': 30}
@@ -73,7 +80,7 @@ def crossed_of(ids: NDArray[np.int64], at_ms: NDArray[np.int64], threshold: int)
     creators, begins, counts = np.unique(ids[order], return_index=True, return_counts=True)
     over = counts >= threshold
     rows = order[begins[over] + threshold - 1]
-    names = map(creator_of, creators[over].tolist())
+    names = map(name_of or creator_of, creators[over].tolist())
     return dict(zip(names, at_ms[rows].tolist(), strict=True))
 
 

@@ -29,7 +29,7 @@ _NAME, _TOPIC = "memory", "follows-memory"
 
 
 def measure(stage: Stage, creators: int) -> dict[str, Any]:
-    """Run it; sizes in MiB and bytes, times in seconds."""
+    """Run it; sizes in MB (10^6 bytes) and bytes, times in seconds."""
     draw = np.random.default_rng(2)
     ids = np.concatenate((np.arange(creators), draw.choice(creators, creators // 2, replace=False)))
     at_ms = np.sort(draw.integers(0, DAY_MS, len(ids))) + START_MS

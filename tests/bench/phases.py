@@ -1,12 +1,14 @@
 """Where each microsecond of a record goes: ``python -m tests.bench.phases``. Not a test.
 
-The worker's own steps over the benchmark's records, with no server: batches as Kafka sends them are
-read, decoded, counted and scored, and packed for the store. What is left of a worker's CPU is the
-network, Faust, the event loop and Redis' client.
+First the worker's own steps over the benchmark's records, with no server: batches as Kafka sends
+them are read, decoded, counted and scored, and packed for the store. Then a whole worker on real
+servers, sampled (``sampled_worker.py``): what Faust, the event loop, Redis' client and the
+consumer's thread take beside these.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import statistics
@@ -14,7 +16,7 @@ import struct
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,15 +34,18 @@ from streams.edges.fetch_batches import KeptRecords, parts_of
 from streams.edges.producer import partition_of
 from streams.edges.redis_args import Expiries, write_call
 from streams.edges.settings import read_settings
+from streams.edges.settings_list import Settings
 from streams.edges.store import Fence, Write
+from streams.edges.transport import faust_settings
 from tests.bench.job import Job
-from tests.bench.stage import PARTITIONS
+from tests.bench.scaling_run import check, follows_of_job
+from tests.bench.stage import PARTITIONS, stage_of
+from tests.bench.worker_process import WorkerProcess
 
 RECORDS: Final = 1_000_000
 BATCH_RECORDS: Final = 4_000
-CHUNK_BATCHES: Final = 2
-FLUSH_RECORDS: Final = 20_000
-ROUNDS: Final = 3
+SAMPLED_RECORDS: Final = 2_000_000
+_LIMIT_SECONDS: Final = 300.0
 
 
 def batches_of(job: Job) -> list[list[bytes]]:
@@ -81,11 +86,17 @@ class Phases:
         self._last = now
 
 
-def chunks_of(made: list[list[bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Bytes of some batches, of one partition after the other."""
-    for first in range(0, max(map(len, made)), CHUNK_BATCHES):
+def chunk_batches(settings: Settings, batch_bytes: int) -> int:
+    """How many batches a chunk has: those of a partition's share of a fetch, if not too many."""
+    share = faust_settings(settings.kafka_bootstrap_servers, "")["consumer_max_fetch_size"]
+    return max(1, min(settings.chunk_records_max // BATCH_RECORDS, int(share) // batch_bytes))
+
+
+def chunks_of(made: list[list[bytes]], count: int) -> Iterator[tuple[int, bytes]]:
+    """Bytes of so many batches, of one partition after the other."""
+    for first in range(0, max(map(len, made)), count):
         for partition, batches in enumerate(made):
-            if data := b"".join(batches[first : first + CHUNK_BATCHES]):
+            if data := b"".join(batches[first : first + count]):
                 yield partition, data
 
 
@@ -98,7 +109,7 @@ def run(made: list[list[bytes]]) -> tuple[dict[str, float], int]:
     gc.collect()
     gc.freeze()
     phases = Phases()
-    for partition, data in chunks_of(made):
+    for partition, data in chunks_of(made, chunk_batches(settings, len(made[0][0]))):
         raw = _raw_chunk_of(partition, data)
         phases.lap("read batches")
         decoded = decode_follows(raw, AT_MS_END, limits)
@@ -107,7 +118,7 @@ def run(made: list[list[bytes]]) -> tuple[dict[str, float], int]:
         phases.lap("count, score, rules, repeats")
         records += len(raw.values)
         unstored[partition] += len(raw.values)
-        if unstored[partition] >= FLUSH_RECORDS:
+        if unstored[partition] >= settings.flush_creators_max:
             unstored[partition] = 0
             change = jobs[partition].drain()
             write = Write(change, None, records)
@@ -126,21 +137,66 @@ def _raw_chunk_of(partition: int, data: bytes) -> RawChunk:
     return RawChunk("follows", partition, values, range(count), count, -1, count)
 
 
-def main(path: Path = Path("build/phases.json")) -> int:
+def run_sampled(records: int, rounds: int) -> dict[str, float]:
+    """CPU µs a record of a whole worker by step, medians; the servers run on the same cores."""
+    follows = follows_of_job("sampled", records, threshold=5_000)
+    found: dict[str, list[float]] = defaultdict(list)
+    with stage_of() as stage:
+        follows.fill(stage)
+        for round_no in range(rounds):
+            name = f"sampled-{round_no}"
+            stage.empty_redis()
+            stage.make_topics(name, follows.topic)
+            variables = follows.variables(stage, name)
+            folder = stage.folder / name
+            folder.mkdir()
+            with WorkerProcess(folder, variables, sampled=True) as worker:
+                worker.wait_stored(records, _LIMIT_SECONDS)
+                seconds = worker.sampled_seconds(_LIMIT_SECONDS)
+                worker.end()
+            check(name, variables, follows.ids)
+            for step, spent in seconds.items():
+                found[step].append(spent / records * 1e6)
+    return {
+        step: round(statistics.median([*of, *[0.0] * (rounds - len(of))]), 3)
+        for step, of in sorted(found.items())
+    }
+
+
+def print_steps(title: str, found: Mapping[str, float]) -> None:
+    """Print steps as the table of ``docs/performance.md``."""
+    lines = [f"| {title} | CPU µs a record |", "|---|--:|"]
+    rows = [*found.items(), ("together", sum(found.values()))]
+    lines += [f"| {name} | {microseconds:.2f} |" for name, microseconds in rows]
+    print("\n".join(lines), end="\n\n")  # noqa: T201 its output
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.phases", description=__doc__)
+    parser.add_argument("--records", type=int, default=RECORDS)
+    parser.add_argument("--sampled-records", type=int, default=SAMPLED_RECORDS, help="0: not")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, default=Path("build/phases.json"))
+    options = parser.parse_args(argv)
     keep_freed_memory()
-    made = batches_of(Job(RECORDS))
-    rounds = [run(made) for _ in range(ROUNDS)]
+    made = batches_of(Job(options.records))
+    rounds = [run(made) for _ in range(options.rounds)]
     records = rounds[0][1]
     assert records == sum(map(len, made)) * BATCH_RECORDS, "every record went its way"
     found = {
         name: round(statistics.median(seconds[name] for seconds, _ in rounds) / records * 1e6, 3)
         for name in rounds[0][0]
     }
-    for name, microseconds in [*found.items(), ("together", sum(found.values()))]:
-        print(f"{name:30} {microseconds:6.3f} µs of CPU a record")  # noqa: T201 its output
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"records": records, "microseconds": found}, indent=2) + "\n")
+    print_steps("step, alone", found)
+    written: dict[str, Any] = {"records": records, "microseconds": found}
+    if options.sampled_records:
+        written["sampled_records"] = options.sampled_records
+        sampled = run_sampled(options.sampled_records, options.rounds)
+        written["sampled_microseconds"] = sampled
+        print_steps("step of a whole worker", sampled)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(written, indent=2) + "\n")
     return 0
 
 

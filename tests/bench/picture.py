@@ -37,7 +37,8 @@ def draw_bench(found: Mapping[str, Any], path: Path) -> None:
 def _bars(axes: Any, engines: Any, what: str, title: str, words: str) -> None:
     ranked = sorted(engines, key=lambda engine: float(engine[what]))
     colours = [_OURS if one["name"].startswith("surgewatch") else _THEIRS for one in ranked]
-    bars = axes.barh([one["name"] for one in ranked], [one[what] for one in ranked], color=colours)
+    names = [one["name"] + (" (wrong answers)" if one["wrong"] else "") for one in ranked]
+    bars = axes.barh(names, [one[what] for one in ranked], color=colours)
     axes.bar_label(bars, [words.format(one[what]) for one in ranked], padding=3)
     axes.set_title(title)
     axes.margins(x=0.2)

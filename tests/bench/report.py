@@ -20,8 +20,11 @@ from tests.bench.turns import Run
 PACKAGES = ("surgewatch", "faust-streaming", "aiokafka", "msgspec", "numpy", "redis", "uvloop")
 
 
-def summary_of(name: str, runs: Sequence[Run]) -> dict[str, Any]:
-    """An engine's medians over its rounds; every run stands beside them."""
+def summary_of(name: str, runs: Sequence[Run], wrong: Sequence[str] = ()) -> dict[str, Any]:
+    """An engine's medians over its rounds; every run stands beside them.
+
+    ``wrong`` tells what its other runs answered wrongly; they are in no median.
+    """
     records = runs[0].records
     million = records / 1e6
 
@@ -37,6 +40,7 @@ def summary_of(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "total": runs[0].total,
         "largest": runs[0].largest,
         "crossed": runs[0].crossed,
+        "wrong": list(wrong),
         "cpu_seconds_with_start": median(run.cpu_seconds + run.start_cpu_seconds for run in runs),
         "start_cpu_seconds": median(run.start_cpu_seconds for run in runs),
         "start_wall_seconds": median(run.start_wall_seconds for run in runs),
@@ -50,8 +54,11 @@ def summary_of(name: str, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def ratios_of(engines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """How many times the whole job's CPU a record, and its speed over theirs, by engine."""
-    by_name = {engine["name"]: engine for engine in engines}
+    """How many times the whole job's CPU a record, and its speed over theirs, by engine.
+
+    An engine that answered wrongly is compared with nothing.
+    """
+    by_name = {engine["name"]: engine for engine in engines if not engine["wrong"]}
     whole = by_name.get("surgewatch")
     if whole is None:
         return {}
@@ -90,7 +97,8 @@ def versions(kafka: str, redis: str) -> dict[str, str]:
     found = {"python": platform.python_version(), "kafka": kafka, "redis": redis}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            # the server's version is there under the client's name
+            found["redis-py" if package == "redis" else package] = version(package)
         except PackageNotFoundError:
             continue
     return found
@@ -101,12 +109,16 @@ def now() -> str:
     return datetime.now(tz=UTC).isoformat(timespec="seconds")
 
 
-def print_engines(console: Console, engines: Sequence[Mapping[str, Any]]) -> None:
-    """Print the engines' table."""
+def print_engines(
+    console: Console,
+    engines: Sequence[Mapping[str, Any]],
+    wrong: Mapping[str, Sequence[str]],
+) -> None:
+    """Print the engines' table; one without a right answer has a row without figures."""
     table = Table(box=box.MARKDOWN)
     table.add_column("engine")
-    columns = ("records", "events/s", "CPU µs a record", "start CPU s", "start s", "peak MiB")
-    for column in (*columns, "crossed", "load before"):
+    columns = ("records", "events/s", "CPU µs a record", "start CPU s", "start s", "peak MB")
+    for column in (*columns, "crossed", "load before", "answers"):
         table.add_column(column, justify="right")
     for engine in engines:
         table.add_row(
@@ -119,8 +131,14 @@ def print_engines(console: Console, engines: Sequence[Mapping[str, Any]]) -> Non
             f"{engine['peak_rss_mb']:.0f}",
             "-" if engine["crossed"] is None else str(engine["crossed"]),
             " ".join(f"{load:.1f}" for load in engine["load_1m"]),
+            _answers(len(engine["load_1m"]), len(engine["wrong"])),
         )
+    with_figures = {engine["name"] for engine in engines}
+    for name in (one for one in wrong if one not in with_figures):
+        table.add_row(name, *("-" for _ in columns), "-", "-", _answers(0, len(wrong[name])))
     console.print(table)
+    for name, what in wrong.items():
+        console.print(f"{name} answered WRONGLY and is not compared: {'; '.join(what)}")
     for name, ratio in ratios_of(engines).items():
         console.print(
             f"{name} takes {ratio['cpu_against_surgewatch']:.2f} times the CPU of surgewatch; "
@@ -130,3 +148,7 @@ def print_engines(console: Console, engines: Sequence[Mapping[str, Any]]) -> Non
         servers = engine["servers_cpu_seconds"].items()
         told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in servers)
         console.print(f"{engine['name']}: CPU of the servers meanwhile: {told}")
+
+
+def _answers(right: int, wrong: int) -> str:
+    return f"{wrong} of {right + wrong} WRONG" if wrong else "right"

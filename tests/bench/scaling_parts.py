@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from redis import Redis
 
 from tests.bench.job import DAY_MS, START_MS
 from tests.bench.memory import redis_bytes
+from tests.bench.scaling_comments import by_comments
+from tests.bench.scaling_repeats import by_repeats
 from tests.bench.scaling_run import (
-    LIMIT_SECONDS,
     Follows,
     Size,
     check,
@@ -20,6 +20,7 @@ from tests.bench.scaling_run import (
     row_of,
     run_worker,
     times_of_day,
+    zipf_shares,
 )
 from tests.bench.scaling_workers import by_workers
 from tests.bench.stage import Stage
@@ -30,8 +31,9 @@ Rows = list[dict[str, Any]]
 
 RECORDS: Final = 1_000_000
 CREATORS_MET: Final = (10_000, 100_000, 1_000_000, 10_000_000)
+CREATORS_STORED: Final = (10_000, 100_000, 1_000_000)
 PARTITION_COUNTS: Final = (1, 4, 16, 64)
-CHUNKS: Final = (250, 1_000, 2_000, 4_000, 8_000, 16_000, 64_000)
+CHUNKS: Final = (250, 1_000, 4_000, 8_000, 16_000, 32_000, 64_000)
 HOTTEST_SHARES: Final = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9)
 SURGING: Final = 100_000
 SURGE_FOLLOWS: Final = 10
@@ -58,6 +60,7 @@ def by_creators(stage: Stage, size: Size) -> Rows:
 
 def _met_and_more(stage: Stage, met: Follows, more: Follows) -> dict[str, Any]:
     stage.empty_redis()
+    empty = redis_bytes(stage)
     met.fill(stage)
     stage.make_topics(met.topic, met.topic)
     folder = stage.folder / met.topic
@@ -65,16 +68,15 @@ def _met_and_more(stage: Stage, met: Follows, more: Follows) -> dict[str, Any]:
     # A static member is let in again at once; a dynamic one may wait for the session to end.
     variables = met.variables(stage, met.topic) | {"SURGEWATCH_KAFKA_INSTANCE_ID": met.topic}
     with WorkerProcess(folder, variables) as worker:
-        last = worker.wait_stored(len(met.ids), LIMIT_SECONDS)
-        meeting = row_of(len(met.ids), worker, last)
+        meeting = row_of(stage, worker, len(met.ids))
         worker.end()
     more.fill(stage)
     with WorkerProcess(folder, variables) as worker:
-        last = worker.wait_stored(len(met.ids) + len(more.ids), LIMIT_SECONDS)
-        row = row_of(len(more.ids), worker, last)
+        row = row_of(stage, worker, len(more.ids), stored_before=len(met.ids))
         row["restart_seconds"] = round(worker.first.at_seconds - worker.began_at, 2)
         worker.end()
     check(met.topic, variables, np.concatenate((met.ids, more.ids)))
+    row["redis_bytes_a_creator"] = round((redis_bytes(stage) - empty) / len(met.ids), 1)
     told = ("records_per_second", "cpu_us_a_record", "rss_mb", "peak_rss_mb")
     return row | {f"meeting_{what}": meeting[what] for what in told}
 
@@ -145,16 +147,19 @@ def all_at_once(stage: Stage, size: Size) -> Rows:
 
 
 def redis_memory(stage: Stage, size: Size) -> Rows:
-    """Redis' bytes a creator, all told: a heavy-tailed million after 24 hours of traffic.
+    """Redis' bytes a creator, all told: so many heavy-tailed creators after 24 hours of traffic.
 
-    Each has one follow, four million more are heavy-tailed. The median creator's bytes are her key
-    and value, and what Redis adds to a creator on average.
+    Each has one follow, four times as many more are heavy-tailed. The median creator's bytes are
+    her key and value, and what Redis adds to a creator on average.
     """
+    return [_redis_row(stage, creators) for creators in map(size.of, size.first(CREATORS_STORED))]
+
+
+def _redis_row(stage: Stage, creators: int) -> dict[str, Any]:
     draw = np.random.default_rng(6)
-    creators, more = size.of(1_000_000), size.of(4_000_000)
-    tailed = draw.choice(creators, more, p=zipf_shares(creators))
+    tailed = draw.choice(creators, 4 * creators, p=zipf_shares(creators))
     ids = draw.permutation(np.concatenate((np.arange(creators), tailed)))
-    follows = Follows("tailed", ids, times_of_day(draw, len(ids), 0.0, 1.0))
+    follows = Follows(f"tailed-{creators}", ids, times_of_day(draw, len(ids), 0.0, 1.0))
     stage.empty_redis()
     before = redis_bytes(stage)
     follows.fill(stage)
@@ -162,22 +167,13 @@ def redis_memory(stage: Stage, size: Size) -> Rows:
     held = redis_bytes(stage) - before
     sizes = stored_of(follows.variables(stage, follows.topic)).bytes_stored
     added = (held - int(sizes.sum())) / creators
-    with Redis.from_url(stage.redis.url) as client:
-        fragmentation = client.info("memory")["mem_fragmentation_ratio"]
     found = {
         "creators": creators,
         "bytes_a_creator_mean": round(held / creators, 1),
         "bytes_a_creator_median": round(float(np.median(sizes)) + added, 1),
         "bytes_added_by_redis": round(added, 1),
-        "fragmentation": fragmentation,
     }
-    return [found | row]
-
-
-def zipf_shares(creators: int) -> Any:
-    """Share of each creator: rank k's is like 1/k."""
-    shares = 1.0 / np.arange(1, creators + 1)
-    return shares / shares.sum()
+    return found | row
 
 
 PARTS: Final[Mapping[str, Callable[[Stage, Size], Rows]]] = {
@@ -188,4 +184,6 @@ PARTS: Final[Mapping[str, Callable[[Stage, Size], Rows]]] = {
     "surging": all_at_once,
     "workers": by_workers,
     "redis": redis_memory,
+    "comments": by_comments,
+    "repeats": by_repeats,
 }

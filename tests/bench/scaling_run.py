@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.engines.protocol import Stamp, memory_mb
+from tests.bench.engines.protocol import memory_mb, stamp
 from tests.bench.job import DAY_MS, START_MS, Job, batches_of, crossed_of
 from tests.bench.stage import PARTITIONS, Stage
 from tests.bench.stored import opened_of, stored_of
@@ -85,6 +85,13 @@ def times_of_day(draw: np.random.Generator, count: int, begin: float, end: float
     return np.sort(drawn) + START_MS
 
 
+def zipf_shares(creators: int) -> NDArray[np.float64]:
+    """Share of each creator: rank k's is like 1/k."""
+    shares: NDArray[np.float64] = 1.0 / np.arange(1, creators + 1)
+    shares /= shares.sum()
+    return shares
+
+
 def run_worker(stage: Stage, name: str, follows: Follows) -> dict[str, Any]:
     """One worker with nothing stored over the whole topic; its row. Raises WrongAnswer."""
     stage.empty_redis()
@@ -93,21 +100,29 @@ def run_worker(stage: Stage, name: str, follows: Follows) -> dict[str, Any]:
     folder = stage.folder / name
     folder.mkdir()
     with WorkerProcess(folder, variables) as worker:
-        last = worker.wait_stored(len(follows.ids), LIMIT_SECONDS)
-        row = row_of(len(follows.ids), worker, last)
+        row = row_of(stage, worker, len(follows.ids))
         worker.end()
     check(name, variables, follows.ids)
     check_surges(name, variables, follows)
     return row
 
 
-def row_of(records: int, worker: WorkerProcess, last: Stamp) -> dict[str, Any]:
-    """Figures of a running worker since its first records; memory in MB (10^6 bytes)."""
-    first = worker.first
+def row_of(
+    stage: Stage, worker: WorkerProcess, records: int, stored_before: int = 0
+) -> dict[str, Any]:
+    """Wait until a worker has stored so many records more; its figures since its first ones.
+
+    Memory is in MB (10^6 bytes). CPU of Redis is of all that it does meanwhile.
+    """
+    worker.wait_first(LIMIT_SECONDS)
+    redis_before = redis_seconds(stage)
+    last = worker.wait_stored(stored_before + records, LIMIT_SECONDS)
+    redis_spent, first = redis_seconds(stage) - redis_before, worker.first
     return {
         "records": records,
         "records_per_second": round(records / (last.at_seconds - first.at_seconds)),
         "cpu_us_a_record": round((last.cpu_seconds - first.cpu_seconds) / records * 1e6, 3),
+        "redis_cpu_us_a_record": round(redis_spent / records * 1e6, 3),
         "rss_mb": resident_mb("VmRSS", worker),
         "peak_rss_mb": resident_mb("VmHWM", worker),
     }
@@ -115,17 +130,27 @@ def row_of(records: int, worker: WorkerProcess, last: Stamp) -> dict[str, Any]:
 
 def resident_mb(what: str, worker: WorkerProcess) -> float:
     """Resident memory of a worker in MB."""
-    return round(memory_mb(what, worker.pid) * 2**20 / 1e6, 1)
+    return round(memory_mb(what, worker.pid), 1)
+
+
+def redis_seconds(stage: Stage) -> float:
+    """CPU seconds of Redis since it began."""
+    assert stage.redis.pid is not None, "Redis runs as long as the stage is there"
+    return stamp(stage.redis.pid).cpu_seconds
 
 
 def check(name: str, variables: Mapping[str, str], ids: Ints) -> None:
     """Hold every creator's stored total against the records. Raises WrongAnswer."""
+    check_totals(name, stored_of(variables).totals, ids)
+
+
+def check_totals(name: str, found: Ints, ids: Ints) -> None:
+    """Hold totals of keys, in no order, against the records' keys. Raises WrongAnswer."""
     counts = np.bincount(ids)
-    right = np.sort(counts[counts > 0])
-    found = np.sort(stored_of(variables).totals)
+    right, found = np.sort(counts[counts > 0]), np.sort(found)
     if not np.array_equal(found, right):
         message = (
-            f"{name}: {len(found):,} creators with {found.sum():,} follows are stored, "
+            f"{name}: {len(found):,} keys with {found.sum():,} events are stored, "
             f"{len(right):,} with {right.sum():,} were sent"
         )
         raise WrongAnswer(message)
@@ -133,7 +158,12 @@ def check(name: str, variables: Mapping[str, str], ids: Ints) -> None:
 
 def check_surges(name: str, variables: Mapping[str, str], follows: Follows) -> None:
     """Hold the surges by rule against the records. Raises WrongAnswer."""
-    right, found = follows.crossed(), asyncio.run(opened_of(variables))
+    check_opened(name, variables, follows.crossed())
+
+
+def check_opened(name: str, variables: Mapping[str, str], right: Mapping[str, int]) -> None:
+    """Hold the surges by rule against who must have one, and when. Raises WrongAnswer."""
+    found = asyncio.run(opened_of(variables))
     if found != right:
         message = f"{name}: {len(found):,} surges by rule were told, {len(right):,} must be"
         raise WrongAnswer(message)

@@ -20,6 +20,8 @@ from tests.bench.scaling_run import (
     check,
     check_surges,
     follows_of_job,
+    redis_seconds,
+    resident_mb,
 )
 from tests.bench.stage import Stage
 from tests.bench.worker_process import WorkerFailed, WorkerProcess
@@ -37,7 +39,10 @@ _PATIENT: Final = {
 
 
 def by_workers(stage: Stage, size: Size) -> list[dict[str, Any]]:
-    """Speed of all workers together, from the moment they are let go to the last record stored."""
+    """Speed of all workers together, from the moment they are let go to the last record stored.
+
+    Memory is the largest worker's.
+    """
     rows = []
     for count in WORKER_COUNTS:
         follows = follows_of_job(
@@ -69,11 +74,17 @@ def _run_workers(stage: Stage, follows: Follows, count: int) -> dict[str, Any]:
             worker.pause()
         follows.fill(stage)
         began, before = time.time(), [stamp(worker.pid).cpu_seconds for worker in workers]
+        redis_before = redis_seconds(stage)
         for worker in workers:
             worker.resume()
         workers[0].wait_stored(records, LIMIT_SECONDS)
         seconds = time.time() - began
         after = [stamp(worker.pid).cpu_seconds for worker in workers]
+        redis_spent = redis_seconds(stage) - redis_before
+        resident = {
+            told: max(resident_mb(what, worker) for worker in workers)
+            for told, what in (("rss_mb", "VmRSS"), ("peak_rss_mb", "VmHWM"))
+        }
         for worker in workers:
             worker.end()
     check(name, variables, follows.ids)
@@ -84,6 +95,8 @@ def _run_workers(stage: Stage, follows: Follows, count: int) -> dict[str, Any]:
         "partitions": follows.partitions,
         "records_per_second": round(records / seconds),
         "cpu_us_a_record": round(sum(spent) / records * 1e6, 3),
+        "redis_cpu_us_a_record": round(redis_spent / records * 1e6, 3),
+        **resident,
         "cpu_seconds_by_worker": [round(one, 2) for one in spent],
     }
 

@@ -58,11 +58,22 @@ class Stage:
             "SURGEWATCH_LOG_LEVEL": "warning",
         }
 
-    def fill(self, topic: str, batches: Iterable[Batch], partitions: int = PARTITIONS) -> None:
-        """Make a topic and send records to it, each to its creator's partition."""
+    def fill(
+        self,
+        topic: str,
+        batches: Iterable[Batch],
+        partitions: int = PARTITIONS,
+        *,
+        comments: bool = False,
+    ) -> None:
+        """Make a topic and that of its comments; send records to it, or to the comments'.
+
+        Each goes to its creator's partition.
+        """
         settings = read_settings(self.variables(f"fill-{topic}", topic, partitions=partitions))
         create_topics(settings)
-        asyncio.run(_fill(settings, topic, batches))
+        into = settings.topic_comments if comments else settings.topic_follows
+        asyncio.run(_fill(settings, into, batches))
 
     def make_topics(self, name: str, topic: str, partitions: int = PARTITIONS) -> None:
         """Make the topics that a worker of this name reads and writes."""

@@ -18,19 +18,20 @@ from streams.edges.store import Place
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One entry a creator: follows of its last 24 hours, bytes of its key and value."""
+    """One entry a key: events of its last 24 hours, bytes of its key and value."""
 
     totals: NDArray[np.int64]
     bytes_stored: NDArray[np.int64]
 
 
-def stored_of(variables: Mapping[str, str]) -> Stored:
-    """Every creator's follows, in no order."""
+def stored_of(variables: Mapping[str, str], series: str = "follows") -> Stored:
+    """Every creator's follows, in no order; or another series' counts."""
     settings = read_settings(variables)
+    topic = settings.topic_follows if series == "follows" else settings.topic_comments
     totals, sizes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     with RedisReader(settings) as reader:
         for number in range(settings.topic_partitions):
-            rows = reader.rows(reader.shelf(Place(settings.topic_follows, number)), "follows")
+            rows = reader.rows(reader.shelf(Place(topic, number)), series)
             for keys, values in rows.batches:
                 totals.append(windows_of(values, watched=rows.watched, oldest_bucket=0).totals)
                 lengths = (len(k) + len(v) for k, v in zip(keys, values, strict=True))
@@ -39,7 +40,7 @@ def stored_of(variables: Mapping[str, str]) -> Stored:
 
 
 async def opened_of(variables: Mapping[str, str]) -> dict[str, int]:
-    """Creators whose surge the rule opened, and when (event time), as it was announced."""
+    """Creators and posts whose surge the rule opened, and when (event time), as announced."""
     settings = read_settings(variables)
     consumer = AIOKafkaConsumer(
         settings.topic_surges,
@@ -54,6 +55,6 @@ async def opened_of(variables: Mapping[str, str]) -> dict[str, int]:
             left -= len(records)
             for surge in (json.loads(record.value) for record in records):
                 if (surge["trigger"], surge["state"]) == ("rule", "opened"):
-                    opened[surge["creator_id"]] = surge["opened_ms"]
+                    opened[surge["post_id"] or surge["creator_id"]] = surge["opened_ms"]
     await consumer.stop()
     return opened

@@ -21,6 +21,7 @@ from tests.bench.worker_process import ROOT
 
 LIMIT_SECONDS = 300.0
 _ERROR_LINES = 3
+_NAMES_TOLD = 3
 _POLL_SECONDS = 0.02
 
 
@@ -29,7 +30,7 @@ class EngineSkipped(Exception):
 
 
 class WrongAnswer(Exception):
-    """An engine counted wrongly: its speed means nothing."""
+    """An engine counted wrongly: the speed of that run means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def run_engine(stage: Stage, engine: Engine, job: Job, truth: Truth, round_no: i
     began_at = time.time()
     told = _told_by(engine, order)
     servers_cpu = {name: cpu - servers[name] for name, cpu in _servers_cpu(stage).items()}
-    check(engine, told, truth)
+    check(told, truth)
     (first_at, first_cpu), (last_at, last_cpu) = told["first"], told["last"]
     return Run(
         records=job.records,
@@ -96,7 +97,7 @@ def run_engine(stage: Stage, engine: Engine, job: Job, truth: Truth, round_no: i
     )
 
 
-def check(engine: Engine, told: Mapping[str, Any], truth: Truth) -> None:
+def check(told: Mapping[str, Any], truth: Truth) -> None:
     """Hold an engine's answers against the truth. Raises WrongAnswer."""
     for what in ("total", "largest", "crossed"):
         right, found = getattr(truth, what), told[what]
@@ -106,8 +107,23 @@ def check(engine: Engine, told: Mapping[str, Any], truth: Truth) -> None:
             if set(found.values()) == {None}:  # it tells who crossed, and not when
                 right = dict.fromkeys(right)
         if found != right:
-            message = f"{engine.name}: {what} is {found}, not {right}"
+            message = f"{what} {_difference(found, right)}"
             raise WrongAnswer(message)
+
+
+def _difference(found: Any, right: Any) -> str:
+    """What is wrong, without what is right: the creators who crossed may be thousands."""
+    if not isinstance(right, dict):
+        return f"is {found:,}, not {right:,}"
+    lacking, more = sorted(right.keys() - found.keys()), sorted(found.keys() - right.keys())
+    differing = sorted(name for name in found.keys() & right.keys() if found[name] != right[name])
+    lots = (("lacks", lacking), ("has", more), ("has another time for", differing))
+    return f"of {len(right):,} " + ", ".join(
+        f"{verb} {', '.join(names[:_NAMES_TOLD])}"
+        + (f" and {len(names) - _NAMES_TOLD:,} more" if len(names) > _NAMES_TOLD else "")
+        for verb, names in lots
+        if names
+    )
 
 
 def _told_by(engine: Engine, order: Order) -> dict[str, Any]:

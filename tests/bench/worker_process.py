@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -29,13 +30,21 @@ class WorkerProcess:
     """``surgewatch worker`` with these variables, for the length of a ``with``."""
 
     def __init__(
-        self, folder: Path, variables: Mapping[str, str], *, time_chunks: bool = False
+        self,
+        folder: Path,
+        variables: Mapping[str, str],
+        *,
+        time_chunks: bool = False,
+        sampled: bool = False,
     ) -> None:
         self._variables = variables
         self._first = folder / "first.json"
         self._chunks = folder / "chunks.json"
-        command = [sys.executable, "-m", "tests.bench.engines.stamped_worker", str(self._first)]
+        self._samples = folder / "samples.json"
+        module = "tests.bench.sampled_worker" if sampled else "tests.bench.engines.stamped_worker"
+        command = [sys.executable, "-m", module, str(self._first)]
         command += [str(self._chunks)] if time_chunks else []
+        command += [str(self._samples)] if sampled else []
         self._child = ChildProcess("worker", command, folder / "worker.log")
         self.began_at = 0.0
 
@@ -75,18 +84,34 @@ class WorkerProcess:
         return seconds
 
     def wait_stored(self, offset_sum: int, limit_seconds: float) -> Stamp:
-        """Wait until the stored offsets of the follows' partitions add up; its stamp then."""
+        """Wait until stored offsets of follows and comments add up; its stamp then."""
         deadline = time.monotonic() + limit_seconds
         with Redis.from_url(self._variables["SURGEWATCH_REDIS_URL"]) as client:
-            while True:
-                stored = sum(offsets_of(client, self._variables).values())
-                if stored >= offset_sum:
-                    return stamp(self.pid)
-                if not self._child.runs:
-                    raise WorkerFailed(self._told("ended"))
-                if time.monotonic() > deadline:
-                    raise WorkerFailed(self._told(f"{stored:,} records after {limit_seconds:g} s"))
-                time.sleep(_POLL_SECONDS)
+            while (stored := stored_records_of(client, self._variables)) < offset_sum:
+                self._wait_a_little(deadline, f"{stored:,} records after {limit_seconds:g} s")
+        return stamp(self.pid)
+
+    def wait_first(self, limit_seconds: float) -> None:
+        """Wait until its first records are in hand."""
+        deadline = time.monotonic() + limit_seconds
+        while not self._first.exists():
+            self._wait_a_little(deadline, f"no record after {limit_seconds:g} s")
+
+    def _wait_a_little(self, deadline: float, late: str) -> None:
+        if not self._child.runs:
+            raise WorkerFailed(self._told("ended"))
+        if time.monotonic() > deadline:
+            raise WorkerFailed(self._told(late))
+        time.sleep(_POLL_SECONDS)
+
+    def sampled_seconds(self, limit_seconds: float) -> dict[str, float]:
+        """CPU seconds of a sampled worker by step, from its first records to now."""
+        os.kill(self.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + limit_seconds
+        while not self._samples.exists():
+            self._wait_a_little(deadline, f"no samples after {limit_seconds:g} s")
+        seconds: dict[str, float] = json.loads(self._samples.read_text())
+        return seconds
 
     def end(self) -> None:
         """SIGTERM, and wait for its end."""
@@ -109,14 +134,16 @@ class WorkerProcess:
         return f"worker: {what}; its log ends: {' | '.join(last)}"
 
 
-def offsets_of(client: Redis, variables: Mapping[str, str]) -> dict[int, int]:
-    """Offset that Redis holds of each partition of the follows topic."""
-    prefix, topic = variables["SURGEWATCH_REDIS_PREFIX"], variables["SURGEWATCH_TOPIC_FOLLOWS"]
+def stored_records_of(client: Redis, variables: Mapping[str, str]) -> int:
+    """Sum of the offsets that Redis holds of the partitions of follows and comments."""
+    prefix = variables["SURGEWATCH_REDIS_PREFIX"]
+    topics = [variables[f"SURGEWATCH_TOPIC_{of}"] for of in ("FOLLOWS", "COMMENTS")]
     partitions = range(int(variables["SURGEWATCH_TOPIC_PARTITIONS"]))
     pipeline = client.pipeline(transaction=False)
-    for number in partitions:
-        pipeline.hget(f"{prefix}:{{{topic}:{number}}}:meta", "offset")
-    return {n: int(held or 0) for n, held in zip(partitions, pipeline.execute(), strict=True)}
+    for topic in topics:
+        for number in partitions:
+            pipeline.hget(f"{prefix}:{{{topic}:{number}}}:meta", "offset")
+    return sum(int(held or 0) for held in pipeline.execute())
 
 
 def claimed_of(client: Redis, variables: Mapping[str, str]) -> int:

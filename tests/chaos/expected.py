@@ -22,9 +22,7 @@ class ExpectedSurges:
 
     def __init__(self, site: Site) -> None:
         self.surges: dict[SurgeName, Surge] = {}
-        self._trades = trades_of(
-            site.settings, Silence(), SteadyClock(Clocks(), lambda *_: None), ()
-        )
+        self._trades = trades_of(site.settings, Silence(), SteadyClock(Clocks(), lambda *_: None))
         self._jobs: dict[tuple[str, int], Any] = {
             (topic, number): trade.build()
             for topic, trade in self._trades.items()

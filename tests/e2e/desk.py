@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaProducer
 from kafka import TopicPartition
 
-from streams.edges.kafka_admin import KafkaAdminClient, admin_client
+from streams.edges.kafka_admin import (
+    ConfigResource,
+    ConfigResourceType,
+    KafkaAdminClient,
+    admin_client,
+)
 from streams.edges.producer import partition_of
 from streams.edges.topics import create_topics
 from tests.workers import Ledger, Site, WorkerProcess, wait_until
@@ -52,9 +57,11 @@ class FollowsDesk:
 
     def wait_stored(self, worker: WorkerProcess, count: int) -> None:
         """Wait until so many offsets of all partitions are stored."""
-        wait_until(
-            lambda: sum(self.site.stored_offsets(self.topic).values()) == count, 40, worker.text
-        )
+        wait_until(lambda: self.stored() == count, 40, worker.text)
+
+    def stored(self) -> int:
+        """How many offsets of all partitions are stored."""
+        return sum(self.site.stored_offsets(self.topic).values())
 
     def differences(self) -> list[str]:
         """What differs between Redis and the ledger."""
@@ -65,25 +72,32 @@ class FollowsDesk:
         with admin_client(self.site.settings) as admin:
             admin.create_partitions({self.topic: count})
 
-    def delete(self) -> None:
-        """Delete the topic."""
+    def set_config(self, key: str, value: str) -> None:
+        """Configure the topic."""
+        topic = ConfigResource(ConfigResourceType.TOPIC, self.topic, {key: value})
         with admin_client(self.site.settings) as admin:
-            admin.delete_topics([self.topic])
-            self._wait(admin, is_there=False)
+            admin.alter_configs([topic])
+
+    def delete(self, topic: str | None = None) -> None:
+        """Delete the topic, or another."""
+        topic = topic or self.topic
+        with admin_client(self.site.settings) as admin:
+            admin.delete_topics([topic])
+            self._wait(admin, topic, is_there=False)
 
     def make_again(self) -> None:
         """Delete the topic and make it anew."""
         self.delete()
         create_topics(self.site.settings)
         with admin_client(self.site.settings) as admin:
-            self._wait(admin, is_there=True)
+            self._wait(admin, self.topic, is_there=True)
 
     def delete_records_before(self, partition: int, offset: int) -> None:
         """Do what retention does."""
         with admin_client(self.site.settings) as admin:
             admin.delete_records({TopicPartition(self.topic, partition): offset})
 
-    def _wait(self, admin: KafkaAdminClient, *, is_there: bool) -> None:
+    def _wait(self, admin: KafkaAdminClient, topic: str, *, is_there: bool) -> None:
         ends = time.monotonic() + 20
-        while (self.topic in admin.list_topics()) != is_there:
+        while (topic in admin.list_topics()) != is_there:
             assert time.monotonic() < ends, "Kafka did not change its topics in 20 s"

@@ -63,6 +63,57 @@ def test_a_clock_that_jumps_by_hours_buries_no_good_record_and_lets_no_future_on
     assert worker.counters()["dead_letters:at_ms_in_future"] == 3
 
 
+def test_one_bad_clock_in_a_backlog_closes_nobodys_window_however_late_it_is_read(
+    site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker]
+) -> None:
+    desk = FollowsDesk(site_of())
+    worker = told(desk.site, "worker")
+    wait_until(lambda: "reading" in worker.text(), 40, worker.text)
+    # as if it had been away for three days: all that comes is a backlog
+    worker.shift_clock(72 * HOUR_MS, 72 * HOUR_MS)
+    begin_ms = now_ms()
+
+    def send(ledger: Ledger, count: int, at_ms: int) -> None:
+        desk.send([(PLACE, ledger.follow(CREATOR, at_ms)) for _ in range(count)])
+
+    send(desk.ledger, 10, begin_ms)
+    send(Ledger(), 1, begin_ms + 48 * HOUR_MS)
+    send(desk.ledger, 100, begin_ms + 60_000)
+    desk.wait_stored(worker, 111)
+    assert desk.differences() == []
+    with Redis.from_url(desk.site.redis_url) as client:
+        for key in client.scan_iter(match=f"{desk.site.name}:*", count=1_000):
+            client.delete(key)  # so all is read, and judged, once more
+    send(desk.ledger, 1, begin_ms + 60_000)
+    desk.wait_stored(worker, 112)
+    assert desk.differences() == []
+    letters = asyncio.run(desk.site.dead_letters(2))
+    assert [(one.offset, one.reason) for one in letters] == [(10, Reason.AT_MS_IN_FUTURE)] * 2
+    assert worker.stop() == 0
+    assert worker.counters()[f"late_records:{desk.topic}"] == 0
+
+
+def test_where_producers_put_the_times_on_records_the_worker_says_what_that_means(
+    site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker]
+) -> None:
+    desk = FollowsDesk(site_of(SURGEWATCH_FUTURE_SKEW_MS="0"))
+    desk.set_config("message.timestamp.type", "CreateTime")
+    worker = told(desk.site, "worker")
+    wait_until(lambda: "reading" in worker.text(), 40, worker.text)
+    assert f"topic {desk.topic}: message.timestamp.type is CreateTime" in worker.text()
+    assert "make the other records of its partition late" in worker.text()
+    worker.shift_clock(HOUR_MS, HOUR_MS)
+    desk.send([(PLACE, desk.ledger.follow(CREATOR, now_ms() + HOUR_MS // 2))])
+    desk.wait_stored(worker, 1)
+    assert desk.differences() == [], "judged by when it is read"
+    desk.set_config("message.timestamp.type", "LogAppendTime")  # under the running worker
+    desk.send([(PLACE, Ledger().follow(CREATOR, now_ms() + HOUR_MS // 2))])
+    desk.wait_stored(worker, 2)
+    assert desk.differences() == [], "judged by when the broker took it"
+    assert worker.stop() == 0
+    assert worker.counters()["dead_letters:at_ms_in_future"] == 1
+
+
 def test_a_clock_that_is_wrong_at_the_start_is_refused_before_a_record_is_judged_by_it(
     site_of: Callable[..., Site], told: Callable[..., ToldWorker]
 ) -> None:

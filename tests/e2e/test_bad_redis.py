@@ -89,6 +89,7 @@ def test_a_redis_near_its_limit_that_never_evicts_is_a_warning_and_a_metric(
     worker = start(desk.site, "worker")
     desk.wait_stored(worker, len(CREATORS))
     assert "of its maxmemory" in worker.text()
+    assert "listpack" not in worker.text(), "these servers pack as what we ship does"
     shown = metrics_of(worker)
     assert shown["surgewatch_redis_memory_max_bytes"] == limit
     assert 0.9 * limit < shown["surgewatch_redis_memory_used_bytes"] < limit
@@ -116,6 +117,32 @@ def test_a_redis_user_that_may_not_ask_for_its_memory_is_a_warning(
     worker = start(desk.site, "worker")
     desk.wait_stored(worker, len(CREATORS))
     assert worker.text().count("whether Redis may evict keys cannot be seen") == 1
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(("user", "lines"), [("default", 1), ("surge", 0)], ids=["may", "not"])
+def test_a_redis_with_default_packing_works_and_its_settings_are_advised_once(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    start: Callable[[Site, str], WorkerProcess],
+    user: str,
+    lines: int,
+) -> None:
+    server = redis_factory(
+        settings={
+            "hash-max-listpack-value": "64",
+            "user default": "on nopass ~* &* +@all",
+            "user surge": "on >word ~* &* +@all -config",
+        }
+    )
+    login = "" if user == "default" else f"{user}:word@"
+    url = f"redis://{login}127.0.0.1:{server.port}/0"
+    desk = FollowsDesk(site_of(redis_url=url, **QUICK))
+    desk.send(desk.follows(CREATORS, counted=True))
+    worker = start(desk.site, "worker")
+    desk.wait_stored(worker, len(CREATORS))
+    assert worker.text().count("Redis has hash-max-listpack-value 64: with 256") == lines
+    assert desk.differences() == []
     assert worker.stop() == 0
 
 

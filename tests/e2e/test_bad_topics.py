@@ -1,13 +1,17 @@
 """Kafka changed under the workers: each change is told, and nothing wrong is counted."""
 
+import asyncio
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 from redis import Redis
 
+from streams.core.surges import Surge
+from streams.edges.kafka_admin import admin_client
 from streams.edges.producer import partition_of
+from streams.edges.topics import create_topics
 from tests.e2e.desk import FollowsDesk
 from tests.e2e.told_worker import ToldWorker, assert_plain
 from tests.servers import KafkaServer
@@ -18,6 +22,20 @@ NEW = [f"new-{number % 60}" for number in range(600)]
 QUICK = {"SURGEWATCH_CHECK_INTERVAL_MS": "300"}
 ONE = "creator-1"
 PLACE = partition_of(ONE.encode(), 4)
+FIRST_OF_PLACE = {partition_of(f"c-{n}".encode(), 4): f"c-{n}" for n in reversed(range(40))}
+NAMES_OF_ALL_PLACES = [name for name in FIRST_OF_PLACE.values() for _ in range(100)]
+
+
+def wait_told(worker: ToldWorker, words: str) -> None:
+    wait_until(lambda: words in worker.text(), 40, worker.text)
+
+
+def of_rule(surges: Iterable[Surge]) -> list[Surge]:
+    return [one for one in surges if (one.trigger, one.state) == ("rule", "opened")]
+
+
+def name_of(surge: Surge) -> str | None:
+    return surge.creator_id
 
 
 @pytest.mark.parametrize("is_busy", [True, False], ids=["busy", "idle"])
@@ -97,6 +115,80 @@ def test_a_topic_that_is_gone_stops_the_worker_with_what_it_counted(
     assert_plain(worker, "does not exist any more", "surgewatch topics create")
     assert worker.counters()["bad_input:topic_gone"] == 1
     assert desk.differences() == []
+
+
+def test_another_partition_count_while_no_worker_runs_is_refused_and_counted(
+    site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker]
+) -> None:
+    desk = FollowsDesk(site_of())
+    desk.add_partitions(6)
+    worker = told(desk.site, "worker")
+    assert worker.wait(40) == 4, worker.text()
+    assert_plain(worker, "it has 6 partitions, not 4")
+    assert worker.counters()["bad_input:partitions_changed"] == 1
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["waits", "killed"])
+def test_output_topics_gone_and_made_again_under_a_worker_are_told_and_nothing_told_is_lost(
+    site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker], is_restarted: bool
+) -> None:
+    desk = FollowsDesk(site_of(**QUICK, SURGEWATCH_RULE_FOLLOWERS_24H="100"))
+    outputs = [desk.site.settings.topic_surges, desk.site.settings.topic_dead_letters]
+    worker = told(desk.site, "worker")
+    desk.send(desk.follows(OLD, counted=True))
+    desk.wait_stored(worker, len(OLD))
+    for output in outputs:
+        desk.delete(output)
+    for output in outputs:
+        wait_told(worker, f"topic {output} does not exist any more")
+    desk.send(desk.follows([ONE] * 150, counted=True))
+    wait_until(lambda: desk.stored() > len(OLD), 40, worker.text)  # with the surge, in the outbox
+    desk.send([(PLACE, b"junk"), *desk.follows([ONE] * 10, counted=True)])
+    if is_restarted:
+        worker.kill()
+        refused = told(desk.site, "refused")
+        assert refused.wait(40) == 4, refused.text()
+        assert_plain(refused, "it does not exist", "surgewatch topics create")
+        assert refused.counters()["bad_input:topic_gone"] == 1
+    create_topics(desk.site.settings)
+    if is_restarted:
+        worker = told(desk.site, "again")
+    else:
+        for output in outputs:
+            wait_told(worker, f"topic {output} was deleted and made again")
+    desk.wait_stored(worker, len(OLD) + 161)
+    surges = asyncio.run(desk.site.surges(lambda found: any(of_rule(found))))
+    assert {(one.creator_id, one.observed) for one in of_rule(surges)} == {(ONE, 100)}
+    letters = asyncio.run(desk.site.dead_letters(1))
+    assert {(one.topic, one.raw_base64) for one in letters} == {(desk.topic, b"junk")}
+    assert desk.differences() == []
+    assert worker.stop() == 0
+    if not is_restarted:
+        assert worker.counters()["bad_input:topic_gone"] == 2
+        assert worker.counters()["bad_input:topic_replaced"] == 2
+
+
+def test_surges_made_again_with_too_few_partitions_are_told_and_nothing_is_lost(
+    site_of: Callable[..., Site], told: Callable[[Site, str], ToldWorker]
+) -> None:
+    desk = FollowsDesk(site_of(**QUICK, SURGEWATCH_RULE_FOLLOWERS_24H="100"))
+    surges = desk.site.settings.topic_surges
+    worker = told(desk.site, "worker")
+    desk.send(desk.follows(OLD, counted=True))
+    desk.wait_stored(worker, len(OLD))
+    desk.delete(surges)
+    with admin_client(desk.site.settings) as admin:
+        admin.create_topics({surges: {"num_partitions": 1, "replication_factor": 1}})
+    wait_told(worker, f"topic {surges} has 1 partitions now, not 4")
+    desk.send(desk.follows(NAMES_OF_ALL_PLACES, counted=True))
+    wait_until(lambda: desk.stored() > len(OLD), 40, worker.text)
+    with admin_client(desk.site.settings) as admin:
+        admin.create_partitions({surges: 4})
+    desk.wait_stored(worker, len(OLD) + len(NAMES_OF_ALL_PLACES))
+    found = asyncio.run(desk.site.surges(lambda found: len({*map(name_of, of_rule(found))}) == 4))
+    assert {*map(name_of, of_rule(found))} == {*NAMES_OF_ALL_PLACES}
+    assert worker.stop() == 0
+    assert worker.counters()["bad_input:partitions_changed"] == 1
 
 
 def test_records_deleted_while_no_worker_ran_stop_it_and_are_counted_as_missed(

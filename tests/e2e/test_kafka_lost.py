@@ -63,6 +63,6 @@ def test_a_worker_with_lag_that_kafka_leaves_alone_for_too_long_ends_itself_with
     assert worker.wait(60) == 70, worker.text()
     assert "has not answered since" in worker.text()
     kafka.start()
-    again = start(site, "again")
+    again = start(replace(site, more={}), "again")  # small chunks were the first one's
     wait_until(sender.all_stored, 120, again.text)
     assert_exact(sender)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from redis import Redis
 
 from streams.app.cli import main
 from streams.app.worker import redis_store_of
@@ -22,6 +23,7 @@ from streams.edges.redis_errors import CONNECTION_LOST
 from streams.edges.redis_reader import RedisReader
 from streams.edges.settings import Settings
 from streams.edges.store import Held, Place, Write
+from tests.e2e.told_worker import ToldWorker, assert_plain
 from tests.jobs import follow_partition
 from tests.redis_cluster import RedisCluster
 from tests.sender import Sender, assert_exact
@@ -173,6 +175,24 @@ def test_a_node_killed_and_back_while_workers_write_loses_nothing(
     wait_until(sender.all_stored, 60, worker.text)
     assert_exact(sender)
     assert worker.stop() == 0
+
+
+def test_a_cluster_of_which_one_node_may_evict_is_refused_at_the_start_and_later(
+    cluster: RedisCluster,
+    site_of: Callable[..., Site],
+    told: Callable[[Site, str], ToldWorker],
+) -> None:
+    site = site_of(redis_url=cluster.url, SURGEWATCH_CHECK_INTERVAL_MS="200")
+    running = told(site, "running")
+    wait_until(lambda: "reading" in running.text(), 40, running.text)
+    evicting = cluster.servers[1]
+    with Redis.from_url(evicting.url) as client:
+        client.config_set("maxmemory", 100 * 2**20)
+        client.config_set("maxmemory-policy", "volatile-lru")
+    for worker in (running, told(site, "starting")):
+        assert worker.wait(40) == 4, worker.text()
+        assert_plain(worker, f":{evicting.port}", "maxmemory-policy is volatile-lru")
+        assert worker.counters()["bad_input:redis_evicts"] == 1
 
 
 def test_commands_side_by_side_fail_only_in_ways_that_are_waited_out_while_a_node_is_down(

@@ -1,4 +1,4 @@
-"""A worker that prints its counters when it ends, and whose wall clock a test can set.
+"""A worker that prints its counters when it ends, and whose clocks a test can set.
 
 As a program: run by ``ToldWorker``. The real command's exit codes and lines, without its options.
 """
@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 
 from streams.app.serve import run_quickly
 from streams.app.worker import Worker
-from streams.edges.clock import Clocks, wall_ms
+from streams.edges.clock import Clocks, monotonic_ms, wall_ms
 from streams.edges.errors import SurgewatchError
 from streams.edges.logs import set_up_logs
 from streams.edges.settings import read_settings
@@ -34,10 +34,10 @@ class ToldWorker(WorkerProcess):
         site.more = {**site.more, _SHIFT_FILE: str(self._shift_file)}
         super().__init__(site, name)
 
-    def shift_clock(self, by_ms: int) -> None:
-        """Set its wall clock to the true time and so much."""
+    def shift_clock(self, by_ms: int, steady_by_ms: int = 0) -> None:
+        """Set its wall clock to the true time and so much; also the monotonic one if so told."""
         new = self._shift_file.with_suffix(".new")
-        new.write_text(str(by_ms))
+        new.write_text(f"{by_ms} {steady_by_ms}")
         new.rename(self._shift_file)
 
     def counters(self) -> dict[str, float]:
@@ -59,7 +59,12 @@ def main() -> int:
     settings = read_settings({k: v for k, v in os.environ.items() if k != _SHIFT_FILE})
     set_up_logs(settings)
     shift_file = Path(os.environ[_SHIFT_FILE])
-    worker = Worker(settings, Clocks(lambda: wall_ms() + int(shift_file.read_text())))
+
+    def shift_ms(place: int) -> int:
+        return int(shift_file.read_text().split()[place])
+
+    clocks = Clocks(lambda: wall_ms() + shift_ms(0), lambda: monotonic_ms() + shift_ms(1))
+    worker = Worker(settings, clocks)
     code = 0
     try:
         run_quickly(worker.run())

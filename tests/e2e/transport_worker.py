@@ -89,6 +89,9 @@ class Desk:
         await admin.start()
         try:
             await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config)])
+            # The broker answers before it knows the topic itself: a group that begins meanwhile
+            # leaves it out, until its leader looks again minutes later.
+            await asyncio.wait_for(_wait_known(admin, name, partitions), WAIT_SECONDS_MAX)
         finally:
             await admin.close()
         return name
@@ -176,6 +179,14 @@ class Desk:
             return offsets
         finally:
             await consumer.stop()
+
+
+async def _wait_known(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> None:
+    while True:
+        [told] = await admin.describe_topics([topic])
+        if [each["error_code"] for each in told["partitions"]] == [0] * partitions:
+            return
+        await asyncio.sleep(0.02)
 
 
 def _agent_of(on_event: Callable[[Any], Awaitable[None]]) -> Any:

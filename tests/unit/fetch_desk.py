@@ -20,7 +20,7 @@ from streams.edges import fetch_batches
 from streams.edges.fetch import Fetched, fetch_chunks
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
-TRANSACTIONAL, CONTROL = 0x10, 0x20
+LOG_APPEND_TIME, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20
 COMMITTED, UNCOMMITTED = 1, 0
 
 
@@ -44,8 +44,12 @@ def batch_of(
     producer: int = -1,
     codec: int = 0,
     values: Sequence[bytes | None] | None = None,
+    append_ms: int | None = None,
 ) -> bytes:
-    """A record batch of format v2 whose records lie at ``base + delta``."""
+    """A record batch of format v2 whose records lie at ``base + delta``.
+
+    ``append_ms``: the time that a broker puts on it where topics bear its own (LogAppendTime).
+    """
     builder = DefaultRecordBatchBuilder(2, codec, 0, producer, 0, 0, 1 << 20)
     for i, delta in enumerate(deltas):
         value = value_of(base + delta) if values is None else values[i]
@@ -54,6 +58,9 @@ def batch_of(
     raw = bytearray(builder.build())
     struct.pack_into(">q", raw, 0, base)
     (attributes_set,) = struct.unpack_from(">h", raw, 21)
+    if append_ms is not None:
+        attributes |= LOG_APPEND_TIME
+        struct.pack_into(">q", raw, 35, append_ms)
     struct.pack_into(">h", raw, 21, attributes_set | attributes)
     struct.pack_into(
         ">i", raw, 23, (deltas[-1] if deltas else 0) if last_delta is None else last_delta
@@ -177,6 +184,7 @@ def responses(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
                 attributes=transactional,
                 producer=producer,
                 codec=draw(st.sampled_from([0, 1])),
+                append_ms=draw(st.sampled_from([None, 5_000, 7_000])),
             )
         base += span + draw(st.integers(0, 2))
     return data, aborted

@@ -41,10 +41,22 @@ class Broker:
 
     def __init__(self, records_max: int = 1_000, failing: tuple[int, ...] = ()) -> None:
         self.records_max, self.failing, self.sends = records_max, failing, 0
+        self.partitions = self.known = {*range(4)}
         self.taken: dict[int, list[tuple[bytes, bytes]]] = {}
 
     def create_batch(self) -> Keeping:
         return Keeping()
+
+    @property
+    def client(self) -> "Broker":
+        return self
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        assert topic == "surges"
+        return self.known
+
+    async def force_metadata_update(self) -> None:
+        self.known = self.partitions
 
     async def send_batch(
         self, batch: Keeping, topic: str, *, partition: int
@@ -134,3 +146,23 @@ def test_a_time_is_sent_as_long_as_it_is_not_refused() -> None:
     broker.create_batch = create_batch  # type: ignore[method-assign]
     assert announced(broker, lots) == 0
     assert all(min(batch.times) > 1_700_000_000_000 for batch in batches)
+
+
+def test_what_is_for_a_partition_that_the_topic_lacks_waits_and_the_rest_is_sent() -> None:
+    lots, pairs = expected()
+    broker = Broker()
+    broker.partitions = broker.known = {0}
+
+    async def announce() -> None:
+        announcer = KafkaAnnouncer(Settings(), lambda: None)
+        announcer._producer = broker
+        sending = asyncio.create_task(announcer.announce(lots))
+        while 0 not in broker.taken:
+            await asyncio.sleep(0)
+        assert not sending.done()
+        assert list(broker.taken) == [0]
+        broker.partitions = {*range(4)}
+        await asyncio.wait_for(sending, 10)
+
+    asyncio.run(announce())
+    assert sorted(pair for taken in broker.taken.values() for pair in taken) == sorted(pairs)

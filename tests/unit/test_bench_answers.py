@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench import floor, scaling
-from tests.bench.engines import ENGINES, count_only
+from tests.bench.engines import count_only
 from tests.bench.engines.creator_tally import CreatorTally, take_packed
 from tests.bench.engines.protocol import Order
 from tests.bench.engines.tally_dict import BUCKET_MS, DictTally
@@ -28,7 +28,7 @@ RIGHT: dict[str, Any] = {"total": 10, "largest": 6, "crossed": {"c-1": 5, "c-2":
 def test_a_right_answer_may_leave_out_what_its_engine_cannot_tell(
     crossed: dict[str, int | None] | None,
 ) -> None:
-    check(ENGINES[0], RIGHT | {"crossed": crossed}, TRUTH)
+    check(RIGHT | {"crossed": crossed}, TRUTH)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,17 @@ def test_a_right_answer_may_leave_out_what_its_engine_cannot_tell(
 )
 def test_a_wrong_answer_is_seen(wrong: dict[str, Any]) -> None:
     with pytest.raises(WrongAnswer, match=next(iter(wrong))):
-        check(ENGINES[0], RIGHT | wrong, TRUTH)
+        check(RIGHT | wrong, TRUTH)
+
+
+def test_a_wrong_answer_names_the_creators_that_differ_and_not_all() -> None:
+    right = {f"c-{number}": number for number in range(9)}
+    found = {"c-8": 9, "c-9": 9} | {f"c-{number}": number for number in range(3)}
+    with pytest.raises(WrongAnswer) as told:
+        check(RIGHT | {"crossed": found}, Truth(10, 6, right))
+    assert str(told.value) == (
+        "crossed of 9 lacks c-3, c-4, c-5 and 2 more, has c-9, has another time for c-8"
+    )
 
 
 @given(
@@ -85,6 +95,7 @@ def found_by(**more: Any) -> dict[str, Any]:
     engines = [
         {
             "name": name,
+            "wrong": [],
             "records": 1_000_000,
             "cpu_seconds_per_million": cost,
             "events_per_second": speeds.get(name, 10_000),

@@ -86,6 +86,15 @@ def test_help_imports_no_library_that_takes_long() -> None:
     assert told.stdout.endswith("[]\n")
 
 
+def test_a_worker_imports_no_river_model_that_nobody_asked_for() -> None:
+    code = (
+        "import sys, streams.app.worker\n"
+        "print([n for n in ('scipy', 'river.anomaly') if n in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
+
+
 def test_command_whose_module_is_missing_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COMMANDS, "gone", LazyCommand("streams.app.gone", "gone", "Gone."))
     assert "Gone." not in run("--help").stdout

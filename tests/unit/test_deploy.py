@@ -11,6 +11,8 @@ import msgspec
 import pytest
 import yaml
 
+from streams.core.keys import GROUP_KEYS
+from streams.edges.redis_servers import PACKED
 from streams.edges.settings_list import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,8 +45,11 @@ def test_compose_starts_workers_after_topics_and_redis(compose: dict[str, Any]) 
 
 def test_compose_redis_keeps_its_data_and_never_evicts(compose: dict[str, Any]) -> None:
     command = compose["services"]["redis"]["command"]
-    for option in ("--appendonly yes", "--maxmemory-policy noeviction", "--hash-max-listpack-"):
+    packed = [f"--{setting} {value}" for setting, value in PACKED.items()]
+    for option in ("--appendonly yes", "--maxmemory-policy noeviction", *packed):
         assert option in command
+    (entries,) = re.findall(r"--hash-max-listpack-entries (\d+)", command)
+    assert int(entries) >= GROUP_KEYS
 
 
 def test_compose_opens_ports_to_this_machine_only(compose: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.core.events import RawChunk
 from streams.edges import fetch, fetch_batches, fetch_parts
 from streams.edges.fetch import check_aiokafka, fetch_public
 from tests.unit.fetch_desk import (
@@ -114,6 +115,7 @@ def test_old_message_formats_are_read() -> None:
         chunk = (await desk.take())[ONE].chunk
         assert (chunk.values, list(chunk.offsets)) == ([b"v0"], [0])
         assert (chunk.next_offset, chunk.appended_ms) == (1, 1234)
+        assert chunk.append_ms is None, "it is the producer's time"
 
     on_desk(take)
 
@@ -230,14 +232,22 @@ def test_the_public_path_gives_the_same_records_with_no_start() -> None:
             return desk.position(tp)
 
         consumer = SimpleNamespace(getmany=getmany, position=position, highwater=lambda tp: 99)
-        desk.put(batch_of(0, [0, 2]) + marker_of(3, 7, b"commit"))
+        desk.put(
+            batch_of(0, [0, 2]) + marker_of(3, 7, b"commit") + batch_of(4, [0], append_ms=9_000)
+        )
         start, chunk = (await fetch_public(consumer, {ONE}, 0.0, 9))[ONE]
         assert start is None
-        assert (chunk.values, list(chunk.offsets)) == ([value_of(0), value_of(2)], [0, 2])
-        assert (chunk.next_offset, chunk.appended_ms, chunk.end_offset) == (4, 1002, 99)
+        assert (chunk.values, list(chunk.offsets)) == ([*map(value_of, (0, 2, 4))], [0, 2, 4])
+        assert (chunk.next_offset, chunk.appended_ms, chunk.end_offset) == (5, 9_000, 99)
+        assert times_of(chunk) == [-1, -1, 9_000]
         assert await fetch_public(consumer, {ONE}, 0.0, 9) == {}
 
     on_desk(take)
+
+
+def times_of(chunk: RawChunk) -> list[int]:
+    """When the broker took each record, -1: it does not say."""
+    return [-1] * len(chunk.offsets) if chunk.append_ms is None else chunk.append_ms.tolist()
 
 
 @given(responses(), st.integers(1, 9), st.integers(0, 9), st.sampled_from([0, 1]))
@@ -251,13 +261,16 @@ def test_chunks_hold_what_aiokafka_would_give_whatever_the_chunk_size(
     async def compare(desk: Desk) -> None:
         desk.put(data, position=position, aborted=aborted)
         records = await desk.fetcher.fetched_records({ONE})
-        wanted = [(record.offset, record.value) for record in records.get(ONE, [])]
+        wanted = [
+            (record.offset, record.value, record.timestamp if record.timestamp_type == 1 else -1)
+            for record in records.get(ONE, [])
+        ]
         end = desk.position()
         desk.put(data, position=position, aborted=aborted)
         found = await desk.take_all(records_max)
         chunks = [fetched.chunk for fetched in found]
-        pairs = [pair for c in chunks for pair in zip(c.offsets, c.values, strict=True)]
-        assert pairs == wanted
+        rows = [row for c in chunks for row in zip(c.offsets, c.values, times_of(c), strict=True)]
+        assert rows == wanted
         assert desk.position() == end
         assert all(len(chunk.values) <= records_max for chunk in chunks)
         starts = [fetched.start_offset for fetched in found]

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from streams.core.fleet_waves import BEHIND_MAX, FleetWaves
 from streams.core.partition_state import StateChange, StoredState
 from streams.core.surges import Surge, WaveReceiver
-from streams.core.wave_report import BucketReport, ReportChunk, WaveReport, reports_of
+from streams.core.wave_report import (
+    BucketReport,
+    ClosedBucket,
+    ReportChunk,
+    WaveReport,
+    bucket_reports_of,
+    reports_of,
+)
 from streams.core.wave_sums import FIRST, RAW, USUAL, nothing
 from streams.edges.codec_out import encode_surge
 
@@ -41,7 +48,8 @@ def buckets_of(partition: int) -> list[BucketReport]:
         names = [NAMES[place] for place in order]
         receivers = [WaveReceiver(f"c-{partition}-{at}", 10 + partition, 2.0)] if at > WAVE else []
         if (partition, BEGIN + at) != (2, EMPTY) and (partition < 3 or at >= LATER):
-            found.append(BucketReport.of(BEGIN + at, sums[:, order], names, receivers))
+            closed = ClosedBucket(BEGIN + at, sums[:, order], receivers)
+            found += bucket_reports_of([closed], names)
     return found
 
 

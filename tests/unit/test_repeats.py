@@ -192,7 +192,7 @@ def test_no_more_is_read_again_than_ids_are_remembered() -> None:
     partition, lookback = deduplicating(policy), Lookback(policy)
     for lot in range(200):
         before = partition.moment
-        partition.take(chunk_of(steady(100, BEGIN_MS + 10**8 * lot)))
+        partition.take(chunk_of(steady(100, BEGIN_MS + 10**6 * lot)))
         lookback.took(100 * lot, partition.clock.newest_ms, before, partition.moment)
     assert lookback.begin is not None
     assert 20_000 - 3_000 <= lookback.begin.offset <= 20_000 - 1_000
@@ -236,8 +236,9 @@ def test_memory_has_a_limit_and_what_is_forgotten_for_it_is_told(lot: int) -> No
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["e-1", "e-2", "e-3", ""]),
-            st.sampled_from([0, 1, 400, HORIZON_MS, 2 * HORIZON_MS]),
+            st.sampled_from(["e-1", "e-2", "e-3", ""])
+            | st.integers(0, 40).map(lambda number: f"e-{number}"),
+            st.sampled_from([0, 1, 400, HORIZON_MS // 3, HORIZON_MS, 2 * HORIZON_MS]),
             st.sampled_from([0, 0, 1, 999, 1_000]),
         ),
         max_size=60,
@@ -260,9 +261,20 @@ def test_times_that_fall_back_by_what_is_allowed_are_as_a_plain_dictionary_of_th
     for begin, end in pairwise(edges_of(bounds, len(rows))):
         ids = Texts.of([event_id for event_id, _ in rows[begin:end]])
         times = np.array([now for _, now in rows[begin:end]], dtype=np.int64)
-        found += repeats.take(ids, times, newest_ms - 1_000).tolist()
-        newest_ms = max(newest_ms, int(times.max()))
+        floor_ms, newest_ms = newest_ms - 1_000, max(newest_ms, int(times.max()))
+        found += repeats.take(ids, times, floor_ms, newest_ms - 1_000).tolist()
     assert found == expected
+
+
+def test_of_many_horizons_at_once_only_what_may_matter_is_remembered() -> None:
+    repeats = Repeats(RepeatPolicy(HORIZON_MS, 10_000))
+    times = BEGIN_MS + np.arange(1_000) * HORIZON_MS // 50
+    ids = [f"e-{number}" for number in range(1_000)]
+    end_ms = int(times[-1])
+    assert not repeats.take(Texts.of(ids), times, BEGIN_MS, end_ms).any()
+    assert len(repeats) <= 51
+    again = repeats.take(Texts.of(ids[-60:]), np.full(60, end_ms), end_ms, end_ms)
+    assert again.tolist() == [False] * 10 + [True] * 50
 
 
 def test_an_id_is_not_let_go_while_a_time_that_falls_back_may_still_ask_for_it() -> None:

@@ -52,6 +52,16 @@ def test_a_count_that_all_topics_have_is_to_be_set_and_one_that_lags_behind_to_b
     assert "--alter --partitions 4 --topic surges" in finding.fix
 
 
+def test_what_a_finding_is_about_decides_which_trouble_is_counted() -> None:
+    counts = COUNTS | {"comments": 6}
+    del counts["surges"]
+    told = [(one.topic, one.kind) for one in findings_of(PLANS, counts, {})]
+    assert told == [("comments", "partitions"), ("surges", "missing")]
+    configs = CONFIGS | {"follows": {"message.timestamp.type": "CreateTime"}}
+    (finding,) = findings_of(PLANS, COUNTS, configs)
+    assert (finding.kind, finding.blocks) == ("times", False)
+
+
 def test_inputs_that_are_compacted_block_since_records_would_be_lost() -> None:
     assert _found("follows", "cleanup.policy", "compact") == [("follows", True)]
     assert _found("follows", "cleanup.policy", "compact,delete") == [("follows", True)]

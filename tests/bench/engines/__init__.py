@@ -22,6 +22,9 @@ class Engine(NamedTuple):
 
 _SLOW_RECORDS: Final = 100_000
 
+OURS: Final = frozenset({"surgewatch", "surgewatch-count"})
+"""A wrong answer of these ends the benchmark; the others' are told."""
+
 ENGINES: Final = (
     Engine("surgewatch", "whole_worker"),
     Engine("surgewatch-count", "count_only"),

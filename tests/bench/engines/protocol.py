@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     An engine that tells who crossed, and not when, gives None for every time.
 
     ``first`` is taken when the first records are in hand, before any is decoded; ``last`` when
-    the last one is counted (and stored, if the engine stores). ``peak_rss_mb`` is in MiB.
+    the last one is counted (and stored, if the engine stores). ``peak_rss_mb``: 10^6 bytes.
     """
 
     total: int
@@ -60,10 +60,10 @@ def stamp(pid: int | None = None) -> Stamp:
 
 
 def memory_mb(what: str, pid: int | str = "self") -> float:
-    """Memory of a process in MiB: ``VmHWM`` is its peak, ``VmRSS`` is now."""
+    """Memory of a process in MB (10^6 bytes): ``VmHWM`` is its peak, ``VmRSS`` is now."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024 / 1e6
     message = f"process {pid} tells no {what}"
     raise LookupError(message)
 

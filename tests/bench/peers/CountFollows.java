@@ -162,11 +162,11 @@ public final class CountFollows {
         return settings;
     }
 
-    /** Peak resident memory in MiB. */
+    /** Peak resident memory in MB (10^6 bytes). */
     static double peakMb() throws IOException {
         String line = Files.readAllLines(Path.of("/proc/self/status")).stream()
                 .filter(one -> one.startsWith("VmHWM:")).findFirst().orElseThrow();
-        return Long.parseLong(line.replaceAll("\\D", "")) / 1024.0;
+        return Long.parseLong(line.replaceAll("\\D", "")) * 1024 / 1e6;
     }
 
     static String answer(KafkaStreams streams) throws IOException {
