@@ -141,7 +141,7 @@ class Site:
         return [decode_dead_letter(value) for value in raw]
 
 
-def _last_day(row: Buckets) -> Buckets:
+def last_day(row: Buckets) -> Buckets:
     """The newest bucket and the 287 before it."""
     oldest = max(row) - WINDOW_BUCKETS + 1
     return {bucket: count for bucket, count in row.items() if bucket >= oldest}
@@ -252,7 +252,7 @@ class Ledger:
 
     def differences(self, series: str, stored: Mapping[str, Buckets]) -> list[str]:
         """First keys that differ, in words; none if all are equal."""
-        expected = {key: _last_day(row) for key, row in self.buckets[series].items()}
+        expected = {key: last_day(row) for key, row in self.buckets[series].items()}
         keys = sorted(expected.keys() | stored.keys())
         wrong = [key for key in keys if expected.get(key) != stored.get(key)]
         return [

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     report.write_json(result, options.json)
     console.print(report.table_of(result))
+    say(report.account_of(result))
     return 0
 
 

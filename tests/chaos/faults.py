@@ -7,10 +7,14 @@ from typing import Protocol
 
 from redis import Redis
 
-from tests.chaos.fleet import Worker
+from tests.chaos.fleet import Worker, owned_by
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import SESSION_SECONDS, Stage
 from tests.servers import Server
+
+BLACK_SECONDS = 30.0
+"""Of each network's first black; the later ones are shorter."""
+_TAKEN_OVER_SECONDS_MAX = 10.0
 
 
 class Fault(Protocol):
@@ -53,22 +57,36 @@ class TermWorker(KillWorker):
 
 
 class PauseWorker:
-    """SIGSTOP for longer than the session, so that another has its partitions when it wakes."""
+    """SIGSTOP for longer than the session, until others have all partitions.
+
+    A worker that owned none, or another fault that keeps the others from them, is told apart.
+    """
 
     target = "worker"
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self.held_seconds = SESSION_SECONDS + stage.chance.uniform(2, 8)
+        self.held_seconds = SESSION_SECONDS + stage.chance.uniform(0.5, 4)
 
     def begin(self) -> None:
-        """Stop one in its tracks."""
-        self._worker = self._stage.chance.choice(self._stage.fleet.workers)
-        self._stage.fleet.pause(self._worker)
+        """Stop one in its tracks, that is not stopped already if there is one."""
+        fleet = self._stage.fleet
+        awake = [worker for worker in fleet.workers if not worker.paused]
+        self._worker = self._stage.chance.choice(awake or fleet.workers)
+        self._owned = owned_by(self._worker)
+        fleet.pause(self._worker)
 
     def end(self) -> None:
-        """Wake it."""
-        self._stage.fleet.resume(self._worker)
+        """Wake it once others have its partitions, or after ten seconds more."""
+        stage, worker = self._stage, self._worker
+
+        def others_have_all() -> bool:
+            return not worker.paused or stage.fleet.owned_awake() == stage.partitions
+
+        taken_over = stage.wait_for(others_have_all, _TAKEN_OVER_SECONDS_MAX)
+        if worker.paused:  # nobody killed it meanwhile
+            stage.pauses[taken_over and self._owned > 0] += 1
+        stage.fleet.resume(worker)
 
 
 class AddWorker:
@@ -118,7 +136,7 @@ class CutRedis:
     def begin(self) -> None:
         """Kill it and cut the file, in the middle of a command as a rule."""
         stage = self._stage
-        folder = stage.redis.folder / "appendonlydir"
+        folder = stage.redis.files
         before = {path: path.stat().st_size for path in folder.glob("*.incr.aof")}
         stage.wait(2.0)
         stage.redis.kill()
@@ -166,7 +184,7 @@ class EmptyRedis:
 
 
 class FullDisk:
-    """Redis's files can grow no further: writes to them fail as on a full disk."""
+    """Redis's disk is full; where it has none of its own, its files can grow no further."""
 
     target = "redis"
 
@@ -175,13 +193,19 @@ class FullDisk:
         self.held_seconds = stage.chance.uniform(4, 12)
 
     def begin(self) -> None:
-        """Limit the size of its files to what they have."""
-        folder = self._stage.redis.folder / "appendonlydir"
-        self._limit(max(path.stat().st_size for path in folder.glob("*.aof")) + 50)
+        """Leave no room on the disk, or limit the size of the files to what they have."""
+        redis = self._stage.redis
+        if redis.disk is not None:
+            redis.disk.fill()
+        else:
+            self._limit(max(path.stat().st_size for path in redis.files.glob("*.aof")) + 50)
 
     def end(self) -> None:
-        """Take the limit away."""
-        self._limit(resource.RLIM_INFINITY)
+        """Give it room again."""
+        if self._stage.redis.disk is not None:
+            self._stage.redis.disk.empty()
+        else:
+            self._limit(resource.RLIM_INFINITY)
 
     def _limit(self, size_bytes: int) -> None:
         pid = self._stage.redis.pid
@@ -229,7 +253,14 @@ def _cut(target: str) -> Callable[[Stage], Fault]:
 def _black(target: str) -> Callable[[Stage], Fault]:
     def build(stage: Stage) -> Fault:
         net = _net(stage, target)
-        return Network(f"{target} network", stage.chance.choice((4.0, 10.0, 30.0)), net.black, net)
+        first = target not in stage.were_black
+        held_seconds = BLACK_SECONDS if first else stage.chance.choice((4.0, 10.0))
+
+        def harm() -> None:
+            stage.were_black.add(target)
+            net.black()
+
+        return Network(f"{target} network", held_seconds, harm, net)
 
     return build
 

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 
 from streams.edges.child import free_port
 from tests.workers import Site, WorkerProcess
@@ -83,7 +84,11 @@ class Fleet:
 
     def owned(self) -> dict[str, int]:
         """How many partitions each worker says that it reads; none when it does not answer."""
-        return {worker.name: _owned(worker.port) for worker in self.workers}
+        return {worker.name: owned_by(worker) for worker in self.workers}
+
+    def owned_awake(self) -> int:
+        """How many partitions those read that are not paused."""
+        return sum(owned_by(worker) for worker in self.workers if not worker.paused)
 
     def kill(self) -> None:
         """End all at once."""
@@ -96,14 +101,16 @@ class Fleet:
         return WorkerProcess(replace(self._site, more=more), name)
 
 
-def _owned(port: int) -> int:
+def owned_by(worker: Worker) -> int:
+    """How many partitions a worker says that it reads; none when it does not answer."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        url = f"http://127.0.0.1:{worker.port}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
             text = answer.read().decode()
-    except OSError:
+    except (OSError, HTTPException):
         return 0
-    [line] = [line for line in text.splitlines() if line.startswith(_OWNED)]
-    return int(float(line.removeprefix(_OWNED)))
+    lines = [line for line in text.splitlines() if line.startswith(_OWNED)]
+    return sum(int(float(line.removeprefix(_OWNED))) for line in lines)
 
 
 def _unready(worker: Worker) -> str | None:
@@ -116,5 +123,5 @@ def _unready(worker: Worker) -> str | None:
     except urllib.error.HTTPError as error:
         with error:
             return error.read().decode()
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         return str(error)

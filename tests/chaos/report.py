@@ -37,6 +37,19 @@ def figures_of(result: Result) -> dict[str, Any]:
         "repeated_upstream": result.repeats,
         "recounts": result.recounts,
         "redis_files_repaired": result.repairs,
+        "dead_repeats": result.dead_repeats,
+        "event_hours": round(result.event_hours, 1),
+        "late": result.late,
+        "too_late": result.too_late,
+        "workers_paused": result.workers_paused,
+        "paused_taken_over": result.paused_taken_over,
+        "bursts": len(result.unstored_at_fault),
+        "unstored_at_fault": result.unstored_at_fault,
+        "held_seconds": {
+            fault: [round(value, 1) for value in seconds]
+            for fault, seconds in sorted(result.held_seconds.items())
+        },
+        "full_disk": result.full_disk,
         "exits": {str(code): count for code, count in sorted(result.exits.items())},
     }
 
@@ -48,15 +61,9 @@ def write_json(result: Result, path: Path) -> None:
 
 
 def table_of(result: Result) -> Table:
-    """Seconds from a fault's end to reading again, by fault, and the account below."""
-    account = result.account
+    """Seconds from a fault's end to reading again, by fault."""
     table = Table(
-        title=f"chaos: {result.rounds} rounds, {result.records:,} records, seed {result.seed}",
-        caption=(
-            f"lost {account.lost}, duplicated {account.duplicated}; surges missing "
-            f"{account.surges_missing}, contradicting {account.surges_contradicting}; "
-            f"zombies {account.zombies}; workers' exits {dict(result.exits)}"
-        ),
+        title=f"chaos: {result.rounds} rounds, {result.records:,} records, seed {result.seed}"
     )
     table.add_column("fault")
     for name in ("rounds", "p50 s", "max s"):
@@ -65,3 +72,25 @@ def table_of(result: Result) -> Table:
         row = (str(len(seconds)), f"{median(seconds):.1f}", f"{max(seconds):.1f}")
         table.add_row(fault, *row)
     return table
+
+
+def account_of(result: Result) -> str:
+    """What went wrong, and what was done, in lines."""
+    account = result.account
+    return (
+        f"lost {account.lost}, duplicated {account.duplicated}; surges missing "
+        f"{account.surges_missing}, contradicting {account.surges_contradicting}; "
+        f"zombies {account.zombies}; workers' exits {dict(result.exits)}\n"
+        f"{result.event_hours:.1f} hours of event time, {result.late:,} records late, "
+        f"{result.too_late:,} too late to count, {result.repeats:,} repeats; "
+        f"{result.dead_letters:,} dead letters, {result.dead_repeats:,} told once more\n"
+        f"{len(result.unstored_at_fault)} bursts, not stored as faults began: "
+        f"{_range_of(result.unstored_at_fault)}; {result.workers_paused} paused workers woken, "
+        f"{result.paused_taken_over} of them after others had all partitions\n"
+        f"Redis' disk full by {result.full_disk}; its files repaired {result.repairs} times; "
+        f"partitions counted anew {result.recounts}; {result.seconds:.0f} s"
+    )
+
+
+def _range_of(values: list[int]) -> str:
+    return f"{min(values):,} to {max(values):,}" if values else "none"

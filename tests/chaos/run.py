@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.edges.child import ChildFailed
 from tests.chaos.checks import (
     Account,
     ChaosFailed,
@@ -14,13 +13,17 @@ from tests.chaos.checks import (
     check_commits,
     reading_again,
     settle,
-    wait_for,
 )
 from tests.chaos.faults import KINDS
-from tests.chaos.plan import Plan, plan_of
+from tests.chaos.plan import Due, Plan, plan_of
 from tests.chaos.stage import Stage
+from tests.servers import ServerMissing
 
-_BURST = 25_000
+_AT_ONCE = 25_000
+_BURSTS = (200_000, 250_000)
+_BURST_SECONDS_MAX = 120.0
+_READ_SHARES = (0.0, 0.5)
+"""Of a burst, so much is stored before its faults begin."""
 _RECOUNTED = "is dropped and counted anew"
 _FULL_PER_SECOND = 4_000
 
@@ -42,12 +45,27 @@ class Result:
     repairs: int = 0
     repeats: int = 0
     commits_looked_at: int = 0
+    late: int = 0
+    too_late: int = 0
+    event_hours: float = 0.0
+    dead_repeats: int = 0
+    workers_paused: int = 0
+    paused_taken_over: int = 0
+    unstored_at_fault: list[int] = field(default_factory=list)
+    """Of each round with a burst: records of it not yet stored as its faults began."""
+    held_seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    full_disk: str = ""
 
     def take(self, stage: Stage) -> None:
         """Take up the stage's figures after a round."""
         self.records, self.exits = stage.truth.records, stage.fleet.exits
         self.surges_told, self.dead_letters = len(stage.truth.told), len(stage.truth.dead)
-        self.repeats = stage.truth.repeats
+        self.repeats, self.dead_repeats = stage.truth.repeats, stage.truth.dead_repeats
+        self.late, self.too_late = stage.truth.late, stage.truth.too_late
+        self.event_hours = stage.truth.event_ms / 3_600_000
+        self.workers_paused = stage.pauses.total()
+        self.paused_taken_over = stage.pauses[True]
+        self.full_disk = "tmpfs" if stage.redis.disk is not None else "file-size limit"
         self.repairs = stage.redis.repairs
         self.commits_looked_at = stage.commits.looks
         logs = stage.site.folder.glob("worker-*.log")
@@ -60,10 +78,12 @@ class RoundFailed(Exception):
     ``result`` has the figures up to it.
     """
 
-    def __init__(self, result: Result, number: int, plan: Plan, cause: Exception) -> None:
+    def __init__(self, result: Result, number: int, plan: Plan | None, cause: Exception) -> None:
         self.result, self.number = result, number
-        faults = " with ".join(plan.names)
-        super().__init__(f"seed {result.seed}, round {number} ({faults}):\n{cause}")
+        faults = "no fault yet" if plan is None else " with ".join(plan.names)
+        ours = isinstance(cause, ChaosFailed | AssertionError)
+        words = str(cause) if ours else f"{type(cause).__name__}: {cause}"
+        super().__init__(f"seed {result.seed}, round {number} ({faults}):\n{words}")
 
 
 def run(
@@ -81,44 +101,80 @@ def run(
     """
     began = time.monotonic()
     result = Result(seed)
-    stage = Stage.built(folder, seed, rounds, lateness_seconds)
-    kinds = [kind for kind in KINDS if any(word in kind for word in only.split(","))]
-    with stage.kept:
-        wait_for(stage, lambda: not stage.fleet.unready(), 60)
-        to_come: list[str] = []
-        for number in range(1, rounds + 1):
-            plan = plan_of(stage, to_come, kinds)
-            try:
-                seconds = _round(stage, plan, result.account)
-            except (ChaosFailed, AssertionError, ChildFailed) as cause:
-                raise RoundFailed(result, number, plan, cause) from cause
-            finally:
-                result.take(stage)
-            result.rounds = number
-            for name in set(plan.names):
-                result.seconds_to_recover[name].append(seconds)
-            speed = "full speed" if plan.full_speed else "at rest"
-            say(
-                f"round {number}: {' with '.join(plan.names)}, {speed}: reading after "
-                f"{seconds:.1f} s; {result.records:,} records exact, {result.surges_told} surges, "
-                f"{result.dead_letters} dead letters"
-            )
-    result.seconds = time.monotonic() - began
+    plan: Plan | None = None
+    try:
+        stage = Stage.built(folder, seed, rounds, lateness_seconds)
+        due = Due([kind for kind in KINDS if any(word in kind for word in only.split(","))])
+        with stage.kept:
+            stage.wait_for(lambda: not stage.fleet.unready(), 60)
+            for _ in range(rounds):
+                plan = plan_of(stage, due)
+                try:
+                    words = _round(stage, plan, result)
+                finally:
+                    result.take(stage)
+                result.rounds += 1
+                say(f"round {result.rounds}: {words}; {_so_far(result)}")
+    except ServerMissing:
+        raise
+    except Exception as cause:
+        raise RoundFailed(result, result.rounds + 1, plan, cause) from cause
+    finally:
+        result.seconds = time.monotonic() - began
     return result
 
 
-def _round(stage: Stage, plan: Plan, account: Account) -> float:
-    if plan.full_speed:
-        stage.stream.owe(_BURST)
+def _so_far(result: Result) -> str:
+    return (
+        f"{result.records:,} records exact, {result.surges_told} surges, "
+        f"{result.dead_letters} dead letters"
+    )
+
+
+def _round(stage: Stage, plan: Plan, result: Result) -> str:
+    """Do what is planned and check; what was done, in words."""
+    words = [f"{' with '.join(plan.names)}, {plan.speed}"]
+    if plan.speed == "burst":
+        result.unstored_at_fault.append(_burst(stage))
+        words.append(f"{result.unstored_at_fault[-1]:,} records not stored yet")
+    elif plan.speed == "full speed":
+        stage.stream.owe(_AT_ONCE)
         stage.stream.per_second = _FULL_PER_SECOND
         stage.wait(stage.chance.uniform(0.5, 3))
         check_commits(stage)
     stage.commits.on = not plan.takes_redis_back
     repairs = stage.redis.repairs
-    plan.run(stage)
+    held = plan.run(stage)
     stage.commits.on &= stage.redis.repairs == repairs
     seconds = reading_again(stage)
     settle(stage)
     stage.commits.on = True
-    check(stage, account)
-    return seconds
+    check(stage, result.account)
+    for name, lasted in held:
+        result.held_seconds[name].append(lasted)
+    for name in set(plan.names):
+        result.seconds_to_recover[name].append(seconds)
+    if held:
+        words.append("held " + ", ".join(f"{lasted:.0f} s" for _, lasted in reversed(held)))
+    return ", ".join(words) + f": reading after {seconds:.1f} s"
+
+
+def _burst(stage: Stage) -> int:
+    """Send a burst that is read while the faults begin; how much of it is not stored by then."""
+    records = stage.chance.choice(_BURSTS)
+    stage.stream.make_burst(records)
+    if not stage.wait_for(lambda: stage.stream.burst_made, _BURST_SECONDS_MAX):
+        msg = f"the producer made no burst within {_BURST_SECONDS_MAX:g} s"
+        raise ChaosFailed(msg)
+    goal = records * stage.chance.uniform(*_READ_SHARES)
+    before = sum(stage.stored().values())
+
+    def stored() -> int:
+        return sum(stage.stored().values()) - before
+
+    stage.stream.release_burst()
+    stage.stream.per_second = _FULL_PER_SECOND
+    if not stage.wait_for(lambda: stored() > goal, _BURST_SECONDS_MAX):
+        msg = f"{stored():,} of a burst of {records:,} stored within {_BURST_SECONDS_MAX:g} s"
+        raise ChaosFailed(msg)
+    return max(records - stored(), 0)

@@ -1,9 +1,10 @@
 """Everything a run of chaos stands on: servers behind proxies, workers, producer, ledger."""
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -13,7 +14,7 @@ from streams.edges.topics import input_topics
 from tests.chaos.commits import CommitWatch
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Proxy
-from tests.chaos.records import SPAN_MS, Records
+from tests.chaos.records import LONG_SPAN_MS, SPAN_MS, Records
 from tests.chaos.repair import MendedRedis
 from tests.chaos.stream import Stream
 from tests.chaos.truth import Truth
@@ -23,7 +24,8 @@ from tests.workers import Site
 SESSION_SECONDS = 6.0
 _KEYS_IN_MEMORY = (3_000, 10_000_000)
 """So few that most are let go and read back again and again, or so many that none is."""
-_ROUND_RECORDS = 80_000
+_ROUND_STEPS = 45_000
+"""Of event time, about what a round takes: a record is one step, 25 of a burst are one."""
 _SETTINGS = {
     "SURGEWATCH_KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_SECONDS * 1000)),
     "SURGEWATCH_RULE_FOLLOWERS_24H": "500",
@@ -46,6 +48,10 @@ class Stage:
     chance: random.Random
     commits: CommitWatch
     kept: ExitStack
+    were_black: set[str] = field(default_factory=set)
+    """Networks that have been black for long."""
+    pauses: Counter[bool] = field(default_factory=Counter)
+    """Workers woken after a pause, by whether others had all partitions by then."""
 
     @classmethod
     def built(cls, folder: Path, seed: int, rounds: int, lateness_seconds: int = 0) -> Self:
@@ -58,9 +64,10 @@ class Stage:
             address = f"PLAINTEXT://127.0.0.1:{kafka_net.port}"
             kafka = KafkaServer(folder / "kafka", settings={"advertised.listeners": address})
             redis = MendedRedis(folder / "redis")
+            stack.callback(redis.stop)  # its disk is there
             for server, net in ((kafka, kafka_net), (redis, redis_net)):
-                server.start()
                 stack.callback(server.stop)
+                server.start()
                 net.target_port = server.port
             chance = random.Random(seed)
             more = {
@@ -77,7 +84,9 @@ class Stage:
                 fleet.add()
             settings = site.settings
             topics = {"follows": settings.topic_follows, "comments": settings.topic_comments}
-            records = Records(seed, SPAN_MS / (rounds * _ROUND_RECORDS))
+            # an odd seed's events go on for longer than a day
+            span_ms = LONG_SPAN_MS if seed % 2 else SPAN_MS
+            records = Records(seed, span_ms, rounds * _ROUND_STEPS, later=not lateness_seconds)
             stream = Stream(kafka.bootstrap, topics, settings.topic_partitions, records)
             stack.callback(stream.stop)
             commits = CommitWatch(site, lambda: stored_in(site, input_topics(settings)))
@@ -91,6 +100,21 @@ class Stage:
         """Offsets in Redis by partition of the topics of events."""
         settings = self.site.settings
         return stored_in(self.site, (settings.topic_follows, settings.topic_comments))
+
+    @property
+    def partitions(self) -> int:
+        """Of all topics that workers read."""
+        settings = self.site.settings
+        return len(input_topics(settings)) * settings.topic_partitions
+
+    def wait_for(self, done: Callable[[], bool], seconds_max: float) -> bool:
+        """Wait for a condition, workers tended; whether it came true in time."""
+        ends = monotonic() + seconds_max
+        while not done():
+            if monotonic() > ends:
+                return False
+            self.wait(0.1)
+        return True
 
     def wait(self, seconds: float) -> None:
         """Let time pass; ended workers are started again."""

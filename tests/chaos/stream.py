@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.05
 _LOT = 2000
 _IN_FLIGHT_MAX = 64
+_MAKE_LOT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,15 @@ class Acknowledged:
     checksums: list[int]
 
 
+@dataclass(slots=True)
+class _Packed:
+    """A batch that is ready to be sent, and a checksum of each value."""
+
+    place: tuple[str, int]
+    batch: Any
+    checksums: list[int]
+
+
 class Stream:
     """A producer in a thread of its own. A batch that fails is of unknown outcome: see Truth."""
 
@@ -42,7 +52,9 @@ class Stream:
         self.per_second = 0
         self.acknowledged: list[Acknowledged] = []
         self.unknown = 0
-        self._owed = 0
+        self._owed = self._to_make = 0
+        self._burst: deque[_Packed] = deque()
+        self._released = False
         self._ends = False
         self._bootstrap, self._topics, self._partitions = bootstrap, topics, partitions
         self._records = records
@@ -58,10 +70,30 @@ class Stream:
         """Send so many records as fast as it goes."""
         self._owed += records
 
+    def make_burst(self, records: int) -> None:
+        """Make so many records and pack them, and send none: `release_burst` does.
+
+        To make them takes longer than to send them, so a burst is as fast as Kafka takes it.
+        Nothing else may be sent meanwhile: what is made first is first in event time.
+        """
+        assert self.settled, "records would be out of their order"
+        self._records.hurry(hurries=True)
+        self._to_make = records
+
+    @property
+    def burst_made(self) -> bool:
+        """Whether the burst is ready to be released."""
+        return not self._to_make
+
+    def release_burst(self) -> None:
+        """Send the burst, as fast as it goes and before anything else."""
+        self._records.hurry(hurries=False)
+        self._released = True
+
     @property
     def settled(self) -> bool:
         """Whether nothing is to be sent, nor of unknown outcome."""
-        return not self.per_second and not self._owed and not self._futures
+        return not (self.per_second or self._owed or self._futures or self._to_make or self._burst)
 
     def stop(self) -> None:
         """End it; what is in flight is dropped."""
@@ -104,6 +136,9 @@ class Stream:
         while not self._ends:
             await asyncio.sleep(_TICK_SECONDS)
             self._collect()
+            self._make_some(producer)
+            if self._released:
+                await self._send_burst(producer)
             now = time.monotonic()
             due += min(now - last, 1.0) * self.per_second
             last = now
@@ -113,28 +148,44 @@ class Stream:
                 self._owed -= extra
                 due -= int(due)
 
+    def _make_some(self, producer: AIOKafkaProducer) -> None:
+        count = min(self._to_make, _MAKE_LOT)
+        self._burst += self._packed(producer, count)
+        self._to_make -= count
+
+    async def _send_burst(self, producer: AIOKafkaProducer) -> None:
+        """Send all that is made; what a failure leaves is sent by the next producer."""
+        while self._burst and not self._ends:
+            await self._submit(producer, self._burst[0])
+            self._burst.popleft()  # only now: one that was not taken is still to be sent
+        self._released = False
+
     async def _send(self, producer: AIOKafkaProducer, count: int) -> None:
+        for packed in self._packed(producer, count):
+            await self._submit(producer, packed)
+
+    def _packed(self, producer: AIOKafkaProducer, count: int) -> list[_Packed]:
+        """Make so many records, in batches for the partitions of their keys."""
         lots: dict[tuple[str, int], list[tuple[bytes, bytes]]] = defaultdict(list)
         for _ in range(count):
             name, key, value = self._records.next()
             lots[self._topics[name], partition_of(key, self._partitions)].append((key, value))
-        for (topic, partition), lot in lots.items():
-            builder = producer.create_batch()
-            taken: list[int] = []
+        done: list[_Packed] = []
+        for place, lot in lots.items():
+            packed = _Packed(place, producer.create_batch(), [])
             for key, value in lot:
-                if builder.append(timestamp=None, key=key, value=value) is None:
-                    await self._submit(producer, (topic, partition), builder, taken)
-                    builder, taken = producer.create_batch(), []
-                    builder.append(timestamp=None, key=key, value=value)
-                taken.append(zlib.crc32(value))
-            await self._submit(producer, (topic, partition), builder, taken)
+                if packed.batch.append(timestamp=None, key=key, value=value) is None:
+                    done.append(packed)
+                    packed = _Packed(place, producer.create_batch(), [])
+                    packed.batch.append(timestamp=None, key=key, value=value)
+                packed.checksums.append(zlib.crc32(value))
+            done.append(packed)
+        return done
 
-    async def _submit(
-        self, producer: AIOKafkaProducer, place: tuple[str, int], builder: Any, sums: list[int]
-    ) -> None:
-        builder.close()
-        topic, partition = place
-        future = await producer.send_batch(builder, topic, partition=partition)
+    async def _submit(self, producer: AIOKafkaProducer, packed: _Packed) -> None:
+        packed.batch.close()
+        (topic, partition), sums = packed.place, packed.checksums
+        future = await producer.send_batch(packed.batch, topic, partition=partition)
         self._futures[future] = lambda base: Acknowledged(topic, partition, base, sums)
 
     def _collect(self) -> None:

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.surges import Surge
 from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
 from tests.chaos.expected import ExpectedSurges
+from tests.chaos.records import BEGIN_MS
+from tests.chaos.rolling import RollingRule
 from tests.chaos.stream import Acknowledged
 from tests.workers import Ledger, Site
 
@@ -24,6 +27,28 @@ def _order_of(record: tuple[str, int, bytes]) -> tuple[int, bytes]:
     return int(_DECODER.decode(record[2])["at_ms"]), record[2]
 
 
+class _Ids:
+    """Event ids of one partition by the watermark at which they came, for two horizons or more."""
+
+    def __init__(self, horizon_ms: int) -> None:
+        self._horizon_ms = horizon_ms
+        self._now: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+        self._began_ms = 0
+
+    def came_before(self, event_id: str, water_ms: int) -> bool:
+        """Whether it came less than ten minutes of the partition's event time ago."""
+        if water_ms - self._began_ms > 2 * self._horizon_ms:
+            self._before, self._now, self._began_ms = self._now, {}, water_ms
+        came_ms = self._now.get(event_id, self._before.get(event_id))
+        self._now[event_id] = water_ms
+        if came_ms is None:
+            return False
+        ago_ms = water_ms - came_ms
+        assert abs(ago_ms - self._horizon_ms) > 60_000, "no repeat stands near the edge"
+        return ago_ms < self._horizon_ms
+
+
 class Contradiction(AssertionError):
     """One place or one surge was told twice, and not the same."""
 
@@ -33,13 +58,18 @@ class Truth:
 
     def __init__(self, site: Site) -> None:
         settings = site.settings
-        self.ledger = Ledger(threshold=settings.rule_followers_24h)
-        self.openings: dict[tuple[str, str], int] = {}
+        self.ledger = Ledger()
+        self.rules = {
+            "followers": RollingRule(settings.rule_followers_24h),
+            "comments": RollingRule(settings.rule_comments_24h),
+        }
         self.bad: dict[Place, tuple[str, bytes]] = {}
         self.dead: dict[Place, DeadLetter] = {}
-        self.dead_repeats = self.repeats = 0
-        self._ids: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
-        self._horizon_ms = settings.repeats_horizon_ms
+        self.dead_repeats = self.repeats = self.late = self.too_late = 0
+        self._waters_ms: dict[tuple[str, int], int] = defaultdict(int)
+        self._ids: dict[tuple[str, int], _Ids] = defaultdict(
+            lambda: _Ids(settings.repeats_horizon_ms)
+        )
         self._holds = settings.allowed_lateness_ms > 0
         self._held: list[tuple[str, int, bytes]] = []
         self.expected = ExpectedSurges(site)
@@ -48,8 +78,6 @@ class Truth:
         self.contradicting: set[tuple[str, int]] = set()
         self.sums: dict[tuple[str, int], array[int]] = defaultdict(lambda: array("L"))
         self._site = site
-        self._posts_max = settings.rule_comments_24h
-        self._post_totals: dict[str, int] = defaultdict(int)
         self._inputs = (settings.topic_follows, settings.topic_comments)
         self._positions: dict[TopicPartition, int] = {}
         self._takes: dict[str, Callable[[str, int, int, bytes, bytes], None]] = {
@@ -63,6 +91,11 @@ class Truth:
     def records(self) -> int:
         """Records in the topics, bad ones included."""
         return sum(len(sums) for sums in self.sums.values())
+
+    @property
+    def event_ms(self) -> int:
+        """Event time from the first record to the last one."""
+        return max(self._waters_ms.values(), default=BEGIN_MS) - BEGIN_MS
 
     def read(self) -> None:
         """Read all four topics on to their ends."""
@@ -78,8 +111,13 @@ class Truth:
     def missing_surges(self) -> list[str]:
         """Surges that the records imply and that nobody told."""
         names = self.expected.surges.keys() - self.told.keys()
-        by_rule = [k for k, at in self.openings.items() if at not in self.told_openings[k]]
-        return [*sorted(map(str, names)), *map(str, by_rule)]
+        by_rule = [
+            f"{kind} {key!r} by rule at {missing}"
+            for kind, rule in self.rules.items()
+            for key, ats in rule.openings.items()
+            if (missing := ats - self.told_openings[kind, key])
+        ]
+        return [*sorted(map(str, names)), *by_rule]
 
     def strange_surges(self) -> list[str]:
         """Surges told that no record implies, or with another content than it implies."""
@@ -89,8 +127,12 @@ class Truth:
             for name, surge in self.told.items()
             if expected.get(name) != surge
         ]
-        more = [k for k, at in self.told_openings.items() if at != {self.openings.get(k, -1)}]
-        return [*strange, *map(str, more)]
+        by_rule = [
+            f"{kind} {key!r} by rule at {more}"
+            for (kind, key), ats in self.told_openings.items()
+            if (more := ats - self.rules[kind].openings.get(key, set()))
+        ]
+        return [*strange, *by_rule]
 
     def unsent(self, acknowledged: Iterable[Acknowledged]) -> list[str]:
         """Acknowledged batches that are not in the topic as they were sent."""
@@ -144,34 +186,38 @@ class Truth:
     def _count(self, topic: str, partition: int, value: bytes) -> None:
         record = _DECODER.decode(value)
         creator_id, at_ms = str(record["creator_id"]), int(record["at_ms"])
-        if self._came_before(topic, partition, record.get("event_id"), at_ms):
+        place = topic, partition
+        water_ms = self._waters_ms[place] = max(self._waters_ms[place], at_ms)
+        event_id = record.get("event_id")
+        again = event_id is not None and self._ids[place].came_before(str(event_id), water_ms)
+        bucket, water = at_ms // BUCKET_MS, water_ms // BUCKET_MS
+        if bucket <= water - WINDOW_BUCKETS:
+            self.too_late += 1
+        elif again:
             self.repeats += 1
-            return
-        if "post_id" not in record:
-            unfollow = record.get("kind") == "unfollow"
-            known = len(self.ledger.openings)
-            self.ledger.follow(creator_id, at_ms, unfollow=unfollow)
-            if len(self.ledger.openings) > known:
-                self.openings["followers", creator_id] = at_ms
-            return
-        post_id = str(record["post_id"])
-        self.ledger.comment(creator_id, post_id, at_ms, str(record["lang"]))
-        self._post_totals[post_id] += 1
-        if self._post_totals[post_id] == self._posts_max:
-            self.openings["comments", post_id] = at_ms
+        else:
+            self.late += bucket < water
+            self._count_in(record, creator_id, at_ms, water)
 
-    def _came_before(
-        self, topic: str, partition: int, event_id: int | str | None, at_ms: int
-    ) -> bool:
-        """Whether the id came less than ten minutes of the partition's event time ago."""
-        ids = self._ids[topic, partition]
-        water_ms = ids[""] = max(ids.get("", 0), at_ms)
-        if event_id is None:
-            return False
-        ago_ms = water_ms - ids.get(str(event_id), -self._horizon_ms * 2)
-        ids[str(event_id)] = water_ms
-        assert abs(ago_ms - self._horizon_ms) > 60_000, "no repeat stands near the edge"
-        return ago_ms < self._horizon_ms
+    def _count_in(
+        self, record: dict[str, int | str], creator_id: str, at_ms: int, water: int
+    ) -> None:
+        buckets, bucket = self.ledger.buckets, at_ms // BUCKET_MS
+        if "post_id" not in record:
+            if record.get("kind") == "unfollow":
+                buckets["unfollows"][creator_id][bucket] += 1
+                return
+            row = buckets["follows"][creator_id]
+            row[bucket] += 1
+            self.rules["followers"].take(creator_id, at_ms, row, water)
+            return
+        post_id, lang = str(record["post_id"]), record["lang"]
+        buckets["comments"][creator_id][bucket] += 1
+        buckets["post_langs"][f"{post_id}\0{lang}"][bucket] += 1
+        buckets["creator_langs"][f"{creator_id}\0{lang}"][bucket] += 1
+        row = buckets["posts"][post_id]
+        row[bucket] += 1
+        self.rules["comments"].take(post_id, at_ms, row, water)
 
     def _take_surge(
         self, _topic: str, _partition: int, _offset: int, _key: bytes, v: bytes
