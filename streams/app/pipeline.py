@@ -124,6 +124,7 @@ class Pipeline:
             return  # not ours any more: whoever owns it reads it again
         async with lane.turn:
             taken = await self._take_or_fail(lane, message, chunk)
+        message.value = event.value = None  # what waits for its ack need not keep its megabytes
         if taken and lane.unstored >= self._policy.flush_records_max:
             await self._flush_behind(lane)
 

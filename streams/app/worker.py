@@ -2,13 +2,14 @@
 
 import asyncio
 import gc
+import itertools
 import logging
 import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Iterable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 import faust
 from prometheus_client import CollectorRegistry
@@ -30,6 +31,7 @@ from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
 from streams.core.fleet_waves import FleetWaves
+from streams.edges.allocator import give_back_spare
 from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec import decode_comments, decode_follows
@@ -50,6 +52,9 @@ from streams.edges.topics import input_topics
 from streams.edges.transport import TransportOptions, faust_settings
 from streams.edges.transport_watch import KafkaWatch, lost_while_starting
 from streams.edges.watchdog import Watchdog
+
+_BEATS_A_TRIM: Final = 5
+"""Memory that the last chunks left behind is looked at every fifth second."""
 
 log = logging.getLogger(__name__)
 
@@ -258,8 +263,10 @@ class Worker:
 
     async def _beat(self, app: WorkerApp, pipeline: Pipeline, idleness: Idleness) -> None:
         """Tell once a second that the loop runs, and how far it is; look at the clock."""
-        while True:
+        for beat in itertools.count(1):
             self._clock.now_ms()
+            if beat % _BEATS_A_TRIM == 0:
+                give_back_spare()
             if pipeline.lanes:
                 positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
                 pipeline.tell(app.consumer.end_offsets(), positions)

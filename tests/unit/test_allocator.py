@@ -22,6 +22,28 @@ for _ in range(20):
 print(faults() - before)
 """
 
+_SPARE = """
+import numpy as np
+from streams.edges.allocator import give_back_spare, keep_freed_memory
+def resident_mb():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1000 for line in status if line.startswith("VmRSS"))
+keep_freed_memory()
+held = [np.ones(50_000) for _ in range(800)]  # 320 MB
+assert give_back_spare() == 0
+del held[::2]
+before = resident_mb()
+spare = give_back_spare()
+assert 140e6 < spare < 200e6, spare
+print(before - resident_mb())
+"""
+
+
+def test_holes_that_grown_columns_left_are_given_back() -> None:
+    command = [sys.executable, "-c", _SPARE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 100
+
 
 def page_faults(way: str) -> int:
     """Pages that twenty times six arrays of 1.2 MB, freed together, had the kernel clear."""
