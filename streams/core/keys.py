@@ -42,7 +42,8 @@ class Keys:
     def _empty(self, rooms: tuple[int, int, int]) -> None:
         tabled, worded, roomy = rooms
         self._size = 0
-        self._table: Words = np.zeros(tabled, dtype=np.uint64)  # 0: free; else tag, slot + 1
+        # 0: free; else the upper half of its hash, which tells its place, and slot + 1
+        self._table: Words = np.zeros(tabled, dtype=np.uint64)
         self._arena: Words = np.zeros(worded, dtype=np.uint64)
         self._end = 0
         self._places = np.zeros(roomy, dtype=np.uint32)  # where in the arena, in words
@@ -132,7 +133,8 @@ class Keys:
         if not self._size:
             return slots
         table, mask = self._table, np.uint64(len(self._table) - 1)
-        tags, places = hashes >> _HALF, hashes & mask
+        tags = hashes >> _HALF
+        places = tags & mask
         rows: Ints | None = None
         while True:
             entries = table[places.view(np.int64)]
@@ -225,16 +227,15 @@ class Keys:
 
     def _insert(self, hashes: Words, slots: Ints) -> None:
         """Enter distinct slots that stand nowhere in the table yet."""
+        entries = (hashes >> _HALF << _HALF) | (slots + 1).astype(np.uint64)
         if self._size > _LOAD_MAX * len(self._table):
             room = len(self._table)
             while self._size > _LOAD_MAX * room / 2:  # half full at the most after growing
                 room *= 2
+            entries = np.concatenate((self._table[self._table.nonzero()[0]], entries))
             self._table = np.zeros(room, dtype=np.uint64)
-            slots = np.arange(self._size)
-            hashes = self.names_of(slots).hashes()
         table, mask = self._table, np.uint64(len(self._table) - 1)
-        entries = (hashes >> _HALF << _HALF) | (slots + 1).astype(np.uint64)
-        places = (hashes & mask).view(np.int64)
+        places = ((entries >> _HALF) & mask).view(np.int64)
         while len(entries):
             free = (table[places] == 0).nonzero()[0]
             table[places[free]] = entries[free]  # of several for one place the last one stays
