@@ -50,6 +50,7 @@ of the loop, which counting a chunk keeps for 20 ms and more. The store would wa
 _FENCED_SECONDS_MAX: Final = 30.0
 
 Answer = TypeVar("Answer")
+Ask = Callable[[], Awaitable[Answer]]
 
 log = logging.getLogger(__name__)
 
@@ -395,7 +396,5 @@ class Pipeline:
 
         await forget_gone(lane, self._policy.forget_seconds, ask)
 
-    async def _patiently(
-        self, ask: Callable[[], Awaitable[Answer]], operation: RedisOperation
-    ) -> Answer:
+    async def _patiently(self, ask: Ask[Answer], operation: RedisOperation) -> Answer:
         return await patiently(ask, operation, self._progress)
