@@ -89,7 +89,8 @@ class AheadCounter:
                 on_time = ~late[here]
                 some, at, of = some[on_time], at[on_time], None if of is None else of[on_time]
             if len(some):
-                done = self._piece(_groups_of(some, at, base, of), int(water[end - 1]))
+                groups = _groups_of(some, at, base, of)
+                done = self._piece(groups, int(water[end - 1]), some_late=some_late)
                 if done is None:
                     break
                 changed.append(done)
@@ -99,7 +100,7 @@ class AheadCounter:
         self._lively[tellers] = False
         return (counted, changed) if self._able else None
 
-    def _piece(self, groups: _Groups, water: int) -> Ints | None:
+    def _piece(self, groups: _Groups, water: int, *, some_late: bool) -> Ints | None:
         """Count those that have nothing to tell, note the others as lively; who was counted.
 
         ``water`` is the bucket of the watermark at its end. None: a wave may begin before it.
@@ -125,7 +126,7 @@ class AheadCounter:
             sums = every = _sums_of(groups, fresh, columns, calm)
             if not all_calm:
                 every = added_up(sums, _sums_of(groups, fresh, columns, ~calm))
-            if not self._waves.foresee(every, water):
+            if not self._waves.foresee(every, water, some_late=some_late):
                 self._watched.votes.restore(*ballot.before)
                 return None
             self._waves.count_ahead(sums)
@@ -213,17 +214,18 @@ class _Columns(NamedTuple):
 
 
 def _vote(votes: Votes, groups: _Groups, fresh: _Fresh, calm: Flags) -> _Ballot:
-    """Count the votes of calm slots."""
+    """Count the votes of calm slots. The others' cohorts are told, too, but their votes wait."""
     cohorts = np.repeat(votes.cohorts[groups.slots], groups.sizes)
-    begun = ((fresh.sizes > 0) & calm).nonzero()[0]
+    begun = (fresh.sizes > 0).nonzero()[0]
     if groups.cohorts is None or not len(begun):
         begun = begun[:0]
     slots = groups.slots[begun]
     before = votes.packed(slots)
     if groups.cohorts is not None and len(begun):
-        chosen = np.repeat(calm, groups.sizes) & fresh.entries
-        drawn = votes.take_in_turn(slots, fresh.sizes[begun], groups.cohorts[chosen])
-        cohorts[chosen] = drawn
+        drawn = votes.take_in_turn(slots, fresh.sizes[begun], groups.cohorts[fresh.entries])
+        cohorts[fresh.entries] = drawn
+        waits = ~calm[begun]
+        votes.restore(slots[waits], before[waits])
     return _Ballot(cohorts, (slots, before))
 
 

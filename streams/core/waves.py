@@ -42,7 +42,9 @@ _EXCESS_MIN: Final = 0.20
 _LIFTED: Final = float(np.log(1.2))
 _LIFTED_SIGMAS: Final = 2.0
 _QUIET_BUCKETS: Final = 6
-_LENIENT: Final = 0.85
+LENIENT: Final = 0.85
+LENIENT_IF_LATE: Final = 0.7
+"""The same where records are late: what their keys get is not known so well before."""
 _WEIGHT: Final = 20.0
 """Events that its region's factor weighs against a cohort's own, and so on."""
 _LASTS_MAX: Final = 2 * 288
@@ -139,18 +141,20 @@ class Waves:
         mean = float(self._levels.means[SIDES * PLATFORM])
         return bool(self._levels.known[SIDES * PLATFORM]) and mean >= EVENTS_MIN
 
-    def calm_after(self, bucket: int, sums: Sequence[Ints], names: Names) -> list["Waves"]:
+    def calm_after(
+        self, bucket: int, sums: Sequence[Ints], names: Names, share: float = LENIENT
+    ) -> list["Waves"]:
         """Waves after each of the buckets from this one on, with their sums by cohort.
 
-        They end before one in which a wave begins with these sums, or with a little more. No wave
-        may last.
+        They end before one in which a wave begins with these sums, or with more: with such a
+        ``share`` of what it needs. No wave may last.
         """
         assert self.lasting is None, "what a wave lifts is learnt bucket after bucket"
         after: list[Waves] = []
         while len(after) < len(sums):
             done = len(after)
             waves = after[-1] if after else self
-            closed = waves._close(bucket + done, sums[done:], names, _LENIENT)
+            closed = waves._close(bucket + done, sums[done:], names, share)
             if len(closed.begun):
                 return after + closed.after[:-1]
             after += closed.after
