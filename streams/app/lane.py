@@ -1,6 +1,7 @@
 """One partition's way through the worker, and what a worker is told about its topics."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from streams.core.wave_report import ReportChunk, WaveReport
 from streams.edges.codec import Decoded
 from streams.edges.errors import DataError
 from streams.edges.report_lot import Lot, report_lots_of
-from streams.edges.store import Fence, Held, Place, frontier_of
+from streams.edges.store import Fence, Held, Place, Write, frontier_of
 from streams.edges.surge_lot import lots_of
 
 
@@ -66,7 +67,8 @@ class PipelinePolicy:
     """When changed state is written, and when a topic is too broken.
 
     ``keys_in_memory_max``: of all partitions; None: all that there are. ``forget_seconds``: how
-    often it is asked which keys that were let go the store holds no more.
+    often it is asked which keys that were let go the store holds no more. ``look_seconds``: after
+    so long without a write one of nothing is made.
     """
 
     flush_interval_seconds: float
@@ -74,6 +76,7 @@ class PipelinePolicy:
     dead_letters: DeadLetterLimit
     keys_in_memory_max: int | None = None
     forget_seconds: float = 86_400.0
+    look_seconds: float = 5.0
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class Lane:
     lost: bool = False
     reads_back: bool = False
     forgets_at: float = 0.0
+    written_at: float = field(default_factory=time.monotonic)
 
     @property
     def place(self) -> Place:
@@ -126,6 +130,21 @@ class Lane:
         """Whether anything waits for a write."""
         told = self.told or self.reports or self.resend or self.announced
         return bool(self.messages or told or self.unstored)
+
+    def is_to_be_written(self, look_seconds: float) -> bool:
+        """Whether anything waits for a write, or the last one was so long ago.
+
+        A store may have gone back to an older moment, or been emptied: a write tells, even of
+        nothing.
+        """
+        is_stored = self.rereading is None and self.stored_offset == self.next_offset
+        due = is_stored and time.monotonic() - self.written_at >= look_seconds
+        return not self.lost and (self.waiting or due)
+
+    def stored(self, write: Write) -> None:
+        """Take note of a write that was done."""
+        self.stored_offset, self.stored_frontier = write.next_offset, write.frontier
+        self.written_at = time.monotonic()
 
     @property
     def allowed_lateness_ms(self) -> int:

@@ -151,11 +151,11 @@ class Pipeline:
         return True
 
     async def run_flushes(self) -> None:
-        """Begin a write of every lane that waits for one, a few times a second, for ever."""
+        """Begin a write of every lane that is to have one, a few times a second, for ever."""
         while True:
             await asyncio.sleep(self._policy.flush_interval_seconds)
             for lane in list(self._lanes.values()):
-                if lane.waiting and not lane.lost:
+                if lane.is_to_be_written(self._policy.look_seconds):
                     self._begin_flush(lane)
 
     def tell(self, end_offsets: Mapping[TP, int], positions: Mapping[TP, int | None]) -> None:
@@ -376,7 +376,7 @@ class Pipeline:
             lambda: self._store.write(lane.place, lane.fence, write), "write"
         )
         self._progress.stored(time.perf_counter() - began, size)
-        lane.stored_offset, lane.stored_frontier = write.next_offset, write.frontier
+        lane.stored(write)
         known = keys_known(self._lanes.values())
         let_go(lane, known, self._policy.keys_in_memory_max, self._progress)
         lots, lane.resend = {**lane.resend, **fresh}, {}

@@ -93,13 +93,16 @@ def many(creator: str, count: int, begin_ms: int = BEGIN_MS) -> list[bytes]:
 
 
 def pipeline_on(
-    store: MemoryStore, speaker: Loudspeaker, flush_records_max: int = 10_000
+    store: MemoryStore,
+    speaker: Loudspeaker,
+    flush_records_max: int = 10_000,
+    look_seconds: float = 5.0,
 ) -> Pipeline:
     trade = Trade(
         lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, Limits()),
         lambda: follow_partition(10),
     )
-    policy = PipelinePolicy(0.01, flush_records_max, LIMIT)
+    policy = PipelinePolicy(0.01, flush_records_max, LIMIT, look_seconds=look_seconds)
     return Pipeline({"follows": trade}, store, speaker, policy, Silence())
 
 
@@ -241,6 +244,33 @@ def test_a_store_that_fell_behind_is_told_and_nothing_is_written_on_top() -> Non
         flushing.cancel()
         held = await store.read(PLACE)
         assert (held.next_offset, held.state.series) == (None, {})
+
+    run(body)
+
+
+def test_a_store_that_fell_behind_is_noticed_though_no_record_comes() -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        pipeline = pipeline_on(store, Loudspeaker(), look_seconds=0.05)
+        lost: list[bool] = []
+
+        async def on_lost() -> None:
+            lost.append(True)
+
+        pipeline.on_state_lost = on_lost
+        await pipeline.take_over({FOLLOWS}, 1)
+        flushing = asyncio.create_task(pipeline.run_flushes())
+        await asyncio.sleep(0.2)
+        assert (await store.read(PLACE)).next_offset is None
+        chunk = event(0, many("ann", 5))
+        await pipeline.take(chunk)
+        await until(lambda: chunk.message.acked)
+        await asyncio.sleep(0.2)  # writes of nothing change nothing
+        assert (await store.read(PLACE)).next_offset == 5
+        assert not lost
+        await store.empty()
+        await until(lambda: bool(lost))
+        flushing.cancel()
 
     run(body)
 
