@@ -190,7 +190,8 @@ def summary_lines(state: DemoState, verdict: Verdict) -> list[str]:
     if signs is not None and signs.records:
         cost = signs.cpu_seconds / signs.records * 1e6
         lines.append(
-            f"One worker read {signs.records:,}, {signs.creators:,} creators; with its start it "
+            f"One worker read these and its reports of waves, {signs.records:,} in all, of "
+            f"{signs.creators:,} creators; with its start it "
             f"took {cost:.1f} µs of CPU a record and {signs.resident_bytes / 1e6:,.0f} MB."
         )
     opened = sorted(state.rows.values(), key=lambda row: row.opened.opened_ms)

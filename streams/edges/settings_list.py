@@ -213,7 +213,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _int(1, 60_000, "Changed states are written to Redis at least so often")
     ] = 200
     flush_creators_max: Annotated[
-        int, _int(1, 10_000_000, "Changed states are written once so many creators changed")
+        int,
+        _int(1, 10_000_000, "Changed states are written once so many records of a partition wait"),
     ] = 80_000
 
     dead_letters_share_max: Annotated[

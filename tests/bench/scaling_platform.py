@@ -100,6 +100,7 @@ def _memory(
     of_comments = (comments["rss_mb"] - least["rss_mb"]) * 1e6 / comments["creators_met"]
     creators = CREATORS_FOLLOWED * of_follows + CREATORS_COMMENTED * of_comments
     of_ids = 2 * peak * HORIZON_SECONDS * ids["bytes_an_id"]
+    workers = _workers_for(creators + of_ids)
     return [
         _row(
             "creators' state, all workers",
@@ -116,8 +117,9 @@ def _memory(
         ),
         _row(
             f"workers, by memory, {WORKER_BYTES / 1e9:.0f} GB each",
-            f"{math.ceil((creators + of_ids) / WORKER_BYTES)}",
-            f"({creators / 1e9:,.1f} + {of_ids / 1e9:,.1f}) / {WORKER_BYTES / 1e9:.0f}",
+            workers,
+            f"{creators / 1e9:,.1f} + {of_ids / 1e9:,.1f} GB in {PARTITIONS} partitions, each of "
+            "which is one worker's",
         ),
         _row(
             f"one of {PARTITIONS} partitions at the peak",
@@ -132,6 +134,14 @@ def _memory(
             f"{500_000 / one_partition:,.0f} s of it",
         ),
     ]
+
+
+def _workers_for(total_bytes: float) -> str:
+    """Fewest workers of which none needs more memory than it has, with whole partitions each."""
+    for workers in range(1, PARTITIONS + 1):
+        if math.ceil(PARTITIONS / workers) * total_bytes / PARTITIONS <= WORKER_BYTES:
+            return f"{workers}"
+    return f"more than {PARTITIONS}: more partitions, or more memory each"
 
 
 def _redis(

@@ -81,7 +81,7 @@ TABLES: Final[Mapping[str, Sequence[Column]]] = {
         Column("bound", "bound"),
         Column("floor", "floor", "g"),
         Column("aim", "aim", "g"),
-        Column("reached", "reached", ".3g"),
+        Column("reached", "reached", ".4g"),
         Column("told", "holds"),
     ),
 }

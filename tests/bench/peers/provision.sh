@@ -41,9 +41,19 @@ make_environment() {
     -r "$here/$2.txt"
 }
 
+# The compiler is needed by nothing else; Kafka itself runs on the runtime alone.
+have() {
+  command -v "$1" >/dev/null && return
+  if [[ "$(id -u)" -eq 0 ]] && command -v apt-get >/dev/null; then
+    apt-get -qq update &&
+      DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$2" >/dev/null
+  fi
+  command -v "$1" >/dev/null || { echo "no $1 on this machine"; return 1; }
+}
+
 compile_streams() {
-  command -v javac >/dev/null || { echo "no javac on this machine"; return 1; }
-  command -v mvn >/dev/null || { echo "no Maven on this machine"; return 1; }
+  have javac openjdk-17-jdk-headless || return
+  have mvn maven || return
   mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$1/libs" || return
   javac -cp "$1/libs/*" -d "$1/classes" "$here/CountFollows.java"
 }
