@@ -53,8 +53,8 @@ from streams.edges.transport import TransportOptions, faust_settings
 from streams.edges.transport_watch import KafkaWatch, lost_while_starting
 from streams.edges.watchdog import Watchdog
 
-_BEATS_A_TRIM: Final = 5
-"""Memory that the last chunks left behind is looked at every fifth second."""
+_BEATS_A_TRIM: Final = 2
+"""Memory that growing tables left behind is looked at every other second."""
 
 log = logging.getLogger(__name__)
 
