@@ -1,9 +1,10 @@
 """Counts a chunk's buckets together, for all keys that have nothing to tell in it.
 
 A chunk of history goes through many buckets, and a bucket costs hundreds of calls into numpy,
-however few its records. No key's state hangs on another's: so all keys are run ahead to the
-chunk's end, and those that may tell something on the way (an alarm, a mark, a surge that may end)
-are put back and counted stretch by stretch, as live records are. Nothing shows which way it went.
+however few its records. No key's state hangs on another's: so all keys are run ahead over a part
+of the chunk, and those that may tell something on the way (an alarm, a mark, a surge that may end)
+are counted stretch by stretch, as live records are. Only then are the others kept, and only up to
+where a wave began, which all of them feel. Nothing shows which way it went.
 """
 
 from typing import Any, Final, NamedTuple
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from streams.core.block_ahead import Course
 from streams.core.cohorts import Votes
 from streams.core.counts import NO_BUCKET, Counts
+from streams.core.key_detector import Ahead
 from streams.core.pending import Pending
 from streams.core.rules import NEVER
 from streams.core.surge_life import SurgeLife, Watched
@@ -26,9 +28,8 @@ Flags = NDArray[np.bool_]
 _STRETCHES_MIN: Final = 3
 """Fewer are cheaper one by one."""
 _PIECE_BITS: Final = 6
-_PIECE: Final = 1 << _PIECE_BITS
-"""Buckets of the watermark that are taken at once; a row of counts has room for them."""
-_NARROW: Final = 1 << (32 - _PIECE_BITS)
+BUCKETS_MAX: Final = 1 << _PIECE_BITS
+"""Buckets of the watermark that are run over at once; a row of counts has room for them."""
 
 
 class _Groups(NamedTuple):
@@ -44,6 +45,36 @@ class _Groups(NamedTuple):
     """Of the first record of each slot and bucket."""
 
 
+class _Records(NamedTuple):
+    """Records on time: slots, the watermark's bucket at each, cohorts."""
+
+    slots: Ints
+    water: Ints
+    cohorts: NDArray[np.uint8] | None
+
+    def of(self, chosen: Flags) -> "_Records":
+        """Only the chosen ones."""
+        slots, water, cohorts = self
+        return _Records(slots[chosen], water[chosen], None if cohorts is None else cohorts[chosen])
+
+    def groups(self) -> "_Groups":
+        return _groups_of(self.slots, self.water, int(self.water[0]), self.cohorts)
+
+
+class _Run(NamedTuple):
+    """Keys that were run ahead, with all that has to be kept of the calm ones."""
+
+    records: _Records
+    groups: _Groups
+    order: Ints
+    ahead: Ahead
+    fresh: "_Fresh"
+    calm: Flags
+    """By slot of the groups."""
+    votes: tuple[Ints, Any]
+    """Slots that voted ahead, and their votes before."""
+
+
 class AheadCounter:
     """Runs the keys of one watch ahead."""
 
@@ -53,86 +84,110 @@ class AheadCounter:
         self._watched, self._life, self._pending, self._waves = watched, life, pending, waves
         self._lively = np.zeros(0, dtype=np.bool_)
         self._able = True
+        self._run: _Run | None = None
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether keys were run ahead and have not been kept yet."""
+        return self._run is not None
 
     def take(
         self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
-    ) -> tuple[Flags, list[Ints]] | None:
-        """Count records (in their order, the watermark's bucket at each) as far as can be.
+    ) -> Flags | None:
+        """Run ahead over records (in their order, the watermark's bucket at each).
 
-        Which were counted, and the slots that changed; None: none, count them all.
+        Which of them need not be counted, as `keep` will; None: all have to be. The watermark
+        goes over fewer than `BUCKETS_MAX` buckets.
         """
         steps = (water[1:] != water[:-1]).nonzero()[0]
         if len(steps) < _STRETCHES_MIN - 1 or not self._able:
             return None
         if self._waves is not None and self._waves.lasts:
             return None
-        counts = self._watched.counts
-        if len(self._lively) < len(counts.newest):
-            self._lively = np.zeros(len(counts.newest), dtype=np.bool_)
-        told = [*self._life.tellers(int(water[-1])), *self._pending.slots]
-        tellers = np.array(told, dtype=np.int64)
-        late = buckets != water
-        some_late = bool(late.any())
-        self._lively[tellers] = True
-        if some_late:
+        if len(self._lively) < len(self._watched.counts.newest):
+            self._lively = np.zeros(len(self._watched.counts.newest), dtype=np.bool_)
+        end = int(water[-1])
+        told = np.array([*self._life.tellers(end), *self._pending.slots], dtype=np.int64)
+        self._lively[told] = True
+        records, late = _Records(slots, water, cohorts), buckets != water
+        if late.any():
             self._lively[slots[late]] = True
-        counted = np.zeros(len(slots), dtype=np.bool_)
-        changed: list[Ints] = []
-        begin = 0
-        while begin < len(slots) and self._able:
-            base = int(water[begin])
-            end = int(np.searchsorted(water, base + _PIECE))
-            here = slice(begin, end)
-            some, at = slots[here], water[here]
-            of = None if cohorts is None else cohorts[here]
-            if some_late:
-                on_time = ~late[here]
-                some, at, of = some[on_time], at[on_time], None if of is None else of[on_time]
-            if len(some):
-                groups = _groups_of(some, at, base, of)
-                done = self._piece(groups, int(water[end - 1]), some_late=some_late)
-                if done is None:
-                    break
-                changed.append(done)
-            counted[here] = ~self._lively[slots[here]]
-            begin = end
+            records = records.of(~late)
+        self._run = self._run_over(records, end) if len(records.slots) else None
+        counted = ~self._lively[slots]
         self._lively[slots] = False
-        self._lively[tellers] = False
-        return (counted, changed) if self._able else None
+        self._lively[told] = False
+        return None if self._run is None else counted
 
-    def _piece(self, groups: _Groups, water: int, *, some_late: bool) -> Ints | None:
-        """Count those that have nothing to tell, note the others as lively; who was counted.
+    def keep(self) -> Ints:
+        """Count what was run ahead; the slots that changed."""
+        run, self._run = self._run, None
+        assert run is not None, "keys are ahead"
+        return self._kept(run)
 
-        ``water`` is the bucket of the watermark at its end. None: a wave may begin before it.
-        """
-        counts, detector = self._watched.counts, self._watched.detector
+    def keep_before(self, water: int) -> Ints:
+        """As `keep`, but only records at which the watermark had not come to bucket ``water``."""
+        run, self._run = self._run, None
+        assert run is not None, "keys are ahead"
+        self._watched.votes.restore(*run.votes)
+        calm = run.groups.slots[run.calm]
+        records = run.records
+        records = records.of((records.water < water) & np.isin(records.slots, calm))
+        if not len(records.slots):
+            return calm[:0]
+        groups = records.groups()
+        course, order, _, goes_on = self._laid_out(groups)
+        ahead = self._watched.detector.run_ahead(course)
+        assert ahead is not None, "it was run before"
+        every = np.ones(len(groups.slots), dtype=np.bool_)
+        fresh = _Fresh.of(groups, goes_on)
+        _vote(self._watched.votes, groups, fresh, every)
+        return self._kept(_Run(records, groups, order, ahead, fresh, every, run.votes))
+
+    def _kept(self, run: _Run) -> Ints:
+        all_calm = bool(run.calm.all())
+        run.ahead.keep(None if all_calm else run.calm[run.order])
+        _add(self._watched.counts, run.groups, run.fresh, run.calm)
+        return run.groups.slots[run.calm]
+
+    def _laid_out(self, groups: _Groups) -> tuple[Course, Ints, Ints, Flags]:
+        """Course of the groups, their order and entries in it, and which open buckets go on."""
+        counts = self._watched.counts
         newest = counts.newest[groups.slots].astype(np.int64)
         goes_on = newest == groups.buckets[groups.begins]
         closes = ~goes_on & (newest != NO_BUCKET)
         order, entries, course = _course_of(groups, counts, newest, closes)
-        ahead = detector.run_ahead(course)
+        return course, order, entries, goes_on
+
+    def _run_over(self, records: _Records, water: int) -> _Run | None:
+        """Run ahead, and note as lively those that may tell something.
+
+        ``water`` is the bucket of the watermark at the end. None: a wave begins before it.
+        """
+        groups = records.groups()
+        newest = self._watched.counts.newest[groups.slots]
+        course, order, entries, goes_on = self._laid_out(groups)
+        ahead = self._watched.detector.run_ahead(course)
         if ahead is None:
             self._able = False
-            return groups.slots[:0]
+            return None
+        closes = ~goes_on & (newest != NO_BUCKET)
         self._note_marked(groups)
         self._note_alarmed(course, closes[order], ahead.score, int(groups.buckets.max()))
         calm = ~self._lively[groups.slots]
-        all_calm = bool(calm.all())
         fresh = _Fresh.of(groups, goes_on)
         ballot = _vote(self._watched.votes, groups, fresh, calm)
         if self._waves is not None:
             expected, exposure = ahead.expected[entries], ahead.exposure[entries]
             columns = _Columns(expected, exposure, course.counts[entries], ballot.cohorts)
             sums = every = _sums_of(groups, fresh, columns, calm)
-            if not all_calm:
+            if not calm.all():
                 every = added_up(sums, _sums_of(groups, fresh, columns, ~calm))
-            if not self._waves.foresee(every, water, some_late=some_late):
+            if not self._waves.foresee(every, water):
                 self._watched.votes.restore(*ballot.before)
                 return None
             self._waves.count_ahead(sums)
-        ahead.keep(None if all_calm else calm[order])
-        _add(counts, groups, fresh, calm)
-        return groups.slots[calm]
+        return _Run(records, groups, order, ahead, fresh, calm, ballot.before)
 
     def _note_marked(self, groups: _Groups) -> None:
         """Note the keys that may reach a mark."""
@@ -175,7 +230,7 @@ def _groups_of(slots: Ints, water: Ints, base: int, cohorts: NDArray[np.uint8] |
     first = None if cohorts is None else cohorts[rows[begins]]
     added = np.diff(begins, append=len(pairs))
     runs = pairs[begins]
-    buckets = (runs & (_PIECE - 1)) + base
+    buckets = (runs & (BUCKETS_MAX - 1)) + base
     runs >>= _PIECE_BITS
     firsts = (np.diff(runs, prepend=-1) != 0).nonzero()[0]
     sizes = np.diff(firsts, append=len(runs))
@@ -198,7 +253,7 @@ class _Fresh(NamedTuple):
 
 
 class _Ballot(NamedTuple):
-    """The cohort of each slot in each bucket; slots that voted, and their votes before."""
+    """The cohort of each slot in each bucket; calm slots that voted, and their votes before."""
 
     cohorts: NDArray[np.uint8]
     before: tuple[Ints, Any]
@@ -224,9 +279,8 @@ def _vote(votes: Votes, groups: _Groups, fresh: _Fresh, calm: Flags) -> _Ballot:
     if groups.cohorts is not None and len(begun):
         drawn = votes.take_in_turn(slots, fresh.sizes[begun], groups.cohorts[fresh.entries])
         cohorts[fresh.entries] = drawn
-        waits = ~calm[begun]
-        votes.restore(slots[waits], before[waits])
-    return _Ballot(cohorts, (slots, before))
+        votes.restore(slots[~calm[begun]], before[~calm[begun]])
+    return _Ballot(cohorts, (slots[calm[begun]], before[calm[begun]]))
 
 
 def _sums_of(groups: _Groups, fresh: _Fresh, columns: _Columns, some: Flags) -> dict[int, Ints]:
@@ -251,7 +305,7 @@ def _course_of(
     Where a key's open bucket ``closes`` it has one bucket more than the groups: that one.
     """
     sizes = groups.sizes + closes
-    order = np.argsort((_PIECE + 1 - sizes).astype(np.uint8), kind="stable")
+    order = np.argsort((BUCKETS_MAX + 1 - sizes).astype(np.uint8), kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     having = np.cumsum(np.bincount(sizes)[:0:-1])[::-1]  # how many keys have a 1st, 2nd, … bucket

@@ -256,6 +256,8 @@ class Partition:
                 here = rows.of(slice(begin, end))._replace(water=bucket)
                 happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
                 self.watermark_ms = int(seen_ms[end - 1])
+            for watch in self._watches.values():
+                watch.keep_ahead()
         counted, surges = len(at_ms) - lates - repeated, in_order(happenings)
         reports = [one for waves in self.waves for one in waves.take_reports()]
         return Outcome(counted, lates, surges, repeated, reports)

@@ -1,12 +1,12 @@
 """Rows of a chunk between which the partition's watermark stays in one bucket."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.ahead import BUCKETS_MAX
 from streams.core.buckets import BUCKET_MS
 from streams.core.runs import Stretch
 from streams.core.surges import Happening
@@ -53,7 +53,8 @@ def slots_of_rows(table: Table, keys: Texts, rows: Ints) -> Ints:
 def parts_of(watches: Sequence[Watch], water: Ints, bounds: Sequence[int]) -> Iterator[slice]:
     """Cut rows where what keys share changes; it is changed before each part is given.
 
-    ``water`` is the watermark's bucket at each row, which stays the same between ``bounds``.
+    ``water`` is the watermark's bucket at each row, which stays the same between ``bounds``. No
+    part goes over more buckets than are run ahead at once.
     """
     detectors, cuts = [watch.detector for watch in watches], {len(water)}
     buckets = water[bounds[:-1]]
@@ -61,11 +62,14 @@ def parts_of(watches: Sequence[Watch], water: Ints, bounds: Sequence[int]) -> It
         detector.enter(int(water[0]))
         steps = np.diff(detector.epochs_of(buckets)).nonzero()[0] + 1
         cuts.update(bounds[step] for step in steps.tolist())
-    for begin, end in pairwise([0, *sorted(cuts)]):
+    begin = 0
+    for end in sorted(cuts):
         if begin:
             for detector in detectors:
                 detector.enter(int(water[begin]))
-        yield slice(begin, end)
+        while begin < end:
+            first, begin = begin, int(np.searchsorted(water[:end], water[begin] + BUCKETS_MAX))
+            yield slice(first, begin)
 
 
 def nothing_left(rows: Rows) -> list[Happening]:
@@ -77,7 +81,7 @@ def nothing_left(rows: Rows) -> list[Happening]:
 def count_of(
     watch: Watch, slots: Ints, ids: Texts, rows: Rows
 ) -> Callable[[Rows], list[Happening]]:
-    """Count what a watch can count ahead of these rows, once, and give what counts the others."""
+    """Have a watch run ahead over these rows, once, and give what counts those that are left."""
     cohorts = None if rows.cohorts is None else rows.cohorts[rows.indexes]
     water = rows.seen_ms // BUCKET_MS
     counted = watch.count_ahead(slots[rows.indexes], rows.buckets, water, cohorts)
@@ -89,6 +93,8 @@ def count_of(
     left[rows.indexes] = ~counted
 
     def count(some: Rows) -> list[Happening]:
+        if not watch.is_ahead:
+            return watch.count(some.stretch(slots, ids))
         here = left[some.indexes]
         return watch.count(some.of(here).stretch(slots, ids)) if here.any() else []
 

@@ -155,6 +155,9 @@ class Watch(Table):
         if self.waves is not None:
             waits, closed = self._waits, self.waves.bucket
             self.waves.advance(water)
+            if self._ahead.is_ahead and self.waves.lasts:
+                self.mark_changed(self._ahead.keep_before(water))
+                self.waves.forget_from(water)
             if waits and closed is not None:
                 told += self._pending.settle(closed, water)
         told += self._life.advance(water)
@@ -165,21 +168,25 @@ class Watch(Table):
         """Whether nothing is told as the watermark moves on, however far, if nothing comes."""
         return not (self._life.book or self._pending.slots)
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether what `count_ahead` found need not be counted: no wave has begun since."""
+        return self._ahead.is_ahead
+
     def count_ahead(
         self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
     ) -> NDArray[np.bool_] | None:
-        """Count records of keys that tell nothing, before the watermark moves over the chunk.
+        """Run ahead keys that tell nothing, before the watermark moves over these records.
 
         ``water`` is the watermark's bucket at each record, ``cohorts`` whose audience it is.
-        Which were counted; None: none.
+        Which need not be counted as long as `is_ahead`; None: none. `keep_ahead` comes after them.
         """
-        taken = self._ahead.take(slots, buckets, water, cohorts)
-        if taken is None:
-            return None
-        counted, changed = taken
-        for some in changed:
-            self.mark_changed(some)
-        return counted
+        return self._ahead.take(slots, buckets, water, cohorts)
+
+    def keep_ahead(self) -> None:
+        """Count what was run ahead, if anything."""
+        if self._ahead.is_ahead:
+            self.mark_changed(self._ahead.keep())
 
     def count(self, stretch: Stretch) -> list[Happening]:
         """Count a stretch and tell the surges that open or grow in it, in no set order."""

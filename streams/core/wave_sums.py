@@ -135,6 +135,10 @@ class WaveSums:
         found = self._of.pop(bucket, None)
         return nothing(0) if found is None else found
 
+    def forget_from(self, bucket: int) -> None:
+        """Forget the sums of this bucket and later ones."""
+        self._of = {one: sums for one, sums in self._of.items() if one < bucket}
+
     def state(self) -> dict[str, list[list[int]]]:
         """Sums by bucket as plain numbers; cohorts without events at the end are left out."""
         return {str(bucket): _trimmed(sums).tolist() for bucket, sums in sorted(self._of.items())}

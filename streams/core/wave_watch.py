@@ -28,7 +28,7 @@ from streams.core.wave_report import (
     reports_of,
 )
 from streams.core.wave_sums import RAW, Counted, WaveSums, are_equal
-from streams.core.waves import LENIENT, LENIENT_IF_LATE, Waves, spans_of
+from streams.core.waves import Waves, spans_of
 
 RECEIVERS_MAX: Final = 10
 SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
@@ -106,22 +106,18 @@ class WaveWatch:
         self._has_counted = True
         self._sums.add_all(sums)
 
-    def foresee(self, sums: dict[int, Ints], water: int, *, some_late: bool) -> bool:
-        """Whether no wave begins before bucket ``water``, when these come on top of the sums.
+    def forget_from(self, water: int) -> None:
+        """Forget what was counted ahead of buckets from ``water`` on."""
+        self._sums.forget_from(water)
 
-        ``some_late``: they may be somewhat more or less.
-        """
-        share = LENIENT_IF_LATE if some_late else LENIENT
+    def foresee(self, sums: dict[int, Ints], water: int) -> bool:
+        """Whether no wave begins before bucket ``water``, when these come on top of the sums."""
         if self._bucket is None:
             self._bucket = min(sums, default=water)
-        closing = dict(self._closing(sums, water))
-        waves, begin = self._waves, 0
-        buckets = [*closing]
-        while begin < len(buckets) and buckets[begin] in self._foreseen:
-            waves, begin = self._foreseen[buckets[begin]][1], begin + 1
-        for span in spans_of(buckets[begin:]):
+        closing, waves, self._foreseen = dict(self._closing(sums, water)), self._waves, {}
+        for span in spans_of([*closing]):
             more = [closing[bucket] for bucket in span]
-            after = waves.calm_after(span[0], more, self._cohorts.names, share)
+            after = waves.calm_after(span[0], more, self._cohorts.names)
             self._foreseen.update(zip(span, zip(more, after, strict=False), strict=False))
             if len(after) < len(span):
                 return False

@@ -42,9 +42,6 @@ _EXCESS_MIN: Final = 0.20
 _LIFTED: Final = float(np.log(1.2))
 _LIFTED_SIGMAS: Final = 2.0
 _QUIET_BUCKETS: Final = 6
-LENIENT: Final = 0.85
-LENIENT_IF_LATE: Final = 0.7
-"""The same where records are late: what their keys get is not known so well before."""
 _WEIGHT: Final = 20.0
 """Events that its region's factor weighs against a cohort's own, and so on."""
 _LASTS_MAX: Final = 2 * 288
@@ -141,20 +138,17 @@ class Waves:
         mean = float(self._levels.means[SIDES * PLATFORM])
         return bool(self._levels.known[SIDES * PLATFORM]) and mean >= EVENTS_MIN
 
-    def calm_after(
-        self, bucket: int, sums: Sequence[Ints], names: Names, share: float = LENIENT
-    ) -> list["Waves"]:
+    def calm_after(self, bucket: int, sums: Sequence[Ints], names: Names) -> list["Waves"]:
         """Waves after each of the buckets from this one on, with their sums by cohort.
 
-        They end before one in which a wave begins with these sums, or with more: with such a
-        ``share`` of what it needs. No wave may last.
+        They end before one in which a wave begins. No wave may last.
         """
         assert self.lasting is None, "what a wave lifts is learnt bucket after bucket"
         after: list[Waves] = []
         while len(after) < len(sums):
             done = len(after)
             waves = after[-1] if after else self
-            closed = waves._close(bucket + done, sums[done:], names, share)
+            closed = waves._close(bucket + done, sums[done:], names)
             if len(closed.begun):
                 return after + closed.after[:-1]
             after += closed.after
@@ -162,7 +156,7 @@ class Waves:
 
     def close(self, bucket: int, sums: Ints, names: Names) -> Seen:
         """Close a bucket with its sums by cohort. Buckets are closed one after the other."""
-        closed = self._close(bucket, [sums], names, 1.0)
+        closed = self._close(bucket, [sums], names)
         usual, busy = self._levels.means, closed.counted.busy
         if busy is not None:
             usual = usual * busy[0]
@@ -213,7 +207,7 @@ class Waves:
         self.nodes.grow(names)
         self._levels.grow(SIDES * len(self.nodes))
 
-    def _close(self, bucket: int, sums: Sequence[Ints], names: Names, share: float) -> _Closed:
+    def _close(self, bucket: int, sums: Sequence[Ints], names: Names) -> _Closed:
         """What these buckets come to, or as many of the first as can close together."""
         self._grow(names)
         counted = self._counted(stacked(sums, len(self.nodes.of_cohorts)))
@@ -226,7 +220,7 @@ class Waves:
         above = span.above
         judged = span.known & (above.expected >= EVENTS_MIN)
         mosts = (above.excess * judged).max(axis=1, initial=0.0).tolist()
-        place, begun = _begun(self._recent, above, judged, mosts, share)
+        place, begun = _begun(self._recent, above, judged, mosts)
         seen, lifted = above.at(place), None
         if mosts[place] >= _LIFTED:
             lifted = (seen.excess >= _LIFTED) & (seen.sigmas >= _LIFTED_SIGMAS) & judged[place]
@@ -291,7 +285,6 @@ def _begun(
     above: Above,
     judged: NDArray[np.bool_],
     mosts: list[float],
-    share: float,
 ) -> tuple[int, Ints]:
     """The first bucket in which a wave begins, and its columns; or the last one, and none.
 
@@ -299,7 +292,7 @@ def _begun(
     """
     count, size = judged.shape
     before = recent[-_BEFORE:]
-    if max(*mosts, *(one.most for one in before), 0.0) < share * _EXCESS_MIN:
+    if max(*mosts, *(one.most for one in before), 0.0) < _EXCESS_MIN:
         return count - 1, _NONE
     unknown = _Recent(np.full(size, -np.inf), np.full(size, -np.inf), 0.0)
     before = [unknown] * (_BEFORE - len(before)) + [one.wide(size) for one in before]
@@ -311,10 +304,10 @@ def _begun(
         begins = range(_BEFORE + 1 - plain[0], _BEFORE + 1)
         mean_excess = sum(excess[begin : begin + count] for begin in begins) / len(begins)
         mean_sigmas = sum(sigmas[begin : begin + count] for begin in begins) / len(begins)
-        is_far = mean_excess >= share * np.where(above.by_week, by_week[1], plain[1])
-        is_far &= mean_sigmas >= share * np.where(above.by_week, by_week[2], plain[2])
+        is_far = mean_excess >= np.where(above.by_week, by_week[1], plain[1])
+        is_far &= mean_sigmas >= np.where(above.by_week, by_week[2], plain[2])
         far |= is_far
-    is_high = most >= share * _EXCESS_MIN
+    is_high = most >= _EXCESS_MIN
     far &= judged & (is_high[2:] | is_high[1:-1] | is_high[:-2])[:, None]
     for place in range(count):
         if far[place].any():

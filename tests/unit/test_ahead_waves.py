@@ -1,14 +1,15 @@
-"""What is foreseen of a bucket is what it comes to: else keys are run ahead into a wave."""
+"""Keys are not run ahead into a wave, foreseen or told by late records alone."""
 
 import numpy as np
 import pytest
 
 from streams.core.buckets import BUCKET_MS
+from streams.core.chunks import cut
 from streams.core.events import FollowChunk
 from streams.core.texts import Texts
 from streams.core.wave_sums import are_equal
 from streams.core.wave_watch import WaveWatch
-from tests.jobs import follow_partition
+from tests.jobs import contents_of, follow_partition
 from tests.wave_rows import AUDIENCES, BEGIN
 
 BUCKETS = 40
@@ -52,3 +53,39 @@ def test_sums_foreseen_are_those_of_the_closed_bucket_though_new_keys_surge_in_i
     assert len({surge.creator_id for surge in opened}) > 3
     assert len(foreseen) == BUCKETS - 1
     assert all(foreseen)
+
+
+def chunk_whose_late_records_make_a_wave(rushers: int, rush: int, late: int) -> FollowChunk:
+    """Creators met once rush for a bucket: by late records they were large enough to count."""
+    draw, usual = np.random.default_rng(0), 300
+    creators, buckets = list[str](), list[int]()
+    for bucket in range(60):
+        creators += [f"c-{creator}" for creator in draw.integers(0, 200, usual).tolist()]
+        buckets += [bucket] * usual
+        events = {20: 1, 45: late, 50: rush}.get(bucket, 0)
+        creators += [f"l-{creator}" for creator in range(rushers) for _ in range(events)]
+        came = np.linspace(21, 44, events).astype(int) if bucket == 45 else np.full(events, bucket)
+        buckets += came.tolist() * rushers
+    audiences = [int(name[2:]) % 3 if name[0] == "c" else 0 for name in creators]
+    return FollowChunk(
+        Texts.of(creators),
+        (BEGIN + np.array(buckets)) * BUCKET_MS,
+        np.zeros(len(creators), dtype=np.bool_),
+        audiences=AUDIENCES[audiences],
+    )
+
+
+@pytest.mark.parametrize(("rushers", "rush"), [(15, 10), (20, 12), (22, 12), (24, 14), (30, 10)])
+@pytest.mark.parametrize("late", [20, 30, 50])
+def test_a_wave_that_only_late_records_tell_of_ends_what_was_run_ahead(
+    rushers: int, rush: int, late: int
+) -> None:
+    chunk = chunk_whose_late_records_make_a_wave(rushers, rush, late)
+    whole, pieces = follow_partition(10**9), follow_partition(10**9)
+    told, again = whole.take(chunk).surges, []
+    for begin in range(0, len(chunk.at_ms), 700):
+        again += pieces.take(cut(chunk, begin, begin + 700)).surges
+    assert again == told
+    first, second = whole.drain(), pieces.drain()
+    assert contents_of(first) == contents_of(second)
+    assert first.surges == second.surges

@@ -32,7 +32,7 @@ def watch_at(bucket: int) -> WaveWatch:
 def test_a_gap_is_closed_the_same_in_one_step_and_in_many(gap: int, foresees: bool) -> None:
     once, often = watch_at(BUCKET), watch_at(BUCKET)
     if foresees:
-        assert once.foresee({BUCKET + gap: some_sums()}, BUCKET + gap + 1, some_late=False)
+        assert once.foresee({BUCKET + gap: some_sums()}, BUCKET + gap + 1)
     once.count_ahead({BUCKET + gap: some_sums()})
     once.advance(BUCKET + gap + 1)
     draw = np.random.default_rng(gap)
