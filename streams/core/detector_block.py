@@ -234,11 +234,11 @@ class DetectorBlock:
     ) -> NDArray[np.bool_]:
         """Whether a surge of each key is over when the watermark stands in ``bucket``.
 
-        Over means: the last quarter hour and hour are back within one standard deviation of
-        usual, and so are the last six hours, or the hour's excess rate is a tenth of theirs.
-        That is an hour quiet against the usual and against the surge: the six-hour sum alone
-        would hold a large surge open for a day after its end, the hour alone would close a slow
-        one between two events. Without new events a surge once over stays over.
+        Over means: the short and the middle window are back within one standard deviation of
+        usual, and so is the long one, or the middle one's excess rate is a tenth of its.
+        That is quiet against the usual and against the surge: the long sum alone would hold a
+        large surge open for a day after its end, the middle one alone would close a slow one
+        between two events. Without new events a surge once over stays over.
         """
         keys = self._rows.read(slots)
         buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
@@ -253,7 +253,7 @@ class DetectorBlock:
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread
-        # Excess rate of the hour <= a tenth of the six hours' one, cleared of divisors.
+        # Excess rate of the middle window <= a tenth of the long one's, cleared of divisors.
         bound = (1.0 - _EXCESS_SHARE) * expected[1] * exposure[2]
         bound += _EXCESS_SHARE * keys.windows[2] * exposure[1]
         faded = keys.windows[1] * exposure[2] <= bound

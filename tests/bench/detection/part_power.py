@@ -24,15 +24,16 @@ _NAMES: Final[dict[float | str, str]] = {
     NOTICES: f"1 in {1 / NOTICES:,.0f}",
     _PAGE: _PAGE,
 }
-_SHARDS: Final = 2
-_CREATORS: Final = 12_000
-_EACH: Final = 120
+_SHARDS: Final = 4
+_CREATORS: Final = 8_000
+_EACH: Final = 60
 """Surges of a cell in a shard; of the rare creators above 20 a bucket a tenth."""
 _LARGE: Final = 20.0
 _DAY_MINUTES: Final = 1440.0
-_SPREAD_HOURS: Final = 24
-"""Surges begin at any hour of a day: at night × 10 is twice the day's mean."""
-_TAIL_HOURS: Final = 48
+_SPREAD_HOURS: Final = 240
+"""Surges begin at any hour of ten days: at night × 10 is twice the day's mean. Of one day, they
+would be a tenth of all creators at once, which is a wave."""
+_TAIL_HOURS: Final = 264
 
 Asked = float | str
 """A budget of notices, or pages."""
