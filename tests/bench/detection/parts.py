@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.bench.detection import (
+    part_bound,
     part_cost,
     part_first,
     part_mastodon,
@@ -39,6 +40,7 @@ PARTS: Final[dict[str, Run]] = {
     "pages": part_pages.run,
     "story": part_story.run,
     "power": part_power.run,
+    "bound": part_bound.run,
     "wave": part_wave.run,
     "mix": part_mix.run,
     "peers": part_peers.run,

@@ -39,6 +39,15 @@ class Row:
         )
 
 
+def _power(key: str, world: str) -> tuple[Row, ...]:
+    at = f"at 0.1 to 1 a bucket, {world} world,"
+    return (
+        Row(f"{key}_30", f"× 30 {at} one in 30 days: % in 45 min", 95, None, "100"),
+        Row(f"{key}_10", f"× 10 {at} page budget: % within a day", 95, None, "95"),
+        Row(f"{key}_10_minutes", "the same: median minutes", None, 100, "75"),
+    )
+
+
 _SEEN: Final = "seen over asked, bursty world, past the first day:"
 _BAND: Final = "the same, bands of size, at each of the three, where 10 or more were asked:"
 _FIRST: Final = "a creator's first day, nothing special: seen over asked at"
@@ -59,9 +68,8 @@ ROWS: Final = (
     Row("story_old_minutes", f"{_STORY} 25 days of history: minutes", None, 10, "5"),
     Row("story_new_minutes", f"{_STORY} no history: minutes", None, 10, "5"),
     Row("story_share", f"{_STORY} followers in when told, %", None, 1.5, "first bucket"),
-    Row("power_30", "× 30 at 0.1 to 1 a bucket, one in 30 days: % in 45 min", 95, None, "100"),
-    Row("power_10", "× 10 at 0.1 to 1 a bucket, page budget: % within a day", 95, None, "95"),
-    Row("power_10_minutes", "the same: median minutes", None, 100, "75"),
+    *_power("power", "bursty"),
+    *_power("power_steady", "steady"),
     Row("wave_paged", "uneven wave: creators paged of 60,000 without a surge", None, 1, "0"),
     Row("wave_own", "own surges of × 20 inside that wave: % found", 100, None, "100"),
     Row("wave_own_minutes", "the same: median minutes", None, 15, "10"),
