@@ -48,7 +48,7 @@ allowed: above 0, below 1
     """b0 of that prior: how many buckets of history it is worth."""
     tail_prior_days: float = 30.0
     """k: how many days of daily maxima the tail prior is worth."""
-    tail_sureness: float = 4.0
+    tail_sureness: float = 3.0
     """How many days each day above the level is worth in saying how sure the mean excess is.
 
     More than 1 only where many keys share what they learn, which corrects it.

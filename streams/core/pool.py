@@ -37,7 +37,7 @@ _UNIT: Final = 1 << 16
 _AS_RARE: Final = np.exp(-_STEP * np.array((1.0, 1.0, 1.0, 1.0, 0.8, 0.8)))
 """Share of the days at each knot that reach the next, before it is known: as the tails say, or,
 where few days ever are, somewhat more."""
-_STEEP_MIN: Final = 0.5
+_STEEP_MIN: Final = 0.65
 """No tail is taken for heavier than this: a surge must not teach that surges are usual."""
 _STEEP_MAX: Final = 4.0
 _FAR_STEEP_MAX: Final = 0.8
@@ -47,6 +47,14 @@ _TAIL_DAYS: Final = 100.0
 _NEAR_DAYS: Final = 30.0
 _TOLD_DAYS: Final = 10.0
 """Days at a knot that the classes around one weigh, and for these what the tails say."""
+_WEEK_DAYS: Final = 7
+_SATURDAY: Final = 2
+"""The first day of 1970 to be one, from 0."""
+_WEEKEND: Final = (0, 1)
+_WEEKEND_AND_AFTER: Final = (0, 1, 2)
+_WEEKEND_STEEP: Final = 0.6
+"""What is rare by other days is less so on a weekend, which has a rhythm of its own, as long as no
+pool's key has lived through one."""
 _YOUNG_MEMORY: Final = 1.0 / 3.0
 """Share of its age that a pool remembers while it is young."""
 _WARM_DAYS: Final = 5
@@ -181,6 +189,8 @@ class Pool:
         knot += prior.classes * (_KNOTS + 1)
         rarity *= self._rises.take(knot)
         rarity += self._seen.take(knot)
+        if self._days_in_weekend in _WEEKEND:
+            rarity *= _WEEKEND_STEEP
         young = (lived.age < self._day).nonzero()[0]
         if len(young):
             kind = self._kind_of(lived.birth[young])
@@ -197,7 +207,9 @@ class Pool:
         self._first_running += risen_counts_of(risen.before, risen.after, kind) * _UNIT
 
     def take_ended(self, ended: Ended) -> None:
-        """See TailPrior."""
+        """See TailPrior. Days that a first weekend is in are wild for all, and teach nothing."""
+        if self._days_in_weekend in _WEEKEND_AND_AFTER:
+            return
         known = ~ended.is_first
         over = ended.held > ended.level
         excess = np.maximum(ended.held - ended.level, 0.0)
@@ -214,11 +226,18 @@ class Pool:
         assert ended.classes is not None, "made with a prior by `of`"
         np.add.at(self._running, ended.classes, rows)
 
+    @property
+    def _days_in_weekend(self) -> int:
+        """Days since the Saturday before, in the pool's first week; afterwards below 0."""
+        if self._epoch - self._since >= _WEEK_DAYS * self._day:
+            return _NOWHERE
+        return (self._epoch // self._day - _SATURDAY) % _WEEK_DAYS
+
     def _memory_days(self, epoch: int) -> float:
         """Days for which sums are remembered.
 
-        What a young pool learns is of keys whose rate and rhythm are not known yet: that weekends
-        are busier makes every key's first one wild. So it forgets it sooner.
+        What a young pool learns is of keys whose rate and rhythm are not known yet, so it forgets it
+        sooner.
         """
         age = (epoch - self._since) / self._day
         return min(self._policy.tail_memory_days, 1.0 + age * _YOUNG_MEMORY)

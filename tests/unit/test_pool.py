@@ -109,6 +109,51 @@ def test_rare_days_correct_what_the_tail_promises_once_the_pool_is_warm() -> Non
     assert rarity(pool_after(2, ended), 99.0, born, old) == 5.0
 
 
+def corrected(pool: Pool, promised: Floats) -> Floats:
+    """What keys past their first day are judged by, for what their tails promise."""
+    size = len(promised)
+    lived = Lived(np.full(size, BEGIN - 9_000), np.full(size, 9_000))
+    return pool.judged(promised.copy(), pool.of(np.full(size, 0.1)), np.ones(size), lived)
+
+
+def test_days_are_as_rare_as_they_were_whatever_the_tails_promised() -> None:
+    draw = np.random.default_rng(8)
+    seen = draw.exponential(1.0, 400_000)
+    for promised in (seen + seen**2 / 24, 3.0 * np.sqrt(1.0 + seen) - 3.0):
+        pool = pool_after(6, days_of(400_000, 2)._replace(rarity=promised))
+        for share in (0.2, 1 / 30, 1e-3, 1e-4):
+            reached = float(np.quantile(promised, 1.0 - share))
+            told = float(corrected(pool, np.array([reached]))[0])
+            assert told == pytest.approx(-np.log(share), abs=0.35)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0.0, 60.0), max_size=80), st.lists(st.floats(0.0, 80.0), min_size=2))
+def test_more_promised_is_never_less_rare_and_surges_leave_a_way_to_be_told(
+    tops: list[float], asked: list[float]
+) -> None:
+    pool = pool_after(6, days_of(len(tops), 2)._replace(rarity=np.array(tops)))
+    promised = np.sort(np.array(asked))
+    told = corrected(pool, promised)
+    assert (np.diff(told) >= 0.65 * np.diff(promised) - 1e-9).all()
+    assert (told >= 0.65 * promised - 1e-9).all()
+    assert (told <= 4.0 * promised + 1e-9).all()
+
+
+def test_a_young_pool_forgets_its_first_week() -> None:
+    def level_after(days: int, wild: int) -> float:
+        pool = Pool(DetectorPolicy())
+        for day in range(days):
+            pool.enter(BEGIN + day * DAY)
+            pool.take_ended(days_of(2_000, day, top=30.0 if day < wild else 3.0))
+        pool.enter(BEGIN + days * DAY)
+        return float(np.ravel(pool.of(np.array([0.1])).level)[0])
+
+    calm = level_after(21, 0)
+    assert level_after(8, 7) > 4 * calm
+    assert level_after(21, 7) < 1.5 * calm
+
+
 def test_first_days_are_judged_by_first_days() -> None:
     pool = Pool(DetectorPolicy())
     for day in range(3):

@@ -29,8 +29,9 @@ _NAMES: Final[dict[float | str, str]] = {
 }
 _SHARDS: Final = 4
 _CREATORS: Final = 8_000
-_EACH: Final = 60
-"""Surges of a cell in a shard; of the rare creators above 20 a bucket a tenth."""
+_EACH: Final = 40
+"""Surges of each of the floor's cells in a shard; of the others a quarter, and of the rare creators
+above 20 a bucket a twentieth: were there many, those would be what is usual here."""
 _LARGE: Final = 20.0
 _DAY_MINUTES: Final = 1440.0
 _SPREAD_HOURS: Final = 240
@@ -45,7 +46,6 @@ Cell = tuple[float, float, float]
 Delays = dict[Cell, dict[Asked, list[float]]]
 BURSTY: Final = "bursty"
 STEADY: Final = "steady"
-_WORLDS: Final = (BURSTY, STEADY)
 JUDGED: Final[tuple[Cell, Cell]] = ((0.1, 1.0, 30.0), (0.1, 1.0, 10.0))
 """Cells of the floor: for alarms of one in 30 days, and for pages."""
 
@@ -53,8 +53,8 @@ JUDGED: Final[tuple[Cell, Cell]] = ((0.1, 1.0, 30.0), (0.1, 1.0, 10.0))
 def run(size: float) -> Part:
     """Run the world of surges of many sizes, and look when each is told."""
     creators = count_of(_CREATORS, size, 1_000)
-    tasks = [(world, SEED + 300 + n, creators) for world in _WORLDS for n in range(_SHARDS)]
-    delays: dict[str, Delays] = {world: {} for world in _WORLDS}
+    tasks = [(world, SEED + 300 + n, creators) for n in range(_SHARDS) for world in _worlds(n)]
+    delays: dict[str, Delays] = {BURSTY: {}, STEADY: {}}
     for (world, _, _), shard in zip(tasks, done(_shard, tasks), strict=True):
         for cell, found in shard.items():
             mine = delays[world].setdefault(cell, {budget: [] for budget in _NAMES})
@@ -99,6 +99,11 @@ def _row(world: str, cell: Cell, delays: dict[Asked, list[float]]) -> dict[str, 
 
 def _within(minutes: Sequence[float], most: float) -> int:
     return sum(one <= most for one in minutes)
+
+
+def _worlds(shard: int) -> tuple[str, ...]:
+    """Worlds of a shard: half of them are of the steady one, too."""
+    return (BURSTY, STEADY) if shard % 2 == 0 else (BURSTY,)
 
 
 def plan_of(world: str, creators: int, each: int) -> WorldPlan:
@@ -148,7 +153,9 @@ def _shard(task: tuple[str, int, int]) -> Delays:
 
 
 def _share(cell: SurgePlan, each: int) -> float:
-    return max(each / 10, 1.0) if cell.rate_min >= _LARGE else float(each)
+    if (cell.rate_min, cell.rate_max, cell.multiple) in JUDGED:
+        return float(each)
+    return max(each / (20 if cell.rate_min >= _LARGE else 4), 1.0)
 
 
 def _cell_of(cells: Sequence[SurgePlan], rate: float, multiple: float) -> Cell | None:
