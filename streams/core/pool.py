@@ -236,8 +236,8 @@ class Pool:
     def _memory_days(self, epoch: int) -> float:
         """Days for which sums are remembered.
 
-        What a young pool learns is of keys whose rate and rhythm are not known yet, so it forgets it
-        sooner.
+        What a young pool learns is of keys whose rate and rhythm are not known yet: that is
+        forgotten sooner.
         """
         age = (epoch - self._since) / self._day
         return min(self._policy.tail_memory_days, 1.0 + age * _YOUNG_MEMORY)

@@ -22,7 +22,7 @@ from streams.core.texts import Texts
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import contents_of, follow_partition
 
-BEGIN_MS = 1_736_899_200_000
+BEGIN_MS = 1_736_726_400_000  # a Monday
 DAY = 288
 BEGIN = BEGIN_MS // BUCKET_MS
 PLACE = Place("follows", 0)
@@ -99,13 +99,13 @@ def test_until_its_second_midnight_a_pool_learns_after_hours_that_grow_and_at_mi
 
 def test_rare_days_correct_what_the_tail_promises_once_the_pool_is_warm() -> None:
     born, old = BEGIN - 9_000, 9_000
-    cold, warm = (pool_after(days, days_of(50_000, 2)) for days in (2, 6))
+    cold, warm = (pool_after(days, days_of(50_000, 2)) for days in (2, 8))
     # e**-1 exceedances a nat: where one in 30 was promised, that is what was seen
     assert rarity(warm, 99.0, born, old) == pytest.approx(5.0, rel=0.05)
     assert rarity(cold, 99.0, born, old) == 5.0
-    ended = days_of(50_000, 2)._replace(rarity=days_of(50_000, 2).rarity * 2)
-    often = pool_after(6, ended)
-    assert rarity(often, 99.0, born, old) == pytest.approx(2.5, rel=0.1)
+    ended = days_of(50_000, 2)._replace(rarity=days_of(50_000, 2).rarity * 1.4)
+    often = pool_after(8, ended)
+    assert rarity(often, 99.0, born, old) == pytest.approx(5.0 / 1.4, rel=0.05)
     assert rarity(pool_after(2, ended), 99.0, born, old) == 5.0
 
 
@@ -120,7 +120,7 @@ def test_days_are_as_rare_as_they_were_whatever_the_tails_promised() -> None:
     draw = np.random.default_rng(8)
     seen = draw.exponential(1.0, 400_000)
     for promised in (seen + seen**2 / 24, 3.0 * np.sqrt(1.0 + seen) - 3.0):
-        pool = pool_after(6, days_of(400_000, 2)._replace(rarity=promised))
+        pool = pool_after(8, days_of(400_000, 2)._replace(rarity=promised))
         for share in (0.2, 1 / 30, 1e-3, 1e-4):
             reached = float(np.quantile(promised, 1.0 - share))
             told = float(corrected(pool, np.array([reached]))[0])
@@ -132,12 +132,29 @@ def test_days_are_as_rare_as_they_were_whatever_the_tails_promised() -> None:
 def test_more_promised_is_never_less_rare_and_surges_leave_a_way_to_be_told(
     tops: list[float], asked: list[float]
 ) -> None:
-    pool = pool_after(6, days_of(len(tops), 2)._replace(rarity=np.array(tops)))
+    pool = pool_after(8, days_of(len(tops), 2)._replace(rarity=np.array(tops)))
     promised = np.sort(np.array(asked))
     told = corrected(pool, promised)
     assert (np.diff(told) >= 0.65 * np.diff(promised) - 1e-9).all()
     assert (told >= 0.65 * promised - 1e-9).all()
     assert (told <= 4.0 * promised + 1e-9).all()
+
+
+def test_a_first_weekend_teaches_nothing_and_makes_nothing_rarer() -> None:
+    pool = Pool(DetectorPolicy())
+    for day in range(5):
+        pool.enter(BEGIN + day * DAY)
+    friday = corrected(pool, np.array([5.0]))[0]
+    pool.enter(BEGIN + 5 * DAY)
+    saturday, before = corrected(pool, np.array([5.0]))[0], pool.packed()
+    pool.take_ended(days_of(2_000, 1, top=90.0))
+    assert pool.packed() == before
+    assert saturday == pytest.approx(0.6 * friday)
+    for day in (6, 7, 8, 12):  # the next Saturday is like other days
+        pool.enter(BEGIN + day * DAY)
+    assert corrected(pool, np.array([5.0]))[0] == friday
+    pool.take_ended(days_of(2_000, 1, top=90.0))
+    assert pool.packed() != before
 
 
 def test_a_young_pool_forgets_its_first_week() -> None:
