@@ -33,7 +33,7 @@ from streams.core.exposure import Exposure, FlatExposure
 from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
 from streams.core.wave_factors import WaveFactors
-from streams.core.wave_size import lift_of, wildness_of
+from streams.core.wave_size import size_of, wildness_of
 
 _GRID = 64
 _EXCESS_SHARE = 0.1
@@ -307,7 +307,7 @@ class DetectorBlock:
         statistic = statistic_of(windows, busy * lift, outlook)
         if more is not None:
             more = more * self._powers.factors[:3]
-            size = lift_of(outlook.faded_exposure, more, exposed.open, exposed.factor)
+            size = size_of(outlook.faded_exposure, more, exposed.open, exposed.factor)
             statistic /= wildness_of(self._prior, outlook, size)
         return statistic
 

@@ -19,21 +19,25 @@ _FAR: Final = 6.0
 """Mean excesses of a day over the level that come about once in a thousand days."""
 
 
-def lift_of(
+def size_of(
     faded: Floats, more: Floats, exposure: Floats | float, factor: Floats | float
 ) -> Floats:
-    """How many times its size each key has in the wave, 1 or more: the mean of its windows.
+    """How many times its size each key has in the wave, 1 or more.
 
     ``faded`` are the windows' exposures before the open bucket, three rows, the part ``more`` of
-    them by the wave; ``exposure`` is the open bucket's without its ``factor``.
+    them by the wave; ``exposure`` is the open bucket's without its ``factor``. With L the mean of
+    the windows' lifts that is 1 + (L - 1) times the part of its events (L - 1) / L that the wave
+    brings: one that brings a fifth of them leaves a key the size it has.
     """
-    lift = (faded + exposure * factor) / (faded - more + exposure)
-    mean: Floats = (lift[0] + lift[1] + lift[2]) / 3.0
-    return np.maximum(mean, 1.0)
+    lifts = (faded + exposure * factor) / (faded - more + exposure)
+    lift: Floats = (lifts[0] + lifts[1] + lifts[2]) / 3.0
+    brought = np.maximum(lift - 1.0, 0.0)
+    size: Floats = 1.0 + brought * brought / (1.0 + brought)
+    return size
 
 
-def wildness_of(prior: TailPrior, outlook: Outlook, lift: Floats) -> Floats | float:
-    """How many times farther out far days of keys of the lifted size are; 1 or more."""
-    own, lifted = prior.of(outlook.rate), prior.of(outlook.rate * lift)
+def wildness_of(prior: TailPrior, outlook: Outlook, size: Floats) -> Floats:
+    """How many times farther out far days are of keys so many times as large; 1 or more."""
+    own, lifted = prior.of(outlook.rate), prior.of(outlook.rate * size)
     far = (lifted.level + _FAR * lifted.excess) / (own.level + _FAR * own.excess)
-    return np.maximum(far, 1.0)
+    return np.maximum(far, np.ones(len(size)))

@@ -13,7 +13,7 @@ from streams.core.detector_policy import DetectorPolicy
 from streams.core.rhythm import DIRECTIONS, Rhythm
 from streams.core.tail_prior import ConstantPrior, Prior
 from streams.core.wave_factors import WaveFactors
-from streams.core.wave_size import lift_of, wildness_of
+from streams.core.wave_size import size_of, wildness_of
 
 POLICY = DetectorPolicy()
 BEGIN = 5_000_004
@@ -90,22 +90,23 @@ def test_what_is_read_again_adds_the_same(begin: int, count: int, split: int) ->
 
 
 @given(factor=st.floats(0.1, 100.0), busy=st.floats(0.05, 5.0), age=st.integers(1, 1_000))
-def test_a_key_is_as_large_as_its_wave_makes_it_once_that_fills_its_windows(
+def test_a_key_has_the_size_that_its_wave_gives_it_as_that_fills_its_windows(
     factor: float, busy: float, age: int
 ) -> None:
     faded = FadingPowers(POLICY).sums_of_age(np.array([age]))[:3] * busy
-    lift = lift_of(faded * factor, faded * (factor - 1.0), busy, factor)
-    assert lift[0] == pytest.approx(max(factor, 1.0))
-    begun = lift_of(faded, faded * 0.0, busy, factor)
-    assert 1.0 <= begun[0] <= max(factor, 1.0)
+    brought = max(factor - 1.0, 0.0)
+    size = size_of(faded * factor, faded * (factor - 1.0), busy, factor)
+    assert size[0] == pytest.approx(1.0 + brought * brought / (1.0 + brought))
+    begun = size_of(faded, faded * 0.0, busy, factor)
+    assert 1.0 <= begun[0] <= size[0] * (1.0 + 1e-12)
 
 
 def test_far_days_are_those_of_keys_of_the_lifted_size_and_never_nearer() -> None:
-    rates, lift = np.array([0.1, 1.0, 5.0]), np.array([12.0, 12.0, 12.0])
+    rates, size = np.array([0.1, 1.0, 5.0]), np.array([12.0, 12.0, 12.0])
     outlook = Outlook(rates, rates, np.zeros((3, 3)))
-    assert wildness_of(ConstantPrior(POLICY), outlook, lift) == 1.0
-    assert np.asarray(wildness_of(WilderWhereLarge(POLICY), outlook, lift)).tolist() == [1, 3, 1]
-    assert wildness_of(WilderWhereLarge(POLICY), outlook, 1.0 / lift).tolist() == [1, 1, 1]
+    assert wildness_of(ConstantPrior(POLICY), outlook, size).tolist() == [1, 1, 1]
+    assert wildness_of(WilderWhereLarge(POLICY), outlook, size).tolist() == [1, 3, 1]
+    assert wildness_of(WilderWhereLarge(POLICY), outlook, 1.0 / size).tolist() == [1, 1, 1]
 
 
 def scores_of(prior: ConstantPrior, factor: float) -> Floats:
