@@ -31,6 +31,7 @@ from streams.core.mix import (
     lifted_share,
     usual_share,
 )
+from streams.core.mix_scatter import MixScatter
 from streams.core.mix_wave import MixWave, own_lang_of
 from streams.core.rounding import rounded
 from streams.core.runs import Stretch, distinct
@@ -87,14 +88,20 @@ class _Sums(NamedTuple):
         return sum(n for n, _ in self.before.values()), sum(n for _, n in self.before.values())
 
 
+class Crowd(NamedTuple):
+    """What all creators say: their comments, their wave, and how their languages scatter."""
+
+    creators: LanguageTally
+    wave: MixWave
+    scatter: MixScatter
+
+
 class MixWatch:
     """The shifts of one table's posts or creators; what is usual is the creators'."""
 
-    def __init__(
-        self, policy: MixPolicy, tally: LanguageTally, creators: LanguageTally, wave: MixWave
-    ) -> None:
-        self._policy, self._wave = policy, wave
-        self._tally, self._creators = tally, creators
+    def __init__(self, policy: MixPolicy, tally: LanguageTally, crowd: Crowd) -> None:
+        self._policy, self._tally = policy, tally
+        self._creators, self._wave, self._scatter = crowd
         self._surges: dict[tuple[str, str], MixSurge] = {}
         self._touched: dict[tuple[str, str], MixSurge | None] = {}
 
@@ -254,7 +261,7 @@ class MixWatch:
         if moved.evidence < self._policy.bar:  # dispersion takes from it only
             return moved
         buckets = [(here, every) for _, (here, every) in sorted(usual.before.items())]
-        dispersion = dispersion_of(buckets, share)
+        dispersion = dispersion_of(buckets, share, self._scatter.mean_of)
         calm = calm._replace(dispersion=dispersion, known=known / dispersion)
         return self._most(ours, calm, lifts)
 
