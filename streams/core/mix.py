@@ -186,6 +186,20 @@ def usual_share(found: Any, total: Any, prior: Any = 0.5, weight: float = 2.0) -
     return (found + weight * prior) / (total + weight)
 
 
+def post_share(found: Any, total: Any, usual: tuple[Any, Any]) -> Any:
+    """Usual share of a language on a post that ``found`` of ``total`` comments were in.
+
+    ``usual`` are those of its creator: in the language and in all, the post's among them. That the
+    language never came is said once, though post and creator both say it: the share is no less than
+    if all of the creator's comments had been on the post.
+
+    >>> round(float(post_share(0, 0, (3, 98))), 3), round(float(post_share(0, 98, (0, 98))), 3)
+    (0.04, 0.01)
+    """
+    drawn = usual_share(found, total, usual_share(*usual), CREATOR_WEIGHT)
+    return np.maximum(drawn, usual_share(found, usual[1]))
+
+
 def has_grown(hour: Any, before: Any) -> Any:
     """Whether a language has more comments in an hour than in those of the day before it."""
     return hour * BEFORE_HOURS >= GROWTH_MIN * before

@@ -84,7 +84,7 @@ class MixScatter:
 
 def _sums_of(comments: BucketComments) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """Sums of a bucket's creators; see `mix.dispersion_of` for the weights."""
-    # a language that the creator has not had is named as early as a chunk is read: it is nothing yet
+    # languages that a creator never had are named as a chunk is read: too early, and nothing yet
     kept = (comments.known >= USUAL_MIN) & (comments.before + comments.now > 0)
     came, now = comments.came[kept], comments.now[kept]
     share = usual_share(comments.before[kept], comments.known[kept])

@@ -14,7 +14,6 @@ from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, bucket_of, oldest_bu
 from streams.core.languages import LanguageTally
 from streams.core.mix import (
     COUNT_MIN,
-    CREATOR_WEIGHT,
     NO_LIFTS,
     NOTHING,
     USUAL_BUCKETS_MIN,
@@ -29,6 +28,7 @@ from streams.core.mix import (
     has_grown,
     known_of,
     lifted_share,
+    post_share,
     usual_share,
 )
 from streams.core.mix_scatter import MixScatter
@@ -176,7 +176,7 @@ class MixWatch:
             owned = creators.recent_of_owners(creators.owners_of(slots), water, WINDOWS)
             counted = creators.counts.recent(slots, water, WINDOWS)
             here, known = counted[-1] - counted[-2], owned[-1] - owned[-2] + late
-            usual = usual_share(usual, totals[-1], usual_share(here, known), CREATOR_WEIGHT)
+            usual = post_share(usual, totals[-1], (here, known))
         may = self._at_most(found, totals, usual, known) >= _NEAR * self._policy.bar
         may &= known >= USUAL_MIN
         rows = np.flatnonzero(may)
@@ -256,7 +256,8 @@ class MixWatch:
         share = usual_share(found, known)
         calm = Moved(0, 0, 0, share, known)
         if ours is not usual:
-            calm = calm._replace(usual=usual_share(mine, every_of_mine, share, CREATOR_WEIGHT))
+            of_post = float(post_share(mine, every_of_mine, (found, known)))
+            calm = calm._replace(usual=of_post)
         moved = self._most(ours, calm, lifts)
         if moved.evidence < self._policy.bar:  # dispersion takes from it only
             return moved
