@@ -6,7 +6,7 @@ gives to keys; slots in one call are distinct, unless said. A key's day is `buck
 buckets from its birth: every day is then whole and sees every hour once.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from streams.core.exposure import Exposure, FlatExposure
 from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
 from streams.core.wave_factors import WaveFactors
+from streams.core.wave_size import size_of, wildness_of
 
 _GRID = 64
 _EXCESS_SHARE = 0.1
@@ -46,6 +47,20 @@ class NoAlarmError(ValueError):
         self.slot = slot
         self.low = low
         self.high = high
+
+
+class _Exposed(NamedTuple):
+    """Exposure of open buckets without the wave, and fading sums of it before them.
+
+    ``sums``: of the three windows with the wave, and of the rate, in which it has no part.
+    ``factor``: of the wave in the open bucket. ``more``: what it adds to the windows; None: no
+    wave, and none in the last day.
+    """
+
+    open: Floats | float
+    sums: Floats
+    factor: Floats | float = 1.0
+    more: Floats | None = None
 
 
 class DetectorBlock:
@@ -73,7 +88,7 @@ class DetectorBlock:
 
     def lift_by(self, factors: WaveFactors) -> bool:
         """See KeyDetector."""
-        factors.use(self._powers)
+        factors.use(self._powers, self._rhythm)
         self._waves = factors
         return True
 
@@ -123,17 +138,17 @@ class DetectorBlock:
         opened = np.asarray(opened, dtype=np.int64)
         bucket = np.asarray(bucket, dtype=np.int64)
         events = as_counts(counts)
-        exposure, sums = self._exposed(slots, keys, opened)
-        factor = self._factor_of(slots, opened)
-        outlook = self._outlook(keys, sums)
+        exposed = self._exposed(slots, keys, opened)
+        outlook = self._outlook(keys, exposed.sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure * factor, outlook)
+        statistic = self._statistic(keys.windows, exposed, outlook)
         statistic *= events > 0
         age = opened - keys.birth
         self._raise_top(keys, statistic, age)
-        taught = taught_of(events, outlook.rate * exposure * factor, self.policy)
-        taught /= factor  # what a wave brings is not the key's own
+        usual = outlook.rate * exposed.open * exposed.factor
+        taught = taught_of(events, usual, self.policy)
+        taught /= exposed.factor  # what a wave brings is not the key's own
         self._learn_rate(keys, taught)
         if self._rhythm is not None:
             heard = Heard(keys.birth, keys.direction, opened, taught, outlook.rate)
@@ -165,12 +180,12 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         opened = np.asarray(opened, dtype=np.int64)
         events = as_counts(counts)
-        exposure, sums = self._exposed(slots, keys, opened)
-        factor = self._factor_of(slots, opened)
+        exposed = self._exposed(slots, keys, opened)
+        exposure, sums, factor, _ = exposed
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure * factor * lift, outlook)
+        statistic = self._statistic(keys.windows, exposed, outlook, lift)
         age = opened - keys.birth
         own = self._prior.of(outlook.rate)
         rarity = rarity_of(statistic, tail_at(keys.tail, age, own, self._powers, self.policy))
@@ -243,13 +258,13 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
         opening = np.asarray(opened, dtype=np.int64)
-        rate = self._outlook(keys, self._exposed(slots, keys, opening)[1]).rate
+        rate = self._outlook(keys, self._exposed(slots, keys, opening).sums).rate
         closed = buckets > opening
         events = as_counts(counts)
         keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
         keys.windows += events
         keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
-        exposure = self._exposed(slots, keys, buckets)[1][:3]
+        exposure = self._exposed(slots, keys, buckets).sums[:3]
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread
@@ -268,27 +283,33 @@ class DetectorBlock:
         """Put packed states back; `state_of` then gives the same bytes."""
         self._rows.unpack(slots, states)
 
-    def _exposed(
-        self, slots: Ints, keys: KeyColumns, opened: Ints
-    ) -> tuple[Floats | float, Floats]:
-        """Exposure of open buckets without the wave, and fading sums of it before them.
-
-        The windows' sums are with the wave, in which the rate has no part.
-        """
+    def _exposed(self, slots: Ints, keys: KeyColumns, opened: Ints) -> _Exposed:
+        """Exposure of open buckets, and before them."""
         exposure = self._exposure.open_of(slots, opened)
         sums = self._exposure.sums_of(slots, keys.birth, opened)
         if self._rhythm is not None and not self._rhythm.is_flat:
             sums *= self._rhythm.means_of(keys.direction, keys.birth, opened)
             exposure = exposure * self._rhythm.open_of(keys.direction, opened)
-        more = None if self._waves is None else self._waves.more_of(slots, keys.birth, opened)
-        if more is not None:
-            sums[:3] += more * exposure
-        return exposure, sums
+        if self._waves is None:
+            return _Exposed(exposure, sums)
+        factor = self._waves.open_of(slots, opened)
+        more = self._waves.more_of(slots, keys.direction, keys.birth, opened)
+        if factor is None or more is None:
+            return _Exposed(exposure, sums)
+        sums[:3] += more
+        return _Exposed(exposure, sums, factor, more)
 
-    def _factor_of(self, slots: Ints, opened: Ints) -> Floats | float:
-        """Wave factor of each key's open bucket."""
-        factor = None if self._waves is None else self._waves.open_of(slots, opened)
-        return 1.0 if factor is None else factor
+    def _statistic(
+        self, windows: Floats, exposed: _Exposed, outlook: Outlook, lift: float = 1.0
+    ) -> Floats:
+        """Evidence of windows that hold the open bucket; of keys in a wave by their size there."""
+        busy, more = exposed.open * exposed.factor, exposed.more
+        statistic = statistic_of(windows, busy * lift, outlook)
+        if more is not None:
+            more = more * self._powers.factors[:3]
+            size = size_of(outlook.faded_exposure, more, exposed.open, exposed.factor)
+            statistic /= wildness_of(self._prior, outlook, size)
+        return statistic
 
     def _outlook(self, keys: KeyColumns, sums: Floats) -> Outlook:
         buckets = sums[3] + self.policy.rate_prior_buckets
