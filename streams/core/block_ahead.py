@@ -304,7 +304,8 @@ class Runner:
             lessons.add_births(born, keys.birth[born])
             risen = closed[past.statistic[closed] > tops[closed]]
             birth = keys.birth[self.key[risen]]
-            lessons.add_risen(self.key[risen], Risen(birth, tops[risen], past.statistic[risen]))
+            higher = Risen(birth, past.age[risen], tops[risen], past.statistic[risen])
+            lessons.add_risen(self.key[risen], higher)
         return tails
 
     def _end_days(self, keys: KeyColumns, ended: Ints, past: "_Past", lessons: Lessons) -> None:

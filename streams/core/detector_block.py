@@ -304,7 +304,7 @@ class DetectorBlock:
                 after = np.maximum(before, statistic[young])
                 births = keys.birth[young]
                 self._prior.take_births(births[age[young] == 0])
-                self._prior.take_risen(Risen(births, before, after))
+                self._prior.take_risen(Risen(births, age[young], before, after))
         np.maximum(keys.top, statistic, out=keys.top)
 
     def _learn_rate(self, keys: KeyColumns, taught: Floats) -> None:

@@ -6,7 +6,8 @@ is the prior of each key's tail, and a correction of the rarity that this tail p
 
 Sums are whole numbers, so the order in which keys add to them leaves no trace. What is in force
 changes only in `enter`, when the watermark enters a new day, and until the second midnight that a
-partition sees after some hours, too: a score is then a function of the records and their order.
+partition sees, and on the first day of newcomers, after some hours, too: a score is then a function
+of the records and their order.
 """
 
 import math
@@ -17,10 +18,17 @@ import numpy as np
 
 from streams.core.block_tables import Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
-from streams.core.first_days import SHAPE, FirstDays, risen_counts_of
+from streams.core.first_days import (
+    EARLY_BUCKETS,
+    SHAPE,
+    WHOLE,
+    FirstDays,
+    birth_counts_of,
+    risen_counts_of,
+)
 from streams.core.tail_prior import Ended, Lived, Prior, Risen
 
-POOL_LAYOUT_VERSION: Final = 1
+POOL_LAYOUT_VERSION: Final = 2
 RATE_CLASSES: Final = 28
 _LOWEST: Final = -4
 """Class 0 has less than 2**_LOWEST events a day."""
@@ -51,6 +59,9 @@ _YOUNG_HOURS: Final = np.array((0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40), np
 does with the square root of the time, and a chunk of history is cut at each."""
 _FIRST_BUCKETS: Final = np.array((3, 6), np.int64)
 """Buckets after its first one that do so too where keys are short-lived."""
+_NEW_BUCKETS: Final = np.array((3, 6, 12, 24, 36, 48, 72, 96, 144, 192, 240), np.int64)
+"""Buckets after the first newcomers may come that do so: until some have been seen, a large one
+is not known to be usual."""
 _GROWS_HOURS: Final = 8.0
 _YOUNG_SHARE: Final = 0.2
 _NOWHERE: Final = -1
@@ -125,12 +136,12 @@ class Pool:
         buckets = np.asarray(buckets, np.int64)
         since = self._since if self._since >= 0 else int(buckets[0])
         begins = (since // _HOUR_BUCKETS + _YOUNG_HOURS) * _HOUR_BUCKETS
-        if len(self._first_buckets):
-            begins = np.unique(np.concatenate((begins, since + self._first_buckets)))
-        hours = begins[np.searchsorted(begins, buckets, side="right") - 1]
+        begins = begins[begins < (since // self._day + 2) * self._day]
+        steps = (self._first_buckets, self._day + _NEW_BUCKETS)
+        begins = np.unique(np.concatenate((begins, *(since + some for some in steps))))
+        last = begins[np.searchsorted(begins, buckets, side="right") - 1]
         days: Ints = buckets // self._day * self._day
-        young = buckets < (since // self._day + 2) * self._day
-        return np.where(young, np.maximum(hours, days), days)
+        return np.maximum(last, days)
 
     def enter(self, bucket: int) -> None:
         """Have the watermark in ``bucket``: what was learnt is put in force if it is time."""
@@ -145,11 +156,13 @@ class Pool:
         # A first day is counted as it goes by: what its keys reach comes as slowly.
         grown = 1.0 - math.exp(-passed / (_GROWS_HOURS * _HOUR_BUCKETS))
         old = np.rint(self._first_young * grown).astype(np.int64)
-        self._first_young += self._first_running[:, 0] - old
-        self._first_running[:, 0] = old
+        self._first_young += self._first_running[:, WHOLE, 0] - old
+        self._first_running[:, WHOLE, 0] = old
         self._settled = np.rint(self._settled * fading).astype(np.int64) + self._running
-        first = np.rint(self._first_settled * fading).astype(np.int64) + self._first_running
-        self._first_settled = first
+        # Keys met as a partition began never come again: to forget them is to know nothing.
+        newcomers = self._first_settled[1]
+        newcomers[...] = np.rint(newcomers * fading)
+        self._first_settled += self._first_running
         self._running[...] = 0
         self._first_running[...] = 0
         self._epoch = epoch
@@ -177,17 +190,19 @@ class Pool:
         young = (lived.age < self._day).nonzero()[0]
         if len(young):
             kind = self._kind_of(lived.birth[young])
-            rarity[young] = self._first.rarity_of(statistic[young], kind)
+            is_early = lived.age[young] < EARLY_BUCKETS
+            rarity[young] = self._first.rarity_of(statistic[young], kind, is_early)
         return rarity
 
     def take_births(self, birth: Ints) -> None:
         """See TailPrior."""
-        self._first_running[:, 0] += np.bincount(self._kind_of(birth), minlength=2) * _UNIT
+        self._first_running += birth_counts_of(self._kind_of(birth)) * _UNIT
 
     def take_risen(self, risen: Risen) -> None:
         """See TailPrior."""
         kind = self._kind_of(risen.birth)
-        self._first_running += risen_counts_of(risen.before, risen.after, kind) * _UNIT
+        is_early = risen.age < EARLY_BUCKETS
+        self._first_running += risen_counts_of(risen.before, risen.after, kind, is_early) * _UNIT
 
     def take_ended(self, ended: Ended) -> None:
         """See TailPrior."""
@@ -236,7 +251,7 @@ class Pool:
         slope = once / beyond
         self._correction: Floats = np.array([gain, slope, np.minimum(slope, 1.0)])
         first = self._first_settled / _UNIT
-        first[:, 0] += _YOUNG_SHARE * self._first_young / _UNIT
+        first[:, WHOLE, 0] += _YOUNG_SHARE * self._first_young / _UNIT
         self._first.settle(first)
 
 

@@ -46,15 +46,17 @@ class Ended(NamedTuple):
 
 
 class Risen(NamedTuple):
-    """Maxima of keys in their first day that have risen, with the key's birth."""
+    """Maxima of keys in their first day that have risen, with the key's birth and age."""
 
     birth: Ints
+    age: Ints
     before: Floats
     after: Floats
 
     def only(self, chosen: NDArray[np.bool_]) -> "Risen":
         """Of the chosen keys."""
-        return Risen(self.birth[chosen], self.before[chosen], self.after[chosen])
+        birth, age = self.birth[chosen], self.age[chosen]
+        return Risen(birth, age, self.before[chosen], self.after[chosen])
 
 
 class TailPrior(Protocol):

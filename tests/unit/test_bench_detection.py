@@ -134,11 +134,7 @@ def test_order_within_a_bucket_changes_no_rate() -> None:
 
 
 def test_story_of_a_creator_with_a_history_is_told_by_the_model_with_its_delay() -> None:
-    cases = [
-        case
-        for case in part_story.cases_of(small_story(hours=5 * 24), at_once=False)
-        if not case.newborn
-    ]
+    cases = [case for case in part_story.cases_of(small_story(hours=5 * 24)) if not case.newborn]
     assert cases
     assert all(0 < case.minutes < 60 and 0 < case.share < 0.05 for case in cases)
 
