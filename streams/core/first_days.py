@@ -9,7 +9,7 @@ chance and bursts. So what the first quarter of an hour reached is counted apart
 
 Keys met in the partition's own first day are mostly old ones that it sees for the first time; they
 say little about newcomers. Until these have been seen the policy's tail judges them, mixed with
-a five-hundredth of the others'. Short-lived keys are newcomers from the first: once some have been
+a little of the others'. Short-lived keys are newcomers from the first: once some have been
 seen at all the same tail judges those met as the partition began.
 """
 
@@ -27,8 +27,8 @@ EDGES: Final = 30
 KINDS: Final = 2
 """Rows: keys met as the partition began, newcomers."""
 SPANS: Final = 2
-"""Rows of each: the first quarter of an hour, and the whole day with it."""
-EARLY, WHOLE = 0, 1
+"""Rows of each: the first quarter of an hour, and the rest of the day."""
+EARLY, LATE = 0, 1
 EARLY_BUCKETS: Final = 3
 SHAPE: Final = (KINDS, SPANS, 1 + EDGES)
 """Of the counts: first days, and how many of them reached each edge."""
@@ -40,17 +40,17 @@ _BASE_DAYS: Final = 100.0
 _MET_LEVELS: Final = (1.0, 5.0)
 _MET_POWERS: Final = (1.2, 1.6)
 """Base measure of keys met as the partition began, by span: (level / evidence) ** power."""
-_NEW_EARLY_SHARE: Final = 0.05
-"""Share of newcomers that reach evidence 1 early, falling with its square: few are born large."""
-_MET_WEIGHT: Final = 0.002
-_DAYS_MIN: Final = 700.0
+_NEW_EARLY_SHARE: Final = 0.1
+_NEW_EARLY_POWER: Final = 1.5
+"""Share of newcomers that reach evidence 1 early, and how it falls: few are born large."""
+_MET_WEIGHTS: Final = (0.002, 0.05)
+"""How far a newcomer is believed to be as those met are, by span, before any have been seen."""
+_DAYS_MIN: Final = 500.0
 """From so many first days on their tail is their own; before, the base measure's."""
-_UNSEEN: Final = 1.5
-"""Days that have begun are counted before their keys have reached all that they will."""
-_TWICE: Final = 1.5
-"""A first day is judged twice, early and whole: early alarms come on top of the others."""
-_TWICE_SHORT_LIVED: Final = 1.25
-"""The same where keys live for some days only: few reach more after their first minutes."""
+_SHARES: Final = (0.5, 0.5)
+"""How the budget of a first day is shared among its spans."""
+_SHARES_SHORT_LIVED: Final = (0.8, 0.5)
+"""The same: such keys have their height early, and of their later hours too few are heard of."""
 _COUNTED_MIN: Final = 5.0
 _TAIL_SHARE: Final = 0.05
 """A tail begins where so few are left: what most reach says nothing about it."""
@@ -64,29 +64,31 @@ class FirstDays:
 
     def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
         self._short_lived = short_lived
-        self._early_factor = _TWICE_SHORT_LIVED if short_lived else _TWICE
+        self._shares = _SHARES_SHORT_LIVED if short_lived else _SHARES
         edges = np.array([2.0 ** (0.5 * n) for n in range(_KNOTS)])
         self._met_base = [
             np.minimum([(level / edge) ** power for edge in edges.tolist()], 1.0)
             for level, power in zip(_MET_LEVELS, _MET_POWERS, strict=True)
         ]
         new_base = _policy_tail_of(edges, policy)
-        self._new_base = [np.minimum(new_base, _NEW_EARLY_SHARE / (edges * edges)), new_base]
+        few = [_NEW_EARLY_SHARE * edge**-_NEW_EARLY_POWER for edge in edges.tolist()]
+        self._new_base = [np.minimum(new_base, few), new_base]
         self._rarity = np.zeros((KINDS, SPANS, _KNOTS))
         self._steps = np.zeros_like(self._rarity)
         self.settle(np.zeros(SHAPE))
 
     def settle(self, counts: Floats) -> None:
         """Put counts, in days, in force."""
-        for span, factor in enumerate((self._early_factor, _UNSEEN)):
+        for span, budget in enumerate(self._shares):
             base = self._new_base[span]
             met = _exceeded_of(counts[0, span], self._met_base[span])
-            mixed = (1.0 - _MET_WEIGHT) * base + _MET_WEIGHT * met
+            weight = _MET_WEIGHTS[span]
+            mixed = (1.0 - weight) * base + weight * met
             if self._short_lived and counts[0, span, 0] > 0.0:
                 met = _exceeded_of(counts[0, span], base)
             new = _exceeded_of(counts[1, span], mixed)
             for kind, exceeded in enumerate((met, new)):
-                shares = (factor * exceeded).tolist()
+                shares = (exceeded / budget).tolist()
                 rarity = np.array([-math.log(max(share, 1e-300)) for share in shares])
                 self._rarity[kind, span] = np.maximum.accumulate(np.maximum(rarity, 0.0))
         self._steps = np.diff(self._rarity, append=self._rarity[:, :, -1:])
@@ -99,7 +101,7 @@ class FirstDays:
         np.minimum(place, _KNOTS - 1.001, out=place)
         knot = place.astype(np.int64)
         place -= knot
-        knot += (kind * SPANS + np.where(is_early, EARLY, WHOLE)) * _KNOTS
+        knot += (kind * SPANS + np.where(is_early, EARLY, LATE)) * _KNOTS
         place *= self._steps.take(knot)
         place += self._rarity.take(knot)
         return place
@@ -110,16 +112,9 @@ def edge_of(statistic: Floats) -> Ints:
     return np.searchsorted(_EDGES, statistic, side="right").astype(np.int64)
 
 
-def birth_counts_of(kind: Ints) -> Ints:
-    """Counts to add for first days of these kinds that begin."""
-    counts = np.zeros(SHAPE, np.int64)
-    counts[:, :, 0] = np.bincount(kind, minlength=KINDS)[:, None]
-    return counts
-
-
 def risen_counts_of(before: Floats, after: Floats, kind: Ints, is_early: NDArray[np.bool_]) -> Ints:
     """Counts to add when maxima rise from ``before`` to ``after``."""
-    row = kind * SPANS + np.where(is_early, EARLY, WHOLE)
+    row = kind * SPANS + np.where(is_early, EARLY, LATE)
     size = KINDS * SPANS * (EDGES + 1)
     counts, minus = (
         np.bincount(row * (EDGES + 1) + edge_of(one), minlength=size) for one in (before, after)
@@ -127,7 +122,6 @@ def risen_counts_of(before: Floats, after: Floats, kind: Ints, is_early: NDArray
     counts -= minus
     risen = np.zeros(SHAPE, np.int64)
     np.cumsum(counts.reshape(SHAPE)[:, :, :EDGES], axis=2, out=risen[:, :, 1:])
-    risen[:, WHOLE] += risen[:, EARLY]  # what was reached early was reached that day
     return risen
 
 

@@ -19,11 +19,12 @@ import numpy as np
 from streams.core.block_tables import Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.first_days import (
+    EARLY,
     EARLY_BUCKETS,
+    KINDS,
+    LATE,
     SHAPE,
-    WHOLE,
     FirstDays,
-    birth_counts_of,
     risen_counts_of,
 )
 from streams.core.tail_prior import Ended, Lived, Prior, Risen
@@ -64,6 +65,10 @@ _NEW_BUCKETS: Final = np.array((3, 6, 12, 24, 36, 48, 72, 96, 144, 192, 240), np
 is not known to be usual."""
 _GROWS_HOURS: Final = 8.0
 _YOUNG_SHARE: Final = 0.2
+_YOUNG_SHARE_SHORT_LIVED: Final = 1.0
+"""How much first days that go on count: short-lived keys have reached most of what they will."""
+_MET_MAX: Final = 4.0
+"""So many keys count for one that came again: of the others what they reached is not heard."""
 _NOWHERE: Final = -1
 _EXPONENT_BITS: Final = 52
 _EXPONENT_OF_ONE: Final = 1022
@@ -94,6 +99,7 @@ class Pool:
     def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
         self._policy = policy
         self._first_buckets = _FIRST_BUCKETS if short_lived else _FIRST_BUCKETS[:0]
+        self._young_share = _YOUNG_SHARE_SHORT_LIVED if short_lived else _YOUNG_SHARE
         self._day = policy.buckets_per_day
         self._since = _NOWHERE
         self._epoch = _NOWHERE
@@ -156,8 +162,8 @@ class Pool:
         # A first day is counted as it goes by: what its keys reach comes as slowly.
         grown = 1.0 - math.exp(-passed / (_GROWS_HOURS * _HOUR_BUCKETS))
         old = np.rint(self._first_young * grown).astype(np.int64)
-        self._first_young += self._first_running[:, WHOLE, 0] - old
-        self._first_running[:, WHOLE, 0] = old
+        self._first_young += self._first_running[:, LATE, 0] - old
+        self._first_running[:, LATE, 0] = old
         self._settled = np.rint(self._settled * fading).astype(np.int64) + self._running
         # Keys met as a partition began never come again: to forget them is to know nothing.
         newcomers = self._first_settled[1]
@@ -194,9 +200,13 @@ class Pool:
             rarity[young] = self._first.rarity_of(statistic[young], kind, is_early)
         return rarity
 
+    def take_met(self, birth: Ints) -> None:
+        """See TailPrior: the first quarter of an hour of a key that never comes again counts."""
+        self._first_running[:, EARLY, 0] += self._births_of(birth)
+
     def take_births(self, birth: Ints) -> None:
         """See TailPrior."""
-        self._first_running += birth_counts_of(self._kind_of(birth)) * _UNIT
+        self._first_running[:, LATE, 0] += self._births_of(birth)
 
     def take_risen(self, risen: Risen) -> None:
         """See TailPrior."""
@@ -229,6 +239,10 @@ class Pool:
         np.minimum(classes, RATE_CLASSES - 1, out=classes)
         return classes
 
+    def _births_of(self, birth: Ints) -> Ints:
+        births: Ints = np.bincount(self._kind_of(birth), minlength=KINDS) * _UNIT
+        return births
+
     def _kind_of(self, birth: Ints) -> Ints:
         """0 for keys met in the partition's first day, else 1."""
         kind: Ints = (birth >= self._since + self._day).astype(np.int64)
@@ -251,7 +265,10 @@ class Pool:
         slope = once / beyond
         self._correction: Floats = np.array([gain, slope, np.minimum(slope, 1.0)])
         first = self._first_settled / _UNIT
-        first[:, WHOLE, 0] += _YOUNG_SHARE * self._first_young / _UNIT
+        young = self._first_young / _UNIT
+        heard = _MET_MAX * (first[:, LATE, 0] + young)
+        first[:, EARLY, 0] = np.minimum(first[:, EARLY, 0], heard)
+        first[:, LATE, 0] += self._young_share * young
         self._first.settle(first)
 
 

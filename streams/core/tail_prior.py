@@ -91,6 +91,10 @@ class TailPrior(Protocol):
         """Whether it wants to hear of births and days."""
         ...
 
+    def take_met(self, birth: Ints) -> None:
+        """Keys were met for the first time."""
+        ...
+
     def take_births(self, birth: Ints) -> None:
         """The buckets in which keys were first met closed.
 
@@ -145,6 +149,9 @@ class ConstantPrior:
     def judged(self, rarity: Floats, prior: Prior, statistic: Floats, lived: Lived) -> Floats:
         """See TailPrior: as the key's own tail says."""
         return rarity
+
+    def take_met(self, birth: Ints) -> None:
+        """Nothing is learnt."""
 
     def take_births(self, birth: Ints) -> None:
         """Nothing is learnt."""

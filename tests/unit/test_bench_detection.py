@@ -73,7 +73,7 @@ def test_delay_that_never_ends_is_said_and_does_not_hold() -> None:
 
 
 def test_post_that_the_model_never_tells_is_never_told_with_all_its_comments() -> None:
-    assert part_seismic.told_by("model", [], [0, 60, 120]) == (NEVER, 3.0)
+    assert part_seismic.told_by("model", [], [0, 60, 120], 0) == (NEVER, 3.0)
 
 
 @pytest.mark.parametrize(
