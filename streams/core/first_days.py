@@ -5,7 +5,7 @@ surge. So it is judged by what other first days reached, counted at edges half a
 Dirichlet process with a base measure worth some days, and a Pareto tail past the counted ones.
 
 A key that is born large is at its height in its first minutes; later evidence of a first day is
-chance and bursts. So what the first quarter of an hour reached is counted apart, and judges it.
+chance and bursts. So what the first twenty minutes reached is counted apart, and judges them.
 
 Keys met in the partition's own first day are mostly old ones that it sees for the first time; they
 say little about newcomers. Until these have been seen the policy's tail judges them, mixed with
@@ -14,7 +14,7 @@ seen at all the same tail judges those met as the partition began.
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,9 @@ EDGES: Final = 30
 KINDS: Final = 2
 """Rows: keys met as the partition began, newcomers."""
 SPANS: Final = 2
-"""Rows of each: the first quarter of an hour, and the rest of the day."""
+"""Rows of each: the first twenty minutes, and the rest of the day."""
 EARLY, LATE = 0, 1
-EARLY_BUCKETS: Final = 3
+EARLY_BUCKETS: Final = 4
 SHAPE: Final = (KINDS, SPANS, 1 + EDGES)
 """Of the counts: first days, and how many of them reached each edge."""
 _KNOTS: Final = 64
@@ -40,23 +40,34 @@ _BASE_DAYS: Final = 100.0
 _MET_LEVELS: Final = (1.0, 5.0)
 _MET_POWERS: Final = (1.2, 1.6)
 """Base measure of keys met as the partition began, by span: (level / evidence) ** power."""
-_NEW_EARLY_SHARE: Final = 0.1
-_NEW_EARLY_POWER: Final = 1.5
-"""Share of newcomers that reach evidence 1 early, and how it falls: few are born large."""
 _MET_WEIGHTS: Final = (0.002, 0.05)
 """How far a newcomer is believed to be as those met are, by span, before any have been seen."""
 _DAYS_MIN: Final = 500.0
 """From so many first days on their tail is their own; before, the base measure's."""
-_SHARES: Final = (0.5, 0.5)
-"""How the budget of a first day is shared among its spans."""
-_SHARES_SHORT_LIVED: Final = (0.8, 0.5)
-"""The same: such keys have their height early, and of their later hours too few are heard of."""
 _COUNTED_MIN: Final = 5.0
 _TAIL_SHARE: Final = 0.05
 """A tail begins where so few are left: what most reach says nothing about it."""
 _TAIL_DAYS: Final = 8.0
-_TAIL_POWER: Final = 2.0
-"""A tail's power is believed to be this one, as surely as after so many exceedances."""
+"""How many exceedances the belief in a tail's power is worth."""
+
+
+class _Span(NamedTuple):
+    """What is believed of a span of newcomers' first days."""
+
+    budget: float
+    """Its share of a first day's budget."""
+    share: float
+    fall: float
+    """No more than share / evidence ** fall of them reach an evidence."""
+    power: float
+    """Power of the tail."""
+
+
+_SPANS: Final = (_Span(0.5, 0.1, 1.5, 2.0), _Span(0.5, math.inf, 0.0, 2.0))
+"""Few are born large; of later hours the policy's tail says enough."""
+_SPANS_SHORT_LIVED: Final = (_Span(0.8, 0.1, 1.5, 2.0), _Span(0.75, 1.0, 3.0, 4.0))
+"""Such keys have their height early and only fade later; of their later hours too few are heard,
+so both spans' budgets make more than one."""
 
 
 class FirstDays:
@@ -64,33 +75,35 @@ class FirstDays:
 
     def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
         self._short_lived = short_lived
-        self._shares = _SHARES_SHORT_LIVED if short_lived else _SHARES
+        self._spans = _SPANS_SHORT_LIVED if short_lived else _SPANS
         edges = np.array([2.0 ** (0.5 * n) for n in range(_KNOTS)])
         self._met_base = [
             np.minimum([(level / edge) ** power for edge in edges.tolist()], 1.0)
             for level, power in zip(_MET_LEVELS, _MET_POWERS, strict=True)
         ]
-        new_base = _policy_tail_of(edges, policy)
-        few = [_NEW_EARLY_SHARE * edge**-_NEW_EARLY_POWER for edge in edges.tolist()]
-        self._new_base = [np.minimum(new_base, few), new_base]
+        self._policy_tail = tail = _policy_tail_of(edges, policy)
+        self._new_base = [
+            np.minimum(tail, [span.share * edge**-span.fall for edge in edges.tolist()])
+            for span in self._spans
+        ]
         self._rarity = np.zeros((KINDS, SPANS, _KNOTS))
         self._steps = np.zeros_like(self._rarity)
         self.settle(np.zeros(SHAPE))
 
     def settle(self, counts: Floats) -> None:
         """Put counts, in days, in force."""
-        for span, budget in enumerate(self._shares):
-            base = self._new_base[span]
-            met = _exceeded_of(counts[0, span], self._met_base[span])
-            weight = _MET_WEIGHTS[span]
+        for place, span in enumerate(self._spans):
+            base, weight = self._new_base[place], _MET_WEIGHTS[place]
+            met_base = base if place == EARLY else self._policy_tail
+            met = _exceeded_of(counts[0, place], self._met_base[place], span.power)
             mixed = (1.0 - weight) * base + weight * met
-            if self._short_lived and counts[0, span, 0] > 0.0:
-                met = _exceeded_of(counts[0, span], base)
-            new = _exceeded_of(counts[1, span], mixed)
+            if self._short_lived and counts[0, place, 0] > 0.0:
+                met = _exceeded_of(counts[0, place], met_base, span.power)
+            new = _exceeded_of(counts[1, place], mixed, span.power)
             for kind, exceeded in enumerate((met, new)):
-                shares = (exceeded / budget).tolist()
+                shares = (exceeded / span.budget).tolist()
                 rarity = np.array([-math.log(max(share, 1e-300)) for share in shares])
-                self._rarity[kind, span] = np.maximum.accumulate(np.maximum(rarity, 0.0))
+                self._rarity[kind, place] = np.maximum.accumulate(np.maximum(rarity, 0.0))
         self._steps = np.diff(self._rarity, append=self._rarity[:, :, -1:])
 
     def rarity_of(self, statistic: Floats, kind: Ints, is_early: NDArray[np.bool_]) -> Floats:
@@ -136,7 +149,7 @@ def _policy_tail_of(edges: Floats, policy: DetectorPolicy) -> Floats:
     return np.where(above > 0.0, tail, 1.0)
 
 
-def _exceeded_of(counts: Floats, base: Floats) -> Floats:
+def _exceeded_of(counts: Floats, base: Floats, power: float) -> Floats:
     """Share of first days that reach each knot.
 
     Past the last well counted edge u: E[(x / u) ** -power] where the power has a Gamma prior,
@@ -152,7 +165,7 @@ def _exceeded_of(counts: Floats, base: Floats) -> Floats:
         many, more = float(reached[last]), float(reached[last + 1 :].sum())
         shape = _TAIL_DAYS + many
         # an exceedance lies half way to the next edge on average
-        scale = _TAIL_DAYS / _TAIL_POWER + _HALF_OCTAVE * (more + 0.5 * many)
+        scale = _TAIL_DAYS / power + _HALF_OCTAVE * (more + 0.5 * many)
         steps = [_HALF_OCTAVE * n / scale for n in range(1, _KNOTS - last)]
         share[last + 1 :] = share[last] * np.array(
             [math.exp(-shape * math.log1p(step)) for step in steps]

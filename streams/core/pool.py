@@ -201,7 +201,7 @@ class Pool:
         return rarity
 
     def take_met(self, birth: Ints) -> None:
-        """See TailPrior: the first quarter of an hour of a key that never comes again counts."""
+        """See TailPrior: the first minutes of a key that never comes again count."""
         self._first_running[:, EARLY, 0] += self._births_of(birth)
 
     def take_births(self, birth: Ints) -> None:

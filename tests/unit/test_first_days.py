@@ -81,7 +81,7 @@ def test_first_minutes_are_judged_by_first_minutes_and_what_follows_by_what_foll
     share = (late >= 30.0).mean()
     # each counts double: a first day is judged twice
     assert math.exp(-rarity(pool, 30.0, birth, 9)) == pytest.approx(2 * share, rel=0.2)
-    assert rarity(pool, 30.0, birth, 2) > rarity(pool, 30.0, birth, 3) + 3
+    assert rarity(pool, 30.0, birth, 3) > rarity(pool, 30.0, birth, 4) + 3
 
 
 def test_a_large_newcomer_is_usual_a_quarter_of_an_hour_after_some_were_seen() -> None:

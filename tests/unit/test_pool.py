@@ -116,7 +116,7 @@ def test_first_days_are_judged_by_first_days() -> None:
     for day in range(3):
         pool.enter(BEGIN + day * DAY)
     born = np.full(10_000, BEGIN + 2 * DAY)
-    calm = rarity(pool, 60.0, BEGIN + 2 * DAY, 3)
+    calm = rarity(pool, 60.0, BEGIN + 2 * DAY, 5)
     pool.take_births(born)
     tops = 8.0 * np.random.default_rng(5).pareto(2.0, 10_000)
     age = np.full(10_000, 9)
@@ -125,9 +125,9 @@ def test_first_days_are_judged_by_first_days() -> None:
     for day in (3, 4):  # a first day counts in full when it is over
         pool.enter(BEGIN + day * DAY)
     share = (tops >= 64.0).mean()
-    told = np.exp(-rarity(pool, 64.0, BEGIN + 2 * DAY, 3))
+    told = np.exp(-rarity(pool, 64.0, BEGIN + 2 * DAY, 5))
     assert told == pytest.approx(2 * share, rel=0.2)  # half the budget is for the first minutes
-    assert rarity(pool, 60.0, BEGIN + 4 * DAY, 3) < calm - 2
+    assert rarity(pool, 60.0, BEGIN + 4 * DAY, 5) < calm - 2
     assert rarity(pool, 60.0, BEGIN + 3 * DAY, 300) == 5.0  # no first day any more
 
 

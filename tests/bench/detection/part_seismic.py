@@ -33,10 +33,10 @@ from tests.bench.detection.world_job import NOTICES
 from tests.jobs import Comment, comments
 
 _POSTED_MS: Final = 1_317_945_600_000
-_PARTITIONS: Final = 16
+_PARTITIONS: Final = 12
 _POSTS_A_DAY: Final = 6_000
-_DAYS: Final = 5
-_POSTED_AFTER_MS: Final = 3 * DAY_MS
+_DAYS: Final = 4
+_POSTED_AFTER_MS: Final = 2 * DAY_MS
 _CHUNK: Final = 2_000
 _CROWDS: Final = {
     "one in 10,000 with 100 comments": TAME_POWER,
@@ -82,7 +82,7 @@ def run(size: float) -> Part:
             reached = {
                 "post_minutes": round(middle_of(minutes), 2),
                 "post_comments": middle_of(many),
-                "post_rate": round(notices / (days * NOTICES), 3),
+                "post_rate": round(float(notices) / (days * NOTICES), 3),
             }
     return Part(reached, [*rows, *_first_of_all(seconds)])
 
