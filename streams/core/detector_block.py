@@ -30,6 +30,7 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
+from streams.core.first_days import EARLY_BUCKETS
 from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
 from streams.core.wave_factors import WaveFactors
@@ -127,6 +128,8 @@ class DetectorBlock:
     def begin(self, slots: Ints, bucket: int) -> None:
         """Keys first met in ``bucket``: it is their open bucket, nothing learnt yet."""
         self._rows.begin(slots, bucket)
+        if self._prior.learns:
+            self._prior.take_met(np.full(len(slots), bucket, np.int64))
 
     def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
         """Close each key's open bucket with its count and learn it; then the empty ones after.
@@ -156,6 +159,7 @@ class DetectorBlock:
             keys.phase *= self._powers.factors[3]
             keys.phase += self._rhythm.pointed(events, opened)
         self._fade(keys, bucket - opened - 1)
+        self._end_early(keys, age, bucket - keys.birth)
         self._end_days(keys, outlook.rate, age, bucket - keys.birth)
         self._rows.write(slots, keys)
 
@@ -317,7 +321,7 @@ class DetectorBlock:
         return Outlook(keys.rate_count / buckets, shape_of(keys.rate_count, self.policy), faded)
 
     def _raise_top(self, keys: KeyColumns, statistic: Floats, age: Ints) -> None:
-        """Raise each day's maximum; those of first days teach newcomers."""
+        """Raise each day's maximum; those of first days teach newcomers, in two spans."""
         if self._prior.learns:
             young = (age < self.policy.buckets_per_day).nonzero()[0]
             if len(young):
@@ -325,7 +329,7 @@ class DetectorBlock:
                 after = np.maximum(before, statistic[young])
                 births = keys.birth[young]
                 self._prior.take_births(births[age[young] == 0])
-                self._prior.take_risen(Risen(births, before, after))
+                self._prior.take_risen(Risen(births, age[young], before, after))
         np.maximum(keys.top, statistic, out=keys.top)
 
     def _learn_rate(self, keys: KeyColumns, taught: Floats) -> None:
@@ -347,6 +351,11 @@ class DetectorBlock:
         faded += prior
         # taking the prior off and putting it back may round: not where a key did not wait
         np.copyto(keys.rate_count, faded, where=waited)
+
+    def _end_early(self, keys: KeyColumns, age: Ints, age_after: Ints) -> None:
+        """Begin a first day's second span: what was reached in the first one stands for itself."""
+        if self._prior.learns:
+            keys.top[(age < EARLY_BUCKETS) & (age_after >= EARLY_BUCKETS)] = 0.0
 
     def _end_days(self, keys: KeyColumns, rate: Floats, age: Ints, age_after: Ints) -> None:
         """Close the day of the learnt bucket, unless it goes on, and the empty days after it."""

@@ -7,7 +7,8 @@ is the prior of each key's tail, and how rare that is which this tail says comes
 
 Sums are whole numbers, so the order in which keys add to them leaves no trace. What is in force
 changes only in `enter`, when the watermark enters a new day, and until the second midnight that a
-partition sees after some hours, too: a score is then a function of the records and their order.
+partition sees, and on the first day of newcomers, after some hours, too: a score is then a function
+of the records and their order.
 """
 
 import math
@@ -18,7 +19,15 @@ import numpy as np
 
 from streams.core.block_tables import Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
-from streams.core.first_days import SHAPE, FirstDays, risen_counts_of
+from streams.core.first_days import (
+    EARLY,
+    EARLY_BUCKETS,
+    KINDS,
+    LATE,
+    SHAPE,
+    FirstDays,
+    risen_counts_of,
+)
 from streams.core.tail_prior import Ended, Lived, Prior, Risen
 
 POOL_LAYOUT_VERSION: Final = 2
@@ -69,8 +78,15 @@ _YOUNG_HOURS: Final = np.array((0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40), np
 does with the square root of the time, and a chunk of history is cut at each."""
 _FIRST_BUCKETS: Final = np.array((3, 6), np.int64)
 """Buckets after its first one that do so too where keys are short-lived."""
+_NEW_BUCKETS: Final = np.array((3, 6, 12, 24, 36, 48, 72, 96, 144, 192, 240), np.int64)
+"""Buckets after the first newcomers may come that do so: until some have been seen, a large one
+is not known to be usual."""
 _GROWS_HOURS: Final = 8.0
 _YOUNG_SHARE: Final = 0.2
+_YOUNG_SHARE_SHORT_LIVED: Final = 1.0
+"""How much first days that go on count: short-lived keys have reached most of what they will."""
+_MET_MAX: Final = 4.0
+"""So many keys count for one that came again: of the others what they reached is not heard."""
 _NOWHERE: Final = -1
 _EXPONENT_BITS: Final = 52
 _EXPONENT_OF_ONE: Final = 1022
@@ -101,6 +117,7 @@ class Pool:
     def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
         self._policy = policy
         self._first_buckets = _FIRST_BUCKETS if short_lived else _FIRST_BUCKETS[:0]
+        self._young_share = _YOUNG_SHARE_SHORT_LIVED if short_lived else _YOUNG_SHARE
         self._day = policy.buckets_per_day
         self._since = _NOWHERE
         self._epoch = _NOWHERE
@@ -143,12 +160,12 @@ class Pool:
         buckets = np.asarray(buckets, np.int64)
         since = self._since if self._since >= 0 else int(buckets[0])
         begins = (since // _HOUR_BUCKETS + _YOUNG_HOURS) * _HOUR_BUCKETS
-        if len(self._first_buckets):
-            begins = np.unique(np.concatenate((begins, since + self._first_buckets)))
-        hours = begins[np.searchsorted(begins, buckets, side="right") - 1]
+        begins = begins[begins < (since // self._day + 2) * self._day]
+        steps = (self._first_buckets, self._day + _NEW_BUCKETS)
+        begins = np.unique(np.concatenate((begins, *(since + some for some in steps))))
+        last = begins[np.searchsorted(begins, buckets, side="right") - 1]
         days: Ints = buckets // self._day * self._day
-        young = buckets < (since // self._day + 2) * self._day
-        return np.where(young, np.maximum(hours, days), days)
+        return np.maximum(last, days)
 
     def enter(self, bucket: int) -> None:
         """Have the watermark in ``bucket``: what was learnt is put in force if it is time."""
@@ -163,11 +180,13 @@ class Pool:
         # A first day is counted as it goes by: what its keys reach comes as slowly.
         grown = 1.0 - math.exp(-passed / (_GROWS_HOURS * _HOUR_BUCKETS))
         old = np.rint(self._first_young * grown).astype(np.int64)
-        self._first_young += self._first_running[:, 0] - old
-        self._first_running[:, 0] = old
+        self._first_young += self._first_running[:, LATE, 0] - old
+        self._first_running[:, LATE, 0] = old
         self._settled = np.rint(self._settled * fading).astype(np.int64) + self._running
-        first = np.rint(self._first_settled * fading).astype(np.int64) + self._first_running
-        self._first_settled = first
+        # Keys met as a partition began never come again: to forget them is to know nothing.
+        newcomers = self._first_settled[1]
+        newcomers[...] = np.rint(newcomers * fading)
+        self._first_settled += self._first_running
         self._running[...] = 0
         self._first_running[...] = 0
         self._epoch = epoch
@@ -194,17 +213,23 @@ class Pool:
         young = (lived.age < self._day).nonzero()[0]
         if len(young):
             kind = self._kind_of(lived.birth[young])
-            rarity[young] = self._first.rarity_of(statistic[young], kind)
+            is_early = lived.age[young] < EARLY_BUCKETS
+            rarity[young] = self._first.rarity_of(statistic[young], kind, is_early)
         return rarity
+
+    def take_met(self, birth: Ints) -> None:
+        """See TailPrior: the first minutes of a key that never comes again count."""
+        self._first_running[:, EARLY, 0] += self._births_of(birth)
 
     def take_births(self, birth: Ints) -> None:
         """See TailPrior."""
-        self._first_running[:, 0] += np.bincount(self._kind_of(birth), minlength=2) * _UNIT
+        self._first_running[:, LATE, 0] += self._births_of(birth)
 
     def take_risen(self, risen: Risen) -> None:
         """See TailPrior."""
         kind = self._kind_of(risen.birth)
-        self._first_running += risen_counts_of(risen.before, risen.after, kind) * _UNIT
+        is_early = risen.age < EARLY_BUCKETS
+        self._first_running += risen_counts_of(risen.before, risen.after, kind, is_early) * _UNIT
 
     def take_ended(self, ended: Ended) -> None:
         """See TailPrior. Days that a first weekend is in are wild for all, and teach nothing."""
@@ -249,6 +274,10 @@ class Pool:
         np.minimum(classes, RATE_CLASSES - 1, out=classes)
         return classes
 
+    def _births_of(self, birth: Ints) -> Ints:
+        births: Ints = np.bincount(self._kind_of(birth), minlength=KINDS) * _UNIT
+        return births
+
     def _kind_of(self, birth: Ints) -> Ints:
         """0 for keys met in the partition's first day, else 1."""
         kind: Ints = (birth >= self._since + self._day).astype(np.int64)
@@ -273,7 +302,10 @@ class Pool:
         self._rises: Floats = rises.ravel()
         self._seen: Floats = (np.cumsum(rises, axis=1) - rises).ravel()
         first = self._first_settled / _UNIT
-        first[:, 0] += _YOUNG_SHARE * self._first_young / _UNIT
+        young = self._first_young / _UNIT
+        heard = _MET_MAX * (first[:, LATE, 0] + young)
+        first[:, EARLY, 0] = np.minimum(first[:, EARLY, 0], heard)
+        first[:, LATE, 0] += self._young_share * young
         self._first.settle(first)
 
 

@@ -53,6 +53,7 @@ _BAND: Final = "the same, bands of size, at each of the three, where 10 or more 
 _FIRST: Final = "a creator's first day, nothing special: seen over asked at"
 _STORY: Final = "the story, page budget,"
 _MIX: Final = "languages of a post, 3 % to 40 % at 100 comments an hour:"
+_POST: Final = "a real post's reshares as a new post's comments, notice:"
 _MASTODON: Final = "Mastodon's hourly new users:"
 ROWS: Final = (
     Row("nab_six", "NAB score of five real series, one in 6 days", 78, None, "84"),
@@ -76,8 +77,9 @@ ROWS: Final = (
     Row("wave_minutes", "the wave itself, told as one incident: minutes", None, 15, "10"),
     Row("mix_share", f"{_MIX} % told within 15 minutes", 95, None, "100"),
     Row("mix_minutes", f"{_MIX} median minutes", None, 15, ""),
-    Row("post_minutes", "a real post's reshares as comments, notice: minutes", None, 10, "5"),
-    Row("post_comments", "the same: comments in when told", None, 300, ""),
+    Row("post_minutes", f"{_POST} minutes, median", None, 10, "5"),
+    Row("post_comments", "the same: comments in when told, median", None, 300, ""),
+    Row("post_rate", "ordinary posts' first days, notices seen over asked", None, 1.5, "1"),
     Row("mastodon_waves", f"{_MASTODON} waves of 3 told on their first day", 3, None, "3"),
     Row("mastodon_jumps", f"{_MASTODON} artefacts of 3 named as jumps", 3, None, "3"),
     Row("mastodon_false", f"{_MASTODON} artefacts told as surges that day", None, 0, "0"),
