@@ -177,6 +177,7 @@ class Pool:
         passed = epoch - self._epoch if self._epoch >= 0 else 0
         days = epoch // self._day - (epoch - passed) // self._day
         fading = math.exp(-days / self._memory_days(epoch))
+        fading_first = self._policy.day_factor**days
         # A first day is counted as it goes by: what its keys reach comes as slowly.
         grown = 1.0 - math.exp(-passed / (_GROWS_HOURS * _HOUR_BUCKETS))
         old = np.rint(self._first_young * grown).astype(np.int64)
@@ -185,7 +186,7 @@ class Pool:
         self._settled = np.rint(self._settled * fading).astype(np.int64) + self._running
         # Keys met as a partition began never come again: to forget them is to know nothing.
         newcomers = self._first_settled[1]
-        newcomers[...] = np.rint(newcomers * fading)
+        newcomers[...] = np.rint(newcomers * fading_first)
         self._first_settled += self._first_running
         self._running[...] = 0
         self._first_running[...] = 0

@@ -125,7 +125,7 @@ def scores_of(prior: ConstantPrior, factor: float) -> Floats:
             factors.close(bucket - 2, np.array([factor]))
             factors.close(bucket - 1, np.array([factor]))
             counts[:] = factor
-    scores = block.score(slots, 1 + slots * 10, opened=opened).score
+    scores = block.score(slots, 1 + slots * 25, opened=opened).score
     return scores
 
 
