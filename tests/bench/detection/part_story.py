@@ -72,7 +72,7 @@ def run(size: float) -> Part:
     tasks = [
         (SEED + 200 + 100 * number + shard, creators, setting)
         for number, setting in enumerate(_SETTINGS)
-        for shard in range(count_of(setting.shards, size, 2))
+        for shard in range(count_of(setting.shards, size))
     ]
     found: dict[Setting, list[Case]] = {setting: [] for setting in _SETTINGS}
     for (_, _, setting), cases in zip(tasks, done(_shard, tasks), strict=True):
