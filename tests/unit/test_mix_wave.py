@@ -38,7 +38,7 @@ def records(*, late: bool = False) -> tuple[Comment, ...]:
     rows: list[tuple[int, Comment]] = []
     for creator in range(CREATORS):
         own = "ja" if creator % 3 == 2 else "zh"
-        times = 4 if f"c-{creator}" == OWN else 1
+        times = 6 if f"c-{creator}" == OWN else 1
         count = times * PER_HOUR * (USUAL_HOURS + WAVE_HOURS)
         hours = np.sort(draw.random(count)) * (USUAL_HOURS + WAVE_HOURS)
         for hour in hours.tolist():
