@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench bench-scaling detection chaos lock clean
+.PHONY: help setup demo test lint types bench bench-scaling detection chaos docs lock clean
 
 help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUN
 	@tests/provision.sh
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LATENESS),--lateness-seconds $(LATENESS))
+
+docs: $(STAMP)  ## Write docs/metrics.md and the README's table of settings from the code
+	@$(BIN)/python -m tests.docs
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt
 	@echo "== locking (about a minute)"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
-from tests.servers import KafkaServer, RedisServer, Server, ServerMissing
+from tests.servers import KafkaServer, RedisServer, Server, ServerMissing, program_of
 
 # Hypothesis' limit of 200 ms an example is a limit on a loaded machine, not on our code.
 hypothesis.settings.register_profile("surgewatch", deadline=None)
@@ -21,8 +21,21 @@ hypothesis.settings.load_profile("surgewatch")
 
 def start_or_say(server: Server) -> None:
     """Start it; without its program the test skips on a desk and fails in CI."""
-    try:
+    with saying_what_is_missing():
         server.start()
+
+
+def program_or_say(name: str) -> str:
+    """Path of a program; without it the test skips on a desk and fails in CI."""
+    with saying_what_is_missing():
+        return program_of(name)
+
+
+@contextmanager
+def saying_what_is_missing() -> Iterator[None]:
+    """Without a program that is needed within, the test skips on a desk and fails in CI."""
+    try:
+        yield
     except ServerMissing as missing:
         if os.environ.get("CI", "").lower() in {"1", "true"}:
             pytest.fail(str(missing), pytrace=False)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings what the tests start: Java, Maven and Redis from Debian, Kafka's jars from Maven Central.
+# Brings what the tests start: Java, Maven, Redis and Prometheus from Debian, Kafka's jars from Maven
+# Central.
 # Does nothing, in a few milliseconds, when all of it is there.
 set -euo pipefail
 
@@ -14,6 +15,7 @@ fail() { printf 'provision: %s\n' "$*" >&2; exit 1; }
 missing_packages() {
   command -v java >/dev/null || echo openjdk-17-jre-headless
   command -v redis-server >/dev/null || echo redis-server
+  command -v promtool >/dev/null || echo prometheus
   # Maven is needed only to fetch the jars.
   [[ -e "$jars/.complete" ]] || command -v mvn >/dev/null || echo maven
 }
@@ -21,21 +23,25 @@ missing_packages() {
 install_packages() {
   local packages=("$@")
   command -v apt-get >/dev/null ||
-    fail "no apt-get here: install Java 17 or newer, Maven and redis-server, then run this again"
+    fail "no apt-get here: install Java 17 or newer, Maven, redis-server and prometheus, then run this again"
   [[ "$(id -u)" -eq 0 ]] ||
     fail "not root: run 'sudo apt-get install ${packages[*]}', then run this again"
   say "installing ${packages[*]}"
   export DEBIAN_FRONTEND=noninteractive
   apt-get -qq update
-  # Only the programs are wanted: no Redis service may start on 6379, now or after a reboot.
-  # RUNLEVEL=1 tells invoke-rc.d so; systemd does not ask it, so there the unit is masked.
-  local systemd=false
-  [[ -d /run/systemd/system && "${packages[*]}" == *redis* ]] && systemd=true
-  if $systemd; then systemctl -q mask --runtime redis-server; fi
+  # Only the programs are wanted: no service of them may start, now or after a reboot.
+  # RUNLEVEL=1 tells invoke-rc.d so; systemd does not ask it, so there the units are masked.
+  local units=() package
+  if [[ -d /run/systemd/system ]]; then
+    for package in "${packages[@]}"; do
+      case "$package" in redis-server | prometheus) units+=("$package") ;; esac
+    done
+  fi
+  if ((${#units[@]})); then systemctl -q mask --runtime "${units[@]}"; fi
   RUNLEVEL=1 apt-get -qq -y --no-install-recommends install "${packages[@]}" >/dev/null
-  if $systemd; then
-    systemctl -q unmask --runtime redis-server
-    systemctl -q disable redis-server
+  if ((${#units[@]})); then
+    systemctl -q unmask --runtime "${units[@]}"
+    systemctl -q disable "${units[@]}"
   fi
 }
 

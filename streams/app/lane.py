@@ -16,6 +16,7 @@ from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import Outcome
 from streams.core.repeats import Lookback, Moment, Reread
 from streams.core.surges import Surge
+from streams.core.texts import Ints
 from streams.core.wave_report import ReportChunk, WaveReport
 from streams.edges.codec import Decoded
 from streams.edges.errors import DataError
@@ -109,11 +110,18 @@ class Lane:
     reads_back: bool = False
     forgets_at: float = 0.0
     written_at: float = field(default_factory=time.monotonic)
+    times: list[Ints] = field(default_factory=list)
+    asked_ms: int | None = None
 
     @property
     def place(self) -> Place:
         """The partition, as the store names it."""
         return Place(self.tp.topic, self.tp.partition)
+
+    @property
+    def offsets(self) -> tuple[int | None, int]:
+        """Offset that is stored, and the one that the next write stores."""
+        return self.stored_offset, self.next_offset
 
     @property
     def reached(self) -> int | None:
@@ -217,10 +225,25 @@ class Lane:
         quiet = self.quiet_since is not None and self.rereading is None and not self.lost
         return quiet and now - (self.quiet_since or now) >= self.allowed_lateness_ms / 1000
 
-    def counted(self, outcome: Outcome) -> None:
+    def counted(self, outcome: Outcome, chunk: Any) -> None:
         """Take note of what came of a chunk, to be told with the next write."""
         self.told += outcome.surges
+        if outcome.counted and not isinstance(chunk, ReportChunk):
+            self.times.append(chunk.at_ms)
         self.reports += [one.of_partition(self.tp.partition) for one in outcome.reports]
+
+    def take_times(self) -> list[Ints]:
+        """Times of the records that were counted since the last call."""
+        times, self.times = self.times, []
+        return times
+
+    def take_counted_days(self) -> float:
+        """Days of event time that were counted since the last call; 0 at the first."""
+        now_ms = self.job.watermark_ms
+        if now_ms < 0:
+            return 0.0
+        since_ms, self.asked_ms = self.asked_ms, now_ms
+        return 0.0 if since_ms is None else (now_ms - since_ms) / 86_400_000
 
     def take_lots(self) -> dict[str, Lot]:
         """Lots of what was told since the last call, by names that rise and are used only once."""

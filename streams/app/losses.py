@@ -26,6 +26,7 @@ class Losses:
             records_gone=self.records_gone,
             ids_gone=self.ids_gone,
             counts_gone=self.counts_gone,
+            commit_failed=lambda: self._metrics.add_kafka_error("commit"),
         )
 
     def records_gone(self, tp: TP, expected_offset: int, first_offset: int) -> None:

@@ -218,7 +218,7 @@ class Pipeline:
         await self._read_back(lane, ready.chunk)
         with self._progress.stage("count"):
             outcome = lane.job.count(ready)
-        lane.counted(outcome)
+        lane.counted(outcome, ready.chunk)
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values) or len(ready.chunk)
         self._progress.took(chunk, outcome, dead)
@@ -362,15 +362,14 @@ class Pipeline:
 
     async def _flush(self, lane: Lane) -> None:
         messages, lane.messages = lane.messages, []
-        told, fresh = lane.told, lane.take_lots()
+        told, fresh, times = lane.told, lane.take_lots(), lane.take_times()
         announced, lane.announced = lane.announced, []
         lane.unstored = 0
         with self._progress.stage("store"):
             change = lane.job.drain()
-        reread, frontier = lane.reread_now(), lane.stored_frontier
+        offsets, rest = lane.offsets, (lane.reread_now(), lane.stored_frontier)
         waiting = {name: lot.stored for name, lot in fresh.items()}
-        offsets = (lane.stored_offset, lane.next_offset)
-        write = Write(change, *offsets, waiting, announced, reread, frontier)
+        write = Write(change, *offsets, waiting, announced, *rest)
         began = time.perf_counter()
         size = await self._patiently(
             lambda: self._store.write(lane.place, lane.fence, write), "write"
@@ -379,13 +378,14 @@ class Pipeline:
         lane.stored(write)
         known = keys_known(self._lanes.values())
         let_go(lane, known, self._policy.keys_in_memory_max, self._progress)
-        lots, lane.resend = {**lane.resend, **fresh}, {}
-        if lots:
+        if lots := {**lane.resend, **fresh}:
+            lane.resend = lots
             began = time.perf_counter()
             await self._announcer.announce([*lots.values()])
-            self._progress.waited("announce", time.perf_counter() - began)
-            lane.announced += lots
+            self._progress.waited("kafka", time.perf_counter() - began)
+            lane.resend, lane.announced = {}, [*lane.announced, *lots]
             self._progress.announced(told)
+        self._progress.told_of(times)
         for message in messages:
             message.acked = True  # the transport's ledger has it now
         await self._forget_gone(lane)

@@ -39,6 +39,7 @@ from streams.edges.codec_reports import decode_reports
 from streams.edges.errors import SurgewatchError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
+from streams.edges.memory_limit import memory_limit_bytes
 from streams.edges.metrics import Build, Metrics
 from streams.edges.producer import client_options_of
 from streams.edges.progress import Progress, WorkerProgress
@@ -46,7 +47,7 @@ from streams.edges.redis_client import AsyncClient, async_client_of
 from streams.edges.redis_servers import RedisServers
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
 from streams.edges.settings_list import Settings
-from streams.edges.settings_specs import url_without_password
+from streams.edges.settings_specs import digest_of, url_without_password
 from streams.edges.source_guard import GuardedStore
 from streams.edges.topics import input_topics
 from streams.edges.transport import TransportOptions, faust_settings
@@ -148,11 +149,12 @@ class Worker:
         self._settings = settings
         self._clocks = clocks or Clocks()
         self.registry = CollectorRegistry()
-        build = Build(__version__, settings.detector)
+        build = Build(__version__, settings.detector, digest_of(settings))
         self._clock = SteadyClock(self._clocks, self._clock_jumped)
         self._metrics = Metrics(self.registry, input_topics(settings), build, self._clock.now_ms)
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
         self._progress = WorkerProgress(self._metrics, self.health)
+        self._metrics.set_memory_limit(memory_limit_bytes())
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until something stops it; raises what did."""
@@ -265,6 +267,7 @@ class Worker:
         """Tell once a second that the loop runs, and how far it is; look at the clock."""
         for beat in itertools.count(1):
             self._clock.now_ms()
+            self._metrics.set_clock_off(self._clock.off_ms / 1000)
             if beat % _BEATS_A_TRIM == 0:
                 give_back_spare()
             if pipeline.lanes:

@@ -19,10 +19,10 @@ from streams.core.hold import Hold, Ready, Standing
 from streams.core.packing import StoredSeries
 from streams.core.partition_state import Outcome, StateChange, StoredState
 from streams.core.repeats import Moment, Repeats
-from streams.core.surges import Surge, WaveReceiver
+from streams.core.surges import Surge, WavePart, WaveReceiver
 from streams.core.table import Table
 from streams.core.texts import Ints
-from streams.core.wave_incident import Parts, WaveIncident
+from streams.core.wave_incident import Parts, WaveIncident, parts_of
 from streams.core.wave_report import REPORTED, BucketReport, ReportChunk, WaveReport
 from streams.core.wave_sums import nothing, widened
 from streams.core.wave_watch import RECEIVERS_MAX, SILENT_BUCKETS, WaveWatch, rank_of
@@ -91,6 +91,7 @@ class _Series:
         self._cohorts = Cohorts()
         self._waves = Waves()
         self._incident: WaveIncident | None = None
+        self.lifted: list[WavePart] = []  # by an open wave, in the last bucket closed here
         self._stored: set[int] = set()
         self._touched: set[int] = set()
         self._has_taken = self._has_closed = False
@@ -108,6 +109,11 @@ class _Series:
         if report.through > source.through or (report.idle and report.through == source.through):
             source.through, source.idle = report.through, report.idle
         return self._advance(), bool(fresh) and not kept
+
+    @property
+    def has_wave(self) -> bool:
+        """Whether a wave is open."""
+        return self._incident is not None
 
     def end(self) -> list[Surge]:
         """Wait for nobody any more."""
@@ -173,6 +179,7 @@ class _Series:
                 return []
             self._incident = WaveIncident.of(self._name, seen, nodes)
         told = self._incident.tell(seen, nodes, Parts(found.partitions, found.receivers))
+        self.lifted = [] if seen.factors is None else parts_of(seen, nodes, "cohort")
         if seen.factors is None:
             self._incident = None
         return told
@@ -245,6 +252,16 @@ class FleetWaves:
         self.standing: Standing | None = None
         self.repeats: Repeats | None = None
         self._series = {name: _Series(name, partitions) for name in REPORTED}
+
+    @property
+    def open_count(self) -> int:
+        """How many waves are open."""
+        return sum(one.has_wave for one in self._series.values())
+
+    @property
+    def lifted(self) -> dict[str, list[WavePart]]:
+        """Cohorts that an open wave lifts, by series; of one restored from its next bucket on."""
+        return {name: one.lifted for name, one in self._series.items() if one.lifted}
 
     def take(self, chunk: ReportChunk) -> Outcome:
         """Take reports; what is told. A report is late if its buckets had closed without it."""

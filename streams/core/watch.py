@@ -61,11 +61,11 @@ class Watch(Table):
         self._votes = Votes()
         self._first = np.zeros(0, dtype=np.uint8)
         self._watched = Watched(policy, self.keys, self.counts, detector, self._marks, self._votes)
-        self._life = SurgeLife(self._watched)
-        self._pending = Pending(self._watched, self._life)
+        self.life = SurgeLife(self._watched)
+        self._pending = Pending(self._watched, self.life)
         waves = WaveWatch(policy.name, self.keys, self._votes)
         self.waves = waves if detector.lift_by(waves.factors) else None
-        self._ahead = AheadCounter(self._watched, self._life, self._pending, self.waves)
+        self._ahead = AheadCounter(self._watched, self.life, self._pending, self.waves)
         self._shared: dict[str, bytes] = {}
 
     def grow_columns(self, size: int) -> None:
@@ -117,7 +117,7 @@ class Watch(Table):
         """See Table. A key that has a surge stays."""
         size = len(self.keys)
         stays = self._dirty[:size].copy()
-        stays[self._life.book.slots()] = True
+        stays[self.life.book.slots()] = True
         stays[self._pending.slots] = True
         if count >= size:
             return self._keep(np.flatnonzero(stays))
@@ -130,9 +130,9 @@ class Watch(Table):
             return False
         self._marks.keep(slots)
         self._votes.keep(slots)
-        mine = np.array([*self._life.book.slots(), *self._pending.slots], dtype=np.int64)
+        mine = np.array([*self.life.book.slots(), *self._pending.slots], dtype=np.int64)
         moved = dict(zip(mine.tolist(), np.searchsorted(slots, mine).tolist(), strict=True))
-        self._life.book.move(moved)
+        self.life.book.move(moved)
         self._pending.move(moved)
         return True
 
@@ -147,7 +147,7 @@ class Watch(Table):
 
     def describe_by(self, describe: Callable[[Surge], Surge]) -> None:
         """Have surges that are told as the watermark moves described by what others know."""
-        self._life.describe = describe
+        self.life.describe = describe
 
     def advance(self, water: int, row: int) -> list[Happening]:
         """Tell what waited, is over or was amended as record ``row`` moves the watermark there."""
@@ -160,13 +160,13 @@ class Watch(Table):
                 self.waves.forget_from(water)
             if waits and closed is not None:
                 told += self._pending.settle(closed, water)
-        told += self._life.advance(water)
+        told += self.life.advance(water)
         return [(row, surge) for surge in told]
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is told as the watermark moves on, however far, if nothing comes."""
-        return not (self._life.book or self._pending.slots)
+        return not (self.life.book or self._pending.slots)
 
     @property
     def is_ahead(self) -> bool:
@@ -200,7 +200,7 @@ class Watch(Table):
                     some = runs.placed(stretch).take(rows)
                     happenings += self._look_or_wait(some, scored[rows], stretch)
                 if not runs.in_open:
-                    self._life.take_late(runs, stretch.water)
+                    self.life.take_late(runs, stretch.water)
         return happenings
 
     def drain_pending(self) -> dict[str, OpenSurge | None]:
@@ -213,17 +213,17 @@ class Watch(Table):
 
     def take_forgotten(self) -> int:
         """Closed surges that were forgotten for want of room since the last call."""
-        book = self._life.book
+        book = self.life.book
         forgotten, book.forgotten = book.forgotten, 0
         return forgotten
 
     def drain_surges(self) -> dict[str, OpenSurge | None]:
         """Surges changed since the last call, by name; None: forgotten."""
-        return self._life.book.drain()
+        return self.life.book.drain()
 
     def restore_surges(self, surges: Sequence[OpenSurge]) -> None:
         """Take up stored surges; their keys must have been restored."""
-        self._life.restore(surges)
+        self.life.restore(surges)
 
     def _pieces_of(self, runs: Runs) -> Iterator[Runs]:
         """Take a run of earlier records record by record where a mark may be reached in it.
@@ -377,7 +377,7 @@ class Watch(Table):
             together[:] = False
         if together.any():
             some = runs.take(together)
-            seat = self._life, self._watched
+            seat = self.life, self._watched
             yield from LookBlock(seat, stretch, some, scores[together], lift).told()
         for row in np.flatnonzero(~together).tolist():
             yield from self._look_at(runs, row, (float(scores[row]), lift), stretch)
@@ -392,6 +392,6 @@ class Watch(Table):
         total = self.counts.total_since(slot, oldest_bucket_of(stretch.water))
         rows = runs.order[begin : begin + added]
         run = Run(slot, int(runs.buckets[row]), rows, total - added, *scored)
-        look = Look(self._life, self._watched, stretch, run)
+        look = Look(self.life, self._watched, stretch, run)
         for at, surge in (*look.by_rule(), *look.by_model()):
             yield int(stretch.indexes[at]), surge

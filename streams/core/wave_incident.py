@@ -21,7 +21,8 @@ from streams.core.waves import Seen
 
 _GROWN_MAX: Final = 3
 _GROWN_RATIO: Final = 2.0
-_PARTS_MAX: Final = 10
+PARTS_MAX: Final = 10
+"""Languages, regions or cohorts of a wave that are told: those with most above what is usual."""
 _MOST: Final = 0.6
 """A wave that lifts so large a part of what is usual is one of the platform."""
 _BREADTH: Final = {"cohort": 0, "language": 1, "region": 1, "platform": 2}
@@ -116,9 +117,9 @@ class WaveIncident(msgspec.Struct, gc=False):
                 lang=node.lang,
                 region=node.region,
                 by_newcomers=bool(self.column % 2),
-                languages=_parts_of(seen, nodes, "language"),
-                regions=_parts_of(seen, nodes, "region"),
-                cohorts=_parts_of(seen, nodes, "cohort"),
+                languages=parts_of(seen, nodes, "language"),
+                regions=parts_of(seen, nodes, "region"),
+                cohorts=parts_of(seen, nodes, "cohort"),
                 receivers=[*map(_told, of.receivers)],
                 partitions=of.partitions,
             ),
@@ -133,12 +134,12 @@ def _factor_of(seen: Seen, column: int) -> float:
     return float(np.exp(seen.above.excess[column]))
 
 
-def _parts_of(seen: Seen, nodes: Nodes, scope: str) -> list[WavePart]:
+def parts_of(seen: Seen, nodes: Nodes, scope: str) -> list[WavePart]:
     """Those that are lifted, by whose creators they are; the one with most above usual first."""
     places = [p for p, node in enumerate(nodes.all) if node.scope == scope and seen.lifted[2 * p]]
     more = {place: _more_in(seen, 2 * place) for place in places}
     places.sort(key=lambda place: (-more[place], _text_of(nodes.all[place])))
-    return [_part_of(seen, nodes.all[place], 2 * place) for place in places[:_PARTS_MAX]]
+    return [_part_of(seen, nodes.all[place], 2 * place) for place in places[:PARTS_MAX]]
 
 
 def _more_in(seen: Seen, column: int) -> float:

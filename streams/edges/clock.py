@@ -69,6 +69,11 @@ class SteadyClock:
             self._tell(verdict.jump_ms, verdict.state.off_ms)
         return verdict.now_ms
 
+    @property
+    def off_ms(self) -> int:
+        """Wall clock minus the time to judge by, as last read; 0 while they agree."""
+        return self._state.off_ms
+
     def _readings(self, appended_ms: int | None) -> Readings:
         return Readings(self._clocks.wall_ms(), self._clocks.monotonic_ms(), appended_ms)
 

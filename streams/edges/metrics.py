@@ -1,14 +1,13 @@
-"""Every metric of Surgewatch: one file, base units, short label lists, series that start at 0.
+"""The metrics of one worker: objects made from the catalogue, and one method for each thing told.
 
 Nothing here costs a record anything: the worker calls these methods once a chunk.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
 
-import numpy as np
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -18,52 +17,41 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from streams.core.events import Reason
-from streams.core.surges import Kind, State, Trigger
+from streams.core.surges import Kind, State, Surge, Trigger
+from streams.core.surging import Surging
+from streams.core.texts import Ints
+from streams.edges import metric_catalogue as catalogue
+from streams.edges.metric_catalogue import (
+    KafkaOperation,
+    RedisOperation,
+    Server,
+    Stage,
+    Trouble,
+)
+from streams.edges.metric_collectors import Delays, Factors, Langs, Place, Places
+from streams.edges.metric_specs import MetricSpec
 
-Stage = Literal["fetch", "decode", "count", "score", "store", "announce", "idle"]
-Result = Literal["counted", "late", "repeated", "dead"]
-KafkaOperation = Literal["connect", "fetch", "commit", "produce"]
-RedisOperation = Literal["connect", "read", "write"]
-Trouble = Literal[
-    "partitions_changed",
-    "topic_replaced",
-    "topic_gone",
-    "records_gone",
-    "ids_gone",
-    "counts_gone",
-    "read_back",
-    "other_fleet",
-    "other_kafka",
-    "redis_evicts",
-    "clock_jump",
-    "clock_wrong",
-    "other_partition",
+__all__ = [
+    "Build",
+    "KafkaOperation",
+    "Metrics",
+    "Place",
+    "RedisOperation",
+    "Server",
+    "Stage",
+    "Trouble",
 ]
-
-PREFIX: Final = "surgewatch"
-EVENT_TO_SURGE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 21600, 86400)
-STORE_WRITE_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What runs: the version, and the detector by its name in the settings."""
+    """What runs: the version, the detector by its name in the settings, and their digest."""
 
     version: str
     detector: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far one partition is: records behind, and the watermark (None: no record yet)."""
-
-    lag_records: int
-    watermark_ms: int | None
+    settings_hash: str = ""
 
 
 class Metrics:
@@ -83,131 +71,87 @@ class Metrics:
         # A second series for each counter, which nobody reads. The function has no types.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
-        self._make_counters(registry, tuple(topics))
-        self._make_gauges(registry, tuple(topics))
-        info = Info("build", "What runs.", namespace=PREFIX, registry=registry)
-        info.info(
-            {
-                "version": build.version,
-                "python": platform.python_version(),
-                "detector": build.detector,
-            }
-        )
-        self._places = _Places(now_ms)
-        registry.register(self._places)
-        self._event_to_surge = _Delays(
-            "event_to_surge_seconds",
-            "From the time of the record that opened a surge to its announcement.",
-            EVENT_TO_SURGE_SECONDS,
-        )
-        registry.register(self._event_to_surge)
+        self._topics = tuple(topics)
+        self._make_counters()
+        self._make_gauges()
+        self._make_infos(build)
+        self._places = Places(now_ms)
+        self._factors = Factors(catalogue.WAVE_FACTOR)
+        self._event_to_surge = Delays(catalogue.EVENT_TO_SURGE)
+        self._event_to_stored = Delays(catalogue.EVENT_TO_STORED)
+        for one in (self._places, self._factors, self._event_to_surge, self._event_to_stored):
+            registry.register(one)
+        self._langs = Langs(catalogue.LANGS_MAX, catalogue.OTHER_LANG)
         ProcessCollector(registry=registry)
 
-    def _make_counters(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
-        def counter(name: str, text: str, **labels: Iterable[str]) -> Counter:
-            made = Counter(name, text, tuple(labels), namespace=PREFIX, registry=registry)
-            for values in _products(labels):
-                made.labels(**values)
-            return made
+    def _counter(self, spec: MetricSpec) -> Counter:
+        made = Counter(spec.family, spec.meaning, spec.label_names, registry=self.registry)
+        for values in spec.series_known(self._topics):
+            made.labels(**values)
+        return made
 
-        self._records = counter(
-            "records", "Records read, by result.", topic=topics, result=get_args(Result)
-        )
-        self._late = counter("late_records", "Records older than the 24 hours.", topic=topics)
-        self._reread = counter(
-            "reread_records",
-            "Records read once more after a rebalance, for their event ids or to be held again.",
-            topic=topics,
-        )
-        self._let_go = counter(
-            "keys_let_go", "Keys let go from memory, least recently met first.", topic=topics
-        )
-        self._read_back = counter(
-            "keys_read_back", "Keys read back from the store when they came again.", topic=topics
-        )
-        self._forgotten = counter(
-            "repeats_forgotten", "Event ids let go too early, for want of room.", topic=topics
-        )
-        self._beyond = counter(
-            "beyond_lateness_records", "Records later than the allowed lateness.", topic=topics
-        )
-        self._early = counter(
-            "released_early_records",
-            "Held records counted before their time, for want of room.",
-            topic=topics,
-        )
-        self._dead = counter("dead_letters", "Records that cannot be used.", reason=list(Reason))
-        self._surges = counter(
-            "surges",
-            "Surge announcements.",
-            kind=[kind for kind in get_args(Kind) if kind not in {"mix", "wave"}],
-            trigger=get_args(Trigger),
-            state=get_args(State),
-        )
-        for state in ("opened", "closed"):  # by the model alone, and no more is said of it
-            self._surges.labels("mix", "model", state)
-        for state in ("opened", "grown", "closed"):  # a wave is amended by nothing
-            self._surges.labels("wave", "model", state)
-        self._stages = counter(
-            "stage_seconds",
-            "Wall time of each stage; store and announce wait while others go on.",
-            stage=get_args(Stage),
-        )
-        self._kafka = counter("kafka_errors", "Errors.", operation=get_args(KafkaOperation))
-        self._redis = counter("redis_errors", "Errors.", operation=get_args(RedisOperation))
-        self._troubles = counter(
-            "bad_input", "What Kafka, Redis or the clock did wrong.", kind=get_args(Trouble)
-        )
-        self._missed = counter(
-            "records_missed", "Offsets that Kafka deleted before they were counted.", topic=topics
-        )
-        self._ids_gone = counter(
-            "event_ids_gone", "Records deleted before their ids were learnt again.", topic=topics
-        )
-        self._surges_forgotten = counter(
-            "surges_forgotten", "Closed surges forgotten within their 24 hours, for want of room."
-        )
-        self._rebalances = counter("rebalances", "Times that partitions were dealt anew.")
-        self._recounts = counter(
-            "recounts", "Partitions found torn in Redis, dropped and counted anew from Kafka."
-        )
-        self._store_bytes = counter("store_bytes", "Bytes of state sent to Redis.")
+    def _gauge(self, spec: MetricSpec) -> Gauge:
+        made = Gauge(spec.family, spec.meaning, spec.label_names, registry=self.registry)
+        for values in spec.series_known(self._topics):
+            made.labels(**values)
+        return made
 
-    def _make_gauges(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
-        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-            return Gauge(name, text, labels, namespace=PREFIX, registry=registry)
+    def _make_counters(self) -> None:
+        self._records = self._counter(catalogue.RECORDS)
+        self._late = self._counter(catalogue.LATE)
+        self._reread = self._counter(catalogue.REREAD)
+        self._let_go = self._counter(catalogue.LET_GO)
+        self._read_back = self._counter(catalogue.READ_BACK)
+        self._forgotten = self._counter(catalogue.FORGOTTEN)
+        self._beyond = self._counter(catalogue.BEYOND_LATENESS)
+        self._early = self._counter(catalogue.RELEASED_EARLY)
+        self._dead = self._counter(catalogue.DEAD)
+        self._surges = self._counter(catalogue.SURGES)
+        self._asked = self._counter(catalogue.ALARMS_ASKED)
+        self._moderation_surges = self._counter(catalogue.MODERATION_SURGES)
+        self._moderation_comments = self._counter(catalogue.MODERATION_COMMENTS)
+        self._stages = self._counter(catalogue.STAGE_SECONDS)
+        self._waits = self._counter(catalogue.SERVER_WAIT)
+        self._kafka = self._counter(catalogue.KAFKA_ERRORS)
+        self._redis = self._counter(catalogue.REDIS_ERRORS)
+        self._troubles = self._counter(catalogue.BAD_INPUT)
+        self._missed = self._counter(catalogue.MISSED)
+        self._ids_gone = self._counter(catalogue.IDS_GONE)
+        self._surges_forgotten = self._counter(catalogue.SURGES_FORGOTTEN)
+        self._rebalances = self._counter(catalogue.REBALANCES)
+        self._recounts = self._counter(catalogue.RECOUNTS)
+        self._store_bytes = self._counter(catalogue.STORE_BYTES)
 
-        self._owned = gauge("partitions_owned", "Partitions that this worker reads.")
-        self._outbox = gauge("outbox_pending", "Stored surges that are not announced yet.")
-        self._creators = gauge("creators_known", "Creators with state in memory.", ("topic",))
-        self._remembered = gauge(
-            "event_ids_remembered", "Event ids in memory, by which repeats are known.", ("topic",)
-        )
-        self._left_out = gauge(
-            "keys_left_out", "Keys let go or left out whose place in Redis is known.", ("topic",)
-        )
-        self._held = gauge(
-            "held_records", "Records read that wait for late ones, not counted yet.", ("topic",)
-        )
-        for topic in topics:
-            self._held.labels(topic)
-            self._creators.labels(topic)
-            self._remembered.labels(topic)
-            self._left_out.labels(topic)
-        self._redis_used = gauge(
-            "redis_memory_used_bytes", "Memory that the fullest Redis server uses."
-        )
-        self._redis_max = gauge("redis_memory_max_bytes", "Its maxmemory; 0: it has no limit.")
-        self._clock_off = gauge(
-            "clock_off_seconds", "Wall clock minus the time that records are judged by."
-        )
+    def _make_gauges(self) -> None:
+        self._owned = self._gauge(catalogue.OWNED)
+        self._outbox = self._gauge(catalogue.OUTBOX)
+        self._open = self._gauge(catalogue.OPEN)
+        self._creators = self._gauge(catalogue.CREATORS)
+        self._remembered = self._gauge(catalogue.IDS_REMEMBERED)
+        self._left_out = self._gauge(catalogue.LEFT_OUT)
+        self._held = self._gauge(catalogue.HELD)
+        self._redis_used = self._gauge(catalogue.REDIS_USED)
+        self._redis_max = self._gauge(catalogue.REDIS_MAX)
+        self._memory_limit = self._gauge(catalogue.MEMORY_LIMIT)
+        self._clock_off = self._gauge(catalogue.CLOCK_OFF)
+        self._progress = self._gauge(catalogue.PROGRESS)
+        self._progress.set(time.time())
+        spec = catalogue.STORE_WRITE
         self._store_write = Histogram(
-            "store_write_seconds",
-            "Time of one atomic write to Redis.",
-            namespace=PREFIX,
-            registry=registry,
-            buckets=STORE_WRITE_SECONDS,
+            spec.family, spec.meaning, registry=self.registry, buckets=spec.buckets
         )
+
+    def _make_infos(self, build: Build) -> None:
+        runs = {
+            "version": build.version,
+            "python": platform.python_version(),
+            "detector": build.detector,
+        }
+        for spec, values in (
+            (catalogue.BUILD, runs),
+            (catalogue.SETTINGS, {"hash": build.settings_hash}),
+        ):
+            Info(spec.family, spec.meaning, registry=self.registry).info(values)
 
     def add_records(
         self,
@@ -255,6 +199,10 @@ class Metrics:
         """Tell the wall time of one stage of one chunk."""
         self._stages.labels(stage).inc(seconds)
 
+    def add_wait(self, server: Server, seconds: float) -> None:
+        """Tell how long a server took for a write or an announcement."""
+        self._waits.labels(server).inc(seconds)
+
     def set_place(self, topic: str, partition: int, place: Place) -> None:
         """Tell how far a partition is; its series stand until ``give_up``."""
         self._places.places[topic, partition] = place
@@ -267,9 +215,44 @@ class Metrics:
         """Tell so many announcements."""
         self._surges.labels(kind, trigger, state).inc(count)
 
-    def observe_event_to_surge(self, seconds: Sequence[float]) -> None:
+    def observe_event_to_surge(self, seconds: Sequence[float], surge_ids: Sequence[str]) -> None:
         """Tell how long after their records (event time) surges were announced; below 0 is 0."""
-        self._event_to_surge.add(seconds)
+        if seconds:
+            self._event_to_surge.add(seconds, surge_ids)
+
+    def observe_event_to_stored(self, at_ms: Ints, now_ms: int) -> None:
+        """Tell that the counts of records of these times are stored and told now."""
+        self._event_to_stored.add_ages(at_ms, now_ms)
+
+    def add_moderation(self, opened: Sequence[Surge]) -> None:
+        """Tell surges that opened and have comments to be read."""
+        for surge in opened:
+            if surge.mix is not None:
+                langs = [(surge.mix.lang, 1.0)]
+            else:
+                langs = [(one.lang, one.share) for one in surge.langs or []] or [("und", 1.0)]
+            self._moderation_surges.labels(self._langs.name_of(langs[0][0])).inc()
+            for lang, share in langs:
+                comments = self._moderation_comments.labels(self._langs.name_of(lang))
+                comments.inc(share * surge.observed)
+
+    def add_alarms_asked(self, kind: Kind, alarms: float) -> None:
+        """Tell so many false alarms that the budget allows for what was counted meanwhile."""
+        self._asked.labels(kind).inc(alarms)
+
+    def set_surging(self, surging: Surging) -> None:
+        """Tell what is open now; cohorts that no wave lifts any more vanish."""
+        for kind, severity in catalogue.OPEN_SERIES:
+            self._open.labels(kind, severity).set(surging.open[kind, severity])
+        self._factors.factors = {
+            (series, part.lang or "", part.region or ""): part.factor
+            for series, parts in surging.wave_parts.items()
+            for part in parts
+        }
+
+    def progressed(self) -> None:
+        """Tell that something was stored, or read once more, just now."""
+        self._progress.set(time.time())
 
     def observe_store_write(self, seconds: float, sent_bytes: int) -> None:
         """Tell one write to Redis: how long it took and how much was sent."""
@@ -305,6 +288,10 @@ class Metrics:
         self._redis_used.set(used_bytes)
         self._redis_max.set(max_bytes)
 
+    def set_memory_limit(self, limit_bytes: int) -> None:
+        """Tell how much memory this worker may have; 0: there is no limit."""
+        self._memory_limit.set(limit_bytes)
+
     def set_clock_off(self, seconds: float) -> None:
         """Tell how far the wall clock is ahead of the time that is believed."""
         self._clock_off.set(seconds)
@@ -327,70 +314,3 @@ class Metrics:
     def set_outbox_pending(self, count: int) -> None:
         """Tell how many stored surges wait for their announcement."""
         self._outbox.set(count)
-
-
-class _Places(Collector):
-    """Lag and watermark of each partition, computed when they are asked for."""
-
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self.places: dict[tuple[str, int], Place] = {}
-        self._now_ms = now_ms
-
-    def collect(self) -> Iterator[Metric]:
-        labels = ("topic", "partition")
-        records = GaugeMetricFamily(
-            f"{PREFIX}_lag_records",
-            "Records in Kafka whose state is not stored yet.",
-            labels=labels,
-        )
-        seconds = GaugeMetricFamily(
-            f"{PREFIX}_lag_seconds", "Clock minus watermark while behind, else 0.", labels=labels
-        )
-        watermark = GaugeMetricFamily(
-            f"{PREFIX}_watermark_timestamp_seconds", "Event time reached.", labels=labels
-        )
-        now_ms = self._now_ms()
-        for (topic, partition), place in sorted(self.places.copy().items()):
-            values = (topic, str(partition))
-            records.add_metric(values, place.lag_records)
-            behind_ms = 0
-            if place.watermark_ms is not None:
-                watermark.add_metric(values, place.watermark_ms / 1000)
-                behind_ms = max(0, now_ms - place.watermark_ms) if place.lag_records else 0
-            seconds.add_metric(values, behind_ms / 1000)
-        yield from (records, seconds, watermark)
-
-
-class _Delays(Collector):
-    """A histogram that takes many values at once: a Histogram's ``observe`` costs 2 µs each."""
-
-    def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
-        self._name, self._text = f"{PREFIX}_{name}", text
-        self._bounds = np.array([*bounds, np.inf])
-        self._told = (np.zeros(len(self._bounds), dtype=np.int64), 0.0)
-
-    def add(self, seconds: Sequence[float]) -> None:
-        """Take values; one below 0 is 0, one on a bound belongs to it."""
-        held = np.maximum(np.array(seconds, dtype=np.float64), 0.0)
-        places = np.searchsorted(self._bounds, held)
-        counts, total = self._told
-        more = np.bincount(places, minlength=len(counts))
-        self._told = (counts + more, total + float(held.sum()))  # at once: another thread collects
-
-    def collect(self) -> Iterator[Metric]:
-        counts, total = self._told
-        names = map(floatToGoString, self._bounds.tolist())
-        buckets = list(zip(names, np.cumsum(counts).tolist(), strict=True))
-        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=total)
-
-
-def _products(labels: Mapping[str, Iterable[str]]) -> Iterator[dict[str, str]]:
-    """Yield every combination of label values; none for a metric without labels."""
-    names = tuple(labels)
-    if not names:
-        return
-    combinations: list[dict[str, str]] = [{}]
-    for name in names:
-        values = [str(value) for value in labels[name]]
-        combinations = [{**c, name: value} for c in combinations for value in values]
-    yield from combinations

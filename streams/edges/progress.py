@@ -8,9 +8,11 @@ from typing import Protocol
 
 from streams.core.events import DeadRecord, RawChunk, Reason
 from streams.core.partition_state import Outcome
-from streams.core.surges import Surge
+from streams.core.surges import Kind, Surge
+from streams.core.surging import Surging
+from streams.core.texts import Ints
 from streams.edges.health import Health
-from streams.edges.metrics import KafkaOperation, Metrics, Place, RedisOperation, Stage
+from streams.edges.metrics import KafkaOperation, Metrics, Place, RedisOperation, Server, Stage
 
 
 class Progress(Protocol):
@@ -19,7 +21,7 @@ class Progress(Protocol):
     def stage(self, name: Stage) -> AbstractContextManager[object]:
         """Time spent within is this stage's, less what an inner stage takes."""
 
-    def waited(self, name: Stage, seconds: float) -> None:
+    def waited(self, server: Server, seconds: float) -> None:
         """So long a server was waited for, while other stages may have gone on."""
 
     def owns(self, places: Sequence[tuple[str, int]]) -> None:
@@ -39,6 +41,15 @@ class Progress(Protocol):
         left_out: Mapping[str, int],
     ) -> None:
         """How far each partition is; keys, event ids and left-out keys known. Once a second."""
+
+    def surging(self, surging: Surging, outbox: int) -> None:
+        """What is open now, and how much waits to be announced. Once a second."""
+
+    def asked(self, alarms: Mapping[Kind, float]) -> None:
+        """So many false alarms does the budget allow for what was counted since the last call."""
+
+    def told_of(self, at_ms: Sequence[Ints]) -> None:
+        """Counts of records of these times are stored, and what came of them was told."""
 
     def forgot(self, topic: str, event_ids: int) -> None:
         """So many event ids were let go before their time."""
@@ -81,7 +92,7 @@ class Silence:
         """See Progress."""
         return nullcontext()
 
-    def waited(self, name: Stage, seconds: float) -> None:
+    def waited(self, server: Server, seconds: float) -> None:
         """See Progress."""
 
     def owns(self, places: Sequence[tuple[str, int]]) -> None:
@@ -100,6 +111,15 @@ class Silence:
         event_ids: Mapping[str, int],
         left_out: Mapping[str, int],
     ) -> None:
+        """See Progress."""
+
+    def surging(self, surging: Surging, outbox: int) -> None:
+        """See Progress."""
+
+    def asked(self, alarms: Mapping[Kind, float]) -> None:
+        """See Progress."""
+
+    def told_of(self, at_ms: Sequence[Ints]) -> None:
         """See Progress."""
 
     def forgot(self, topic: str, event_ids: int) -> None:
@@ -145,26 +165,29 @@ class WorkerProgress:
         self._places: set[tuple[str, int]] = set()
         self._inner_seconds = 0.0
         self._behind = False
+        self._depth = 0
         self._resting_since = time.perf_counter()
 
     @contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
-        """See Progress. The time before a decode is idle, or a wait for a fetch if behind."""
+        """See Progress. No stage waits, so what is between them is idle, or fetch if behind."""
         began, outer = time.perf_counter(), self._inner_seconds
-        if name == "decode":
+        if not self._depth:
             self._add_rest(began)
+        self._depth += 1
         self._inner_seconds = 0.0
         try:
             yield
         finally:
+            self._depth -= 1
             self._resting_since = time.perf_counter()
             whole = self._resting_since - began
             self._metrics.add_stage(name, whole - self._inner_seconds)
-            self._inner_seconds = outer + whole
+            self._inner_seconds = outer + whole if self._depth else 0.0
 
-    def waited(self, name: Stage, seconds: float) -> None:
+    def waited(self, server: Server, seconds: float) -> None:
         """See Progress."""
-        self._metrics.add_stage(name, seconds)
+        self._metrics.add_wait(server, seconds)
 
     def _add_rest(self, now: float) -> None:
         rest: Stage = "fetch" if self._behind else "idle"
@@ -199,7 +222,29 @@ class WorkerProgress:
         kinds = Counter((one.kind, one.trigger, one.state) for one in outcome.surges)
         for (kind, trigger, state), count in kinds.items():
             self._metrics.add_surges(kind, trigger, state, count)
+        opened = [
+            one
+            for one in outcome.surges
+            if one.state == "opened" and (one.kind == "mix" or one.post_id is not None)
+        ]
+        self._metrics.add_moderation(opened)
         self._behind = chunk.end_offset > chunk.next_offset
+
+    def surging(self, surging: Surging, outbox: int) -> None:
+        """See Progress."""
+        self._metrics.set_surging(surging)
+        self._metrics.set_outbox_pending(outbox)
+
+    def asked(self, alarms: Mapping[Kind, float]) -> None:
+        """See Progress."""
+        for kind, count in alarms.items():
+            self._metrics.add_alarms_asked(kind, count)
+
+    def told_of(self, at_ms: Sequence[Ints]) -> None:
+        """See Progress."""
+        now_ms = time.time_ns() // 1_000_000
+        for times in at_ms:
+            self._metrics.observe_event_to_stored(times, now_ms)
 
     def forgot(self, topic: str, event_ids: int) -> None:
         """See Progress."""
@@ -235,14 +280,16 @@ class WorkerProgress:
         """See Progress."""
         now_ms = time.time_ns() // 1_000_000
         # what amends a surge came late: no record waited so long for its announcement
-        waited = [now_ms - surge.at_ms for surge in surges if surge.state != "amended"]
-        self._metrics.observe_event_to_surge([wait_ms / 1000 for wait_ms in waited])
+        timely = [surge for surge in surges if surge.state != "amended"]
+        waited = [(now_ms - surge.at_ms) / 1000 for surge in timely]
+        self._metrics.observe_event_to_surge(waited, [surge.surge_id for surge in timely])
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """See Progress."""
         now = time.monotonic()
         self._metrics.observe_store_write(seconds, sent_bytes)
-        self.waited("store", seconds)
+        self.waited("redis", seconds)
+        self._metrics.progressed()
         self._health.reached_redis(reachable=True)
         self._health.progressed(now, self._health.signs.lag_records or 0)
 
@@ -259,6 +306,7 @@ class WorkerProgress:
     def reread(self, topic: str, records: int) -> None:
         """See Progress."""
         self._metrics.add_reread(topic, records)
+        self._metrics.progressed()
         self._health.progressed(time.monotonic(), self._health.signs.lag_records or 0)
 
     def recounts(self) -> None:

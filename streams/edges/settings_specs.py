@@ -1,5 +1,6 @@
 """What is said about settings: allowed values, tables for people, secrets hidden."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,13 @@ import msgspec
 from streams.edges.settings_list import Settings
 
 _HIDDEN: Final = "***"
+_OF_ONE_WORKER: Final = frozenset(
+    {
+        *("kafka_bootstrap_servers", "kafka_instance_id", "kafka_ssl_cafile"),
+        *("metrics_host", "metrics_port", "log_level", "log_format"),
+    }
+)
+"""Settings in which the workers of a fleet may differ."""
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:).*(?=@)")
 _QUERY_PASSWORD = re.compile(r"([?&]password=)[^&\s]*")
 
@@ -68,6 +76,25 @@ def settings_markdown() -> str:
         allowed = spec.allowed + ("; secret" if spec.secret else "")
         lines.append(f"| `{spec.name}` | {default} | {allowed} | {spec.meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def digest_of(settings: Settings) -> str:
+    """12 hexadecimal digits of what all workers of a fleet must have in common.
+
+    No secret is in it, nor what may differ from worker to worker.
+
+    >>> digest_of(Settings()) == digest_of(Settings(metrics_port=0, redis_password="a"))
+    True
+    >>> digest_of(Settings()) == digest_of(Settings(rule_followers_24h=7))
+    False
+    """
+    shared = {
+        spec.name: hidden(spec, getattr(settings, spec.name))
+        for spec in SPECS.values()
+        if not spec.secret and spec.name not in _OF_ONE_WORKER
+    }
+    text = msgspec.json.encode(shared, order="deterministic")
+    return hashlib.blake2b(text, digest_size=6).hexdigest()
 
 
 def hidden(spec: Spec, value: Any) -> str:

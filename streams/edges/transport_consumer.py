@@ -298,11 +298,14 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             done: bool = await asyncio.wait_for(commit, limit)
         except TimeoutError:
             self.log.warning("Kafka did not answer a commit within %s s; it is tried again", limit)
+            self.options.commit_failed()
             return False
         except ConsumerStoppedError:
             return False  # after a crash; the store knows the offset
         if done:
             self.ledger.book(offsets)
+        else:
+            self.options.commit_failed()
         return done
 
     async def on_task_error(self, exc: BaseException) -> None:

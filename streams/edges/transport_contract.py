@@ -72,6 +72,10 @@ def pass_over(_tp: TP, _count: int) -> None:
     """Tell nobody: the default."""
 
 
+def say_nothing() -> None:
+    """Tell nobody: the default."""
+
+
 class PartitionOwner(Protocol):
     """Who keeps the state of partitions; the app carries it as ``app.partition_owner``."""
 
@@ -104,7 +108,8 @@ class TransportOptions:
     or returns to have the records between left out. ``ids_gone`` hears of how many records that
     were only to be read once more Kafka has no more; ``counts_gone``, for a partition of which
     the owner has nothing though the group committed offsets, of how many were counted once and
-    are in Kafka no more, though what is left begins less than a day ago.
+    are in Kafka no more, though what is left begins less than a day ago. ``commit_failed`` hears
+    of each commit that Kafka refused or did not answer.
     """
 
     chunk_records_max: int = 16_384
@@ -118,3 +123,4 @@ class TransportOptions:
     records_gone: Callable[[TP, int, int], None] = stop_at_gone
     ids_gone: Callable[[TP, int], None] = pass_over
     counts_gone: Callable[[TP, int], None] = pass_over
+    commit_failed: Callable[[], object] = say_nothing

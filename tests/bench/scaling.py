@@ -76,6 +76,10 @@ def floor_rows(parts: Mapping[str, Rows]) -> list[FloorRow]:
             *("times", "at least", 0.6, 0.8, ten_against),
         ),
         FloorRow(
+            *("a scrape of a busy worker with a million creators, p99", "ms", "at most", 100, 50),
+            max((row.get("scrape_ms_p99", 0.0) for row in parts.get("scrapes", [])), default=None),
+        ),
+        FloorRow(
             *("restart to first record counted, a million creators", "s", "at most", 10, 5),
             million.get("restart_seconds"),
         ),

@@ -22,6 +22,7 @@ from tests.bench.scaling_run import (
     times_of_day,
     zipf_shares,
 )
+from tests.bench.scaling_scrapes import by_scrapes
 from tests.bench.scaling_workers import by_workers
 from tests.bench.stage import Stage
 from tests.bench.stored import stored_of
@@ -186,4 +187,5 @@ PARTS: Final[Mapping[str, Callable[[Stage, Size], Rows]]] = {
     "redis": redis_memory,
     "comments": by_comments,
     "repeats": by_repeats,
+    "scrapes": by_scrapes,
 }

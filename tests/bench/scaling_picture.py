@@ -47,6 +47,7 @@ _SKETCHES: Final[Mapping[str, _Sketch]] = {
     ),
     "comments": _Sketch("comments among the records", "what", (*_SPEED, "redis_bytes_a_creator")),
     "repeats": _Sketch("event ids remembered or not", "what", _SPEED),
+    "scrapes": _Sketch("scrapes of a busy worker", "every", _SPEED),
 }
 
 

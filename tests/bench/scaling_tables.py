@@ -70,6 +70,15 @@ TABLES: Final[Mapping[str, Sequence[Column]]] = {
         Column("times_the_cpu", "times the CPU", ".2f"),
         Column("bytes_an_id", "bytes an id"),
     ),
+    "scrapes": (
+        Column("every", "a million creators, scraped"),
+        *(*_SPEED, *_MEMORY),
+        Column("scrapes", "scrapes"),
+        Column("scrape_ms_median", "one takes ms: median", ".1f"),
+        Column("scrape_ms_p99", "p99", ".1f"),
+        Column("scrape_ms_most", "most", ".1f"),
+        Column("scrape_bytes", "bytes of one"),
+    ),
     "platform": (
         Column("what", "what"),
         Column("figure", "figure"),
@@ -85,7 +94,7 @@ TABLES: Final[Mapping[str, Sequence[Column]]] = {
         Column("told", "holds"),
     ),
 }
-_LEFT: Final = ("what", "arithmetic")
+_LEFT: Final = ("what", "every", "arithmetic")
 
 
 def table_of(name: str, rows: Rows) -> str:

@@ -238,13 +238,17 @@ def test_a_commit_that_did_not_succeed_is_made_later(
     async def scenario() -> None:
         topic, group = await desk.make_topic(fresh_name("t"), 1), fresh_name("g")
         await desk.produce(topic, 10, 1)
-        store, options = Store(), TransportOptions(commit_seconds_max=0.1)
+        store, failed = Store(), list[None]()
+        options = TransportOptions(
+            commit_seconds_max=0.1, commit_failed=lambda: failed.append(None)
+        )
         run = desk.worker(
             group, [topic], Owner(store), options=options, settings={"broker_commit_interval": 0.1}
         )
         async with run:
             await until(lambda: len(tries) > 2)
         assert set(map(tuple, tries)) == {(TP(topic, 0),)}
+        assert len(failed) == 2
         assert await desk.committed(group) == {TP(topic, 0): 10}
 
     asyncio.run(scenario())

@@ -91,6 +91,8 @@ def test_jumps_are_told_to_who_listens() -> None:
     clock = SteadyClock(clocks, lambda jump_ms, off_ms: told.append((jump_ms, off_ms)))
     time_ms.update(wall=T_MS - HOUR_MS, monotonic=1_000)
     assert clock.now_ms() == T_MS + 1_000
+    assert clock.off_ms == -HOUR_MS - 1_000
     time_ms.update(wall=T_MS + 2_000, monotonic=2_000)
     assert clock.now_ms() == T_MS + 2_000
+    assert clock.off_ms == 0
     assert told == [(-HOUR_MS - 1_000, -HOUR_MS - 1_000), (HOUR_MS + 1_000, 0)]

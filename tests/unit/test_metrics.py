@@ -2,12 +2,21 @@
 
 import platform
 import re
+from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 
 from streams.core.events import Reason
+from streams.core.surges import LanguageShare, WavePart
+from streams.core.surging import Surging
+from streams.core.wave_incident import PARTS_MAX
+from streams.core.wave_report import REPORTED
+from streams.edges.metric_catalogue import CATALOGUE, SERIES_BOUND
 from streams.edges.metrics import Build, Metrics, Place
+from tests.jobs import follow_partition, follows
 
 NOW_MS = 1_736_899_200_000
 
@@ -27,6 +36,23 @@ def _series(metrics: Metrics) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("surgewatch_")]
 
 
+def fill(metrics: Metrics, topics: tuple[str, ...], partitions: int) -> None:
+    """Have it tell all that it may ever tell, and more languages and cohorts than it may."""
+    for topic in topics:
+        for partition in range(partitions):
+            metrics.set_place(topic, partition, Place(1, NOW_MS))
+    surge = follow_partition(1).take(follows([("ann", NOW_MS, False)])).surges[0]
+    langs = [LanguageShare(f"l{n}", 0.01) for n in range(50)]
+    metrics.add_moderation([replace(surge, langs=[lang]) for lang in langs])
+    parts = [WavePart(f"l{n}", "US", 2.0, 10, 5.0) for n in range(PARTS_MAX)]
+    metrics.set_surging(Surging(wave_parts=dict.fromkeys(REPORTED, parts)))
+
+
+def _openmetrics(metrics: Metrics) -> str:
+    made: bytes = openmetrics(metrics.registry)  # type: ignore[no-untyped-call]  # not ours
+    return made.decode()
+
+
 def test_every_series_with_a_known_label_stands_at_zero_from_the_start(metrics: Metrics) -> None:
     for topic in ("follows", "comments"):
         for result in ("counted", "late", "dead"):
@@ -35,7 +61,7 @@ def test_every_series_with_a_known_label_stands_at_zero_from_the_start(metrics: 
         assert _value(metrics, "creators_known", topic=topic) == 0
     for reason in Reason:
         assert _value(metrics, "dead_letters_total", reason=reason.value) == 0
-    for stage in ("fetch", "decode", "count", "score", "store", "announce", "idle"):
+    for stage in ("fetch", "decode", "count", "score", "store", "idle"):
         assert _value(metrics, "stage_seconds_total", stage=stage) == 0
     for kind in ("followers", "comments"):
         for state in ("opened", "grown", "closed", "amended"):
@@ -66,7 +92,7 @@ def test_each_method_moves_its_series(metrics: Metrics) -> None:
     metrics.add_surges("comments", "rule", "opened", 1)
     labels = {"kind": "comments", "trigger": "rule", "state": "opened"}
     assert _value(metrics, "surges_total", **labels) == 1
-    metrics.observe_event_to_surge([-3.0, 2.0])
+    metrics.observe_event_to_surge([-3.0, 2.0], ["a", "b"])
     assert _value(metrics, "event_to_surge_seconds_sum") == 2.0
     assert _value(metrics, "event_to_surge_seconds_bucket", le="2.5") == 2
     metrics.observe_store_write(0.02, 1_000)
@@ -85,6 +111,42 @@ def test_each_method_moves_its_series(metrics: Metrics) -> None:
     assert _value(metrics, "event_ids_remembered", topic="comments") == 8
     assert _value(metrics, "keys_left_out", topic="comments") == 7
     assert _value(metrics, "outbox_pending") == 2
+
+
+def test_open_surges_are_told_by_kind_and_severity_and_a_waves_factors_vanish(
+    metrics: Metrics,
+) -> None:
+    part = WavePart("zh", None, 4.5, 45, 10.0)
+    found = Surging(Counter({("comments", "page"): 3, ("wave", "page"): 1}), {"follows": [part]})
+    metrics.set_surging(found)
+    assert _value(metrics, "surges_open", kind="comments", severity="page") == 3
+    assert _value(metrics, "surges_open", kind="wave", severity="page") == 1
+    assert _value(metrics, "surges_open", kind="comments", severity="notice") == 0
+    cohort = {"series": "follows", "lang": "zh", "region": ""}
+    assert _value(metrics, "wave_factor", **cohort) == 4.5
+    metrics.set_surging(Surging())
+    assert _value(metrics, "surges_open", kind="comments", severity="page") == 0
+    assert _value(metrics, "wave_factor", **cohort) is None
+
+
+def test_languages_beyond_the_limit_are_told_together(metrics: Metrics) -> None:
+    fill(metrics, ("follows",), partitions=1)
+    assert _value(metrics, "moderation_surges_total", lang="l31") == 1
+    assert _value(metrics, "moderation_surges_total", lang="l32") is None
+    assert _value(metrics, "moderation_surges_total", lang="other") == 18
+
+
+def test_the_last_surge_in_a_bucket_is_its_exemplar(metrics: Metrics) -> None:
+    metrics.observe_event_to_surge([0.3, 0.4, 7.0], ["a", "b", "c"])
+    metrics.observe_event_to_surge([], [])
+    families = {family.name: family for family in metrics.registry.collect()}
+    told = {
+        sample.labels["le"]: (sample.exemplar.labels["surge_id"], sample.exemplar.value)
+        for sample in families["surgewatch_event_to_surge_seconds"].samples
+        if sample.exemplar is not None
+    }
+    assert told == {"0.5": ("b", 0.4), "10.0": ("c", 7.0)}
+    assert 'surge_id="c"} 7.0' in _openmetrics(metrics)
 
 
 def test_lag_in_seconds_grows_by_itself_while_behind_and_is_zero_when_caught_up() -> None:
@@ -119,12 +181,45 @@ def test_the_series_of_a_partition_given_up_vanish(metrics: Metrics) -> None:
 
 
 def test_labels_come_from_a_short_list_and_none_is_an_id(metrics: Metrics) -> None:
+    fill(metrics, ("follows", "comments", "waves"), partitions=4)
     names = {name for line in _series(metrics) for name in re.findall(r"(\w+)=\"", line)}
     assert names == {
-        *("topic", "result", "reason", "kind", "trigger", "state", "stage", "operation", "le"),
-        *("version", "python", "detector"),
+        *("topic", "partition", "result", "reason", "kind", "trigger", "state", "severity"),
+        *("stage", "server", "operation", "series", "lang", "region", "le"),
+        *("version", "python", "detector", "hash"),
     }
-    assert len(_series(metrics)) < 150
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 64])
+def test_a_worker_that_has_met_everything_has_as_many_series_as_the_bound(partitions: int) -> None:
+    topics = ("follows", "comments", "waves")
+    metrics = Metrics(CollectorRegistry(), topics, Build("0", "d"), lambda: NOW_MS)
+    fill(metrics, topics, partitions)
+    text = generate_latest(metrics.registry).decode()
+    series = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(series) == SERIES_BOUND.of(3 * partitions)
+
+
+def test_the_registry_is_the_catalogue_both_ways(metrics: Metrics) -> None:
+    fill(metrics, ("follows", "comments"), partitions=1)
+    served = {one.name: one for one in metrics.registry.collect()}
+    assert served.keys() == {spec.family for spec in CATALOGUE}
+    assert len({spec.name for spec in CATALOGUE}) == len(CATALOGUE)
+    for spec in CATALOGUE:
+        family = served[spec.family]
+        assert (family.type, family.documentation) == (spec.type, spec.meaning), spec.name
+        labels = {name for one in family.samples for name in one.labels} - {"le"}
+        assert labels == set(spec.label_names), spec.name
+        known = {label.name: set(label.values) for label in spec.labels if label.values}
+        for name, values in known.items():
+            assert {one.labels[name] for one in family.samples} <= values, spec.name
+
+
+def test_a_unit_in_a_name_is_the_unit_of_the_catalogue() -> None:
+    for spec in CATALOGUE:
+        last = spec.family.split("_")[-1]
+        base = {"seconds", "bytes"} & {last, spec.unit}
+        assert base <= {last} & {spec.unit}, spec.name
 
 
 def test_counters_have_no_second_series_for_their_birth(metrics: Metrics) -> None:

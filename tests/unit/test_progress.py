@@ -1,13 +1,26 @@
 """What the worker tells of its stages reaches the metrics."""
 
 import time
+from typing import get_args
 
+import numpy as np
+import pytest
 from prometheus_client import CollectorRegistry
 
+from streams.core.events import RawChunk
+from streams.core.partition_state import Outcome
 from streams.edges.health import Health
-from streams.edges.metrics import Build, Metrics
+from streams.edges.metrics import Build, Metrics, Stage
 from streams.edges.progress import WorkerProgress
-from tests.jobs import follow_partition, follows
+from tests.jobs import comment_partition, comments, follow_partition, follows
+
+FOLLOW = [("bob", 1_736_899_200_000, False)]
+
+
+def busy(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
 
 
 def stage_seconds(registry: CollectorRegistry, stage: str) -> float:
@@ -35,15 +48,99 @@ def test_every_stage_is_told_and_an_inner_stage_is_not_counted_twice() -> None:
         end = time.perf_counter() + 0.02
         while time.perf_counter() < end:
             pass
-    progress.waited("announce", 1.5)
+    progress.waited("kafka", 1.5)
     progress.stored(0.25, 10)
+    with progress.stage("store"):
+        pass
     progress.stands({}, {}, {}, {})
     whole = time.perf_counter() - began
-    assert stage_seconds(registry, "announce") == 1.5
-    assert stage_seconds(registry, "store") == 0.25
+    waits = "surgewatch_server_wait_seconds_total"
+    assert registry.get_sample_value(waits, {"server": "kafka"}) == 1.5
+    assert registry.get_sample_value(waits, {"server": "redis"}) == 0.25
     assert stage_seconds(registry, "score") >= 0.02
     assert stage_seconds(registry, "idle") > 0
     assert stage_seconds(registry, "count") + stage_seconds(registry, "score") <= whole
+
+
+def test_all_stages_together_are_the_time_that_passed() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
+    began = time.perf_counter()
+    progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
+    begun = time.perf_counter()
+    for _ in range(100):
+        with progress.stage("decode"):
+            busy(0.0001)
+        busy(0.0001)  # no stage: another task of the loop
+        with progress.stage("count"):
+            with progress.stage("score"):
+                busy(0.0001)
+            busy(0.0001)
+        busy(0.0001)
+        with progress.stage("store"):
+            busy(0.0001)
+    ended = time.perf_counter()
+    progress.stands({}, {}, {}, {})
+    told = sum(stage_seconds(registry, stage) for stage in get_args(Stage))
+    assert ended - begun <= told <= time.perf_counter() - began
+    assert stage_seconds(registry, "idle") >= 0.02
+
+
+def test_the_age_of_each_record_is_told_when_its_count_is_stored() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
+    progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
+    now_ms = time.time_ns() // 1_000_000
+    ages_s = np.array([0, 3, 4, 20, 20, 20, 5000, 100_000, -50])
+    progress.told_of([now_ms - 1000 * ages_s[:4], now_ms - 1000 * ages_s[4:]])
+    name = "surgewatch_event_to_stored_seconds"
+    within = {
+        bound: registry.get_sample_value(f"{name}_bucket", {"le": bound})
+        for bound in ("2.5", "5.0", "10.0", "30.0", "3600.0", "86400.0", "+Inf")
+    }
+    assert [*within.values()] == [2, 4, 4, 7, 7, 8, 9]
+    total = registry.get_sample_value(f"{name}_sum")
+    assert total == pytest.approx(ages_s.sum(), abs=9)
+
+
+def test_what_opens_with_comments_to_read_is_told_by_language() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, ("comments",), Build("0", "surgewatch"), lambda: 0)
+    progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
+    at_ms = 1_736_899_200_000
+    records = [("ann", "p-1", "zh" if n % 4 else "en", at_ms + n) for n in range(8)]
+    chunk = RawChunk("comments", 0, [b""] * 8, [*range(8)], 8, -1, 8)
+    outcome = comment_partition(8).take(comments(records))
+    assert [one.post_id for one in outcome.surges] == ["p-1"]
+    progress.took(chunk, outcome, [])
+    progress.took(chunk, Outcome(0, 0, follow_partition(1).take(follows(FOLLOW)).surges), [])
+    told = {
+        lang: registry.get_sample_value("surgewatch_moderation_comments_total", {"lang": lang})
+        for lang in ("zh", "en")
+    }
+    assert told == {"zh": 6, "en": 2}
+    surges = "surgewatch_moderation_surges_total"
+    assert registry.get_sample_value(surges, {"lang": "zh"}) == 1
+    assert registry.get_sample_value(surges, {"lang": "en"}) is None
+    assert registry.get_sample_value(surges, {"lang": "und"}) is None
+
+
+def test_progress_has_a_time_which_a_write_moves() -> None:
+    registry = CollectorRegistry()
+    before = time.time()
+    metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
+    progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
+    name = "surgewatch_last_progress_timestamp_seconds"
+    begun = registry.get_sample_value(name)
+    assert begun is not None
+    assert before <= begun <= time.time()
+    busy(0.001)
+    progress.redis_failed("write")
+    assert registry.get_sample_value(name) == begun
+    progress.stored(0.1, 1)
+    moved = registry.get_sample_value(name)
+    assert moved is not None
+    assert begun < moved <= time.time()
 
 
 def test_a_surge_that_late_records_amend_is_no_slow_announcement() -> None:

@@ -12,7 +12,7 @@ CLOSED_MAX = 16
 
 def limited() -> FollowPartition:
     partition = follow_partition(RULE)
-    partition._followers._life.book = SurgeBook(CLOSED_MAX)
+    partition._followers.life.book = SurgeBook(CLOSED_MAX)
     return partition
 
 
@@ -51,7 +51,7 @@ def test_what_is_forgotten_is_not_looked_at_again() -> None:
     assert partition.take_forgotten() == CLOSED_MAX + 1 - CLOSED_MAX * 7 // 8
     partition.take(follows([("bob", at(3 * WINDOW_BUCKETS), False)]))
     assert partition.take_forgotten() == 0
-    assert len(partition._followers._life.book) == 0
+    assert len(partition._followers.life.book) == 0
 
 
 def test_a_partition_that_is_restored_has_the_same_room() -> None:
@@ -61,7 +61,7 @@ def test_a_partition_that_is_restored_has_the_same_room() -> None:
     first.take(follows([("bob", at(WINDOW_BUCKETS), False)]))
     assert first.take_forgotten() == 0
     second = SurgeBook(CLOSED_MAX)
-    for entries in first._followers._life.book._due.values():
+    for entries in first._followers.life.book._due.values():
         for entry in entries:
             second.add(entry)
     assert second._closed == CLOSED_MAX

@@ -1,0 +1,44 @@
+"""What is surging now in the partitions of a worker, and how many false alarms were asked for."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from streams.core.fleet_waves import FleetWaves
+from streams.core.partition import Partition
+from streams.core.surges import Kind, Severity, WavePart
+
+
+@dataclass(frozen=True, slots=True)
+class Surging:
+    """Open surges by kind and severity, and the cohorts that open waves lift, by series."""
+
+    open: Counter[tuple[Kind, Severity]] = field(default_factory=Counter)
+    wave_parts: dict[str, list[WavePart]] = field(default_factory=dict)
+
+
+def surging_of(jobs: Iterable[Partition | FleetWaves]) -> Surging:
+    """Look at all jobs of a worker: some 30 ns for each open surge."""
+    found = Surging()
+    for job in jobs:
+        if isinstance(job, FleetWaves):
+            found.open["wave", "page"] += job.open_count
+            found.wave_parts.update(job.lifted)
+            continue
+        for watch in job.watches.values():
+            for severity, count in watch.life.book.open_by_severity().items():
+                found.open[watch.policy.kind, severity] += count
+        if job.mixes is not None:
+            found.open["mix", "notice"] += job.mixes.open_count
+    return found
+
+
+def alarms_asked_of(job: Partition | FleetWaves, days: float) -> dict[Kind, float]:
+    """False alarms by the model that a job's budget allows in so many days of event time."""
+    asked: dict[Kind, float] = {}
+    if not isinstance(job, FleetWaves):
+        for watch in job.watches.values():
+            keys = len(watch.keys) + len(watch.directory)
+            kind = watch.policy.kind
+            asked[kind] = asked.get(kind, 0.0) + watch.policy.false_alarm_rate * keys * days
+    return asked

@@ -1,0 +1,143 @@
+"""What is told as open is what is open, and the alarms asked for are the budget's."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from streams.app.pipeline import Pipeline
+from streams.core.fleet_waves import FleetWaves
+from streams.core.partition import FollowPartition
+from streams.core.surges import Kind, Severity, Surge
+from streams.core.surging import Surging, alarms_asked_of, surging_of
+from streams.core.texts import Ints
+from streams.edges.progress import Silence
+from streams.edges.store import MemoryStore
+from tests.jobs import comment_partition, comments, follow_partition, follows, watch
+from tests.unit.test_fleet_waves import BUCKETS, PARTITIONS, reports_cut, told_by
+from tests.unit.test_partition import BEGIN_MS
+from tests.unit.test_pipeline import FOLLOWS, Loudspeaker, event, many, pipeline_on, run, until
+
+HOUR_MS = 3_600_000
+
+
+def open_by_records(told: list[Surge]) -> Counter[tuple[Kind, Severity]]:
+    """Open surges as somebody counts them who hears every announcement."""
+    last = {surge.surge_id: surge for surge in told}
+    return Counter((one.kind, one.severity) for one in last.values() if one.closed_ms is None)
+
+
+def test_open_surges_are_those_that_were_told_and_not_closed() -> None:
+    followers, talk, told = follow_partition(5), comment_partition(5), list[Surge]()
+    by_model = FollowPartition(watch("follows", "followers", None, alarms_per_day=0.5))
+    draw = np.random.default_rng(1)
+    most: Counter[tuple[Kind, Severity]] = Counter()
+    for hour in range(60):
+        at_ms = BEGIN_MS + hour * HOUR_MS
+        count = 8 if hour in {30, 50} else 1
+        met = [(f"c-{n}", at_ms + 1000 * n, False) for n in range(20) for _ in range(count)]
+        told += followers.take(follows(met)).surges
+        said = [(f"c-{n}", f"p-{n}", "en", at_ms + 1000 * n) for n in range(9) for _ in "ab"]
+        told += talk.take(comments(said)).surges
+        few = [(f"d-{n}", at_ms, False) for n in range(30) for _ in range(draw.poisson(3))]
+        told += by_model.take(follows(few)).surges
+        found = surging_of([followers, talk, by_model])
+        assert +found.open == open_by_records(told), hour
+        most |= found.open
+    assert most["followers", "page"] == 20
+    assert most["comments", "page"] == 9
+    assert most["followers", "notice"] > 0
+
+
+def test_a_wave_is_open_from_its_opening_to_its_close_and_has_factors_meanwhile() -> None:
+    fleet, told = FleetWaves(PARTITIONS), list[Surge]()
+    cut = [reports_cut(partition, range(BUCKETS)) for partition in range(PARTITIONS)]
+    factors = set[float]()
+    for number in range(BUCKETS):
+        for reports in cut:
+            told += [] if number >= len(reports) else told_by(fleet, [reports[number]])
+        found = surging_of([fleet])
+        assert +found.open == open_by_records(told)
+        lifted = found.wave_parts.get("follows", [])
+        assert found.open["wave", "page"] or not lifted
+        factors |= {part.factor for part in lifted if part.lang == "en"}
+    assert told[-1].state == "closed"
+    assert 4 < max(factors) < 6, "those with an English audience get five times as much"
+
+
+def test_the_alarms_asked_for_are_the_rate_times_keys_and_days() -> None:
+    followers = follow_partition(5)
+    assert alarms_asked_of(followers, 10.0) == {"followers": 0.0}
+    followers.take(follows([(f"c-{n}", BEGIN_MS, False) for n in range(50)]))
+    assert alarms_asked_of(followers, 10.0) == {"followers": pytest.approx(0.001 * 50 * 10)}
+    talk = comment_partition(5)
+    talk.take(comments([("ann", f"p-{n}", "en", BEGIN_MS) for n in range(4)]))
+    assert alarms_asked_of(talk, 2.0) == {"comments": pytest.approx(0.001 * (1 + 4) * 2)}
+    assert alarms_asked_of(FleetWaves(4), 2.0) == {}
+
+
+class Heard(Silence):
+    """Keeps what the pipeline tells of what is open."""
+
+    def __init__(self) -> None:
+        self.open: list[tuple[int, int]] = []
+        self.alarms = 0.0
+        self.ages: list[int] = []
+
+    def surging(self, surging: Surging, outbox: int) -> None:
+        self.open.append((surging.open["followers", "page"], outbox))
+
+    def asked(self, alarms: Mapping[Kind, float]) -> None:
+        self.alarms += sum(alarms.values())
+
+    def told_of(self, at_ms: Sequence[Ints]) -> None:
+        self.ages += [int(at) for times in at_ms for at in times]
+
+
+def heard_pipeline(speaker: Loudspeaker) -> tuple[Pipeline, Heard]:
+    pipeline, heard = pipeline_on(MemoryStore(), speaker), Heard()
+    pipeline._progress = heard
+    return pipeline, heard
+
+
+def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
+    async def body() -> None:
+        speaker = Loudspeaker()
+        pipeline, heard = heard_pipeline(speaker)
+        await pipeline.take_over({FOLLOWS}, 1)
+        speaker.open.clear()
+        await pipeline.take(event(0, many("ann", 12)))
+        flushes = asyncio.create_task(pipeline.run_flushes())
+        await until(lambda: bool(pipeline.lanes[FOLLOWS].resend))
+        pipeline.tell({}, {})
+        assert heard.open[-1] == (1, len(pipeline.lanes[FOLLOWS].resend))
+        assert heard.ages == [], "nothing is told yet"
+        speaker.open.set()
+        await until(lambda: bool(heard.ages))
+        pipeline.tell({}, {})
+        assert heard.open[-1] == (1, 0)
+        assert heard.ages == [BEGIN_MS + n for n in range(12)]
+        assert len(speaker.announced) == 1
+        flushes.cancel()
+        await pipeline.give_up({FOLLOWS})
+        assert len(speaker.announced) == 1, "it is announced once"
+
+    run(body)
+
+
+def test_the_alarms_asked_for_follow_event_time_and_not_a_restart() -> None:
+    async def body() -> None:
+        pipeline, heard = heard_pipeline(Loudspeaker())
+        await pipeline.take_over({FOLLOWS}, 1)
+        pipeline.tell({}, {})
+        await pipeline.take(event(0, many("ann", 2)))
+        pipeline.tell({}, {})
+        assert heard.alarms == 0.0, "the first records tell no time that passed"
+        await pipeline.take(event(2, many("bob", 2, BEGIN_MS + 24 * HOUR_MS)))
+        pipeline.tell({}, {})
+        pipeline.tell({}, {})
+        assert heard.alarms == pytest.approx(0.001 * 2, rel=1e-6)
+
+    run(body)
