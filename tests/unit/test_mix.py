@@ -21,6 +21,7 @@ from streams.core.mix import (
 )
 from streams.core.partition import CommentPartition
 from streams.core.surges import MixShift, Surge
+from streams.core.surging import surging_of
 from streams.core.texts import Texts
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import Comment, comment_partition, comments, contents_of
@@ -94,6 +95,9 @@ def test_it_closes_when_the_languages_are_as_usual_again_and_is_not_opened_for_i
     back = [("ann", post, lang, ms + 8 * 3_600_000) for _, post, lang, ms in usual(4)]
     surges = told(partition, usual() + shifted(2) + back)
     assert [surge.state for surge in surges] == ["opened"] * 2 + ["closed"] * 2
+    opened = comment_partition(10_000)
+    told(opened, usual() + shifted(2))
+    assert [surging_of([one]).open["mix", "notice"] for one in (opened, partition)] == [2, 0]
     for closed in surges[2:]:
         assert closed.revision == 1
         assert closed.closed_ms == closed.at_ms == closed.seen_ms > at(8 * 60)

@@ -1,0 +1,224 @@
+"""What each alert is held against: series that make it fire and when, and some that must not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+Series = Mapping[str, str]
+"""Series by their name and labels; values a minute, as promtool writes them."""
+
+ONE: Final = 'job="surgewatch",instance="w1"'
+OF_ONE: Final = {"job": "surgewatch", "instance": "w1"}
+OF_JOB: Final = {"job": "surgewatch"}
+OF_TOPIC: Final = OF_JOB | {"topic": "follows"}
+_TOPIC: Final = f'{ONE},topic="follows"'
+_LATE: Final = "surgewatch_event_to_stored_seconds"
+
+
+@dataclass(frozen=True)
+class Case:
+    """``minute``: the first at which it fires on ``fires``; ``told``: templates as rendered."""
+
+    fires: Series
+    minute: int
+    silent: Sequence[Series]
+    labels: Mapping[str, str]
+    told: Mapping[str, str] = field(default_factory=dict)
+    fires_without_series: bool = False
+
+
+def _stored(total: str, in_time: str) -> Series:
+    return {
+        f"{_LATE}_count{{{ONE}}}": total,
+        f'{_LATE}_bucket{{{ONE},le="10.0"}}': in_time,
+    }
+
+
+def _open(kind: str, severity: str, values: str) -> Series:
+    return {f'surgewatch_surges_open{{{ONE},kind="{kind}",severity="{severity}"}}': values}
+
+
+def _by_model(opened: str, asked: str) -> Series:
+    labels = f'{ONE},kind="followers",trigger="model",state="opened"'
+    return {
+        f"surgewatch_surges_total{{{labels}}}": opened,
+        f'surgewatch_false_alarms_asked_total{{{ONE},kind="followers"}}': asked,
+    }
+
+
+def _traffic(surges: str, counted: str) -> Series:
+    return {
+        f'surgewatch_surges_total{{{ONE},kind="followers",trigger="rule",state="opened"}}': surges,
+        f'surgewatch_records_total{{{_TOPIC},result="counted"}}': counted,
+    }
+
+
+def _used(name: str, limit: str, values: str, most: str) -> Series:
+    return {f"{name}{{{ONE}}}": values, f"{limit}{{{ONE}}}": most}
+
+
+_MEMORY: Final = ("process_resident_memory_bytes", "surgewatch_memory_limit_bytes")
+_REDIS: Final = ("surgewatch_redis_memory_used_bytes", "surgewatch_redis_memory_max_bytes")
+
+CASES: Final[Mapping[str, Case]] = {
+    "SurgewatchWorkerAbsent": Case(
+        {f"up{{{ONE}}}": "1 0x20"},
+        *(3, [{f"up{{{ONE}}}": "1x20"}], {}),
+        fires_without_series=True,
+    ),
+    "SurgewatchConsumerStalled": Case(
+        {
+            f"surgewatch_last_progress_timestamp_seconds{{{ONE}}}": "0x20",
+            f'surgewatch_lag_records{{{_TOPIC},partition="0"}}': "7x20",
+        },
+        4,
+        [
+            {
+                f"surgewatch_last_progress_timestamp_seconds{{{ONE}}}": "0x20",
+                f'surgewatch_lag_records{{{_TOPIC},partition="0"}}': "0x20",
+            },
+            {
+                f"surgewatch_last_progress_timestamp_seconds{{{ONE}}}": "0+60x20",
+                f'surgewatch_lag_records{{{_TOPIC},partition="0"}}': "7x20",
+            },
+            {f'surgewatch_lag_records{{{_TOPIC},partition="0"}}': "7x20"},
+        ],
+        OF_ONE,
+        {"$value | humanizeDuration": "4m 0s"},
+    ),
+    "SurgewatchDataDelayed": Case(
+        {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0+60x20"},
+        7,
+        [
+            {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "60x20"},
+            {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 600 600 600 0 600 600 600 0"},
+        ],
+        OF_TOPIC,
+        {"$value | humanizeDuration": "7m 0s"},
+    ),
+    "SurgewatchStoreFailing": Case(
+        {f'surgewatch_redis_errors_total{{{ONE},operation="write"}}': "0+1x20"},
+        *(6, [{f'surgewatch_redis_errors_total{{{ONE},operation="write"}}': "0 1 1x20"}]),
+        OF_ONE | {"operation": "write"},
+    ),
+    "SurgewatchAnnouncingFails": Case(
+        {f'surgewatch_kafka_errors_total{{{ONE},operation="produce"}}': "0+1x20"},
+        6,
+        [
+            {f'surgewatch_kafka_errors_total{{{ONE},operation="produce"}}': "5x20"},
+            {f'surgewatch_kafka_errors_total{{{ONE},operation="fetch"}}': "0+1x20"},
+        ],
+        OF_ONE,
+    ),
+    "SurgewatchCommitFailing": Case(
+        {f'surgewatch_kafka_errors_total{{{ONE},operation="commit"}}': "0+1x40"},
+        16,
+        [{f'surgewatch_kafka_errors_total{{{ONE},operation="commit"}}': "0 1 2 3 4 4x40"}],
+        OF_ONE,
+    ),
+    "SurgewatchRebalanceLoop": Case(
+        {f"surgewatch_rebalances_total{{{ONE}}}": "0+1x30"},
+        *(7, [{f"surgewatch_rebalances_total{{{ONE}}}": "0 1 2 3 3x30"}], OF_ONE),
+        {"$value | humanize": "7"},
+    ),
+    "SurgewatchRecordsMissed": Case(
+        {f"surgewatch_records_missed_total{{{_TOPIC}}}": "0 0 0 100x20"},
+        *(3, [{f"surgewatch_records_missed_total{{{_TOPIC}}}": "100x20"}], OF_TOPIC),
+        {"$value | humanize": "100"},
+    ),
+    "SurgewatchDeadLettersHigh": Case(
+        {
+            f'surgewatch_records_total{{{_TOPIC},result="dead"}}': "0+2x40",
+            f'surgewatch_records_total{{{_TOPIC},result="counted"}}': "0+98x40",
+        },
+        11,
+        [
+            {
+                f'surgewatch_records_total{{{_TOPIC},result="dead"}}': "0+1x40",
+                f'surgewatch_records_total{{{_TOPIC},result="counted"}}': "0+99x40",
+            },
+            {
+                f'surgewatch_records_total{{{_TOPIC},result="dead"}}': "0x40",
+                f'surgewatch_records_total{{{_TOPIC},result="counted"}}': "0x40",
+            },
+        ],
+        OF_TOPIC,
+        {"$value | humanizePercentage": "2%"},
+    ),
+    "SurgewatchMemoryNearLimit": Case(
+        _used(*_MEMORY, "80 95x20", "100x20"),
+        *(6, [_used(*_MEMORY, "90x20", "100x20"), _used(*_MEMORY, "95x20", "0x20")], OF_ONE),
+        {"$value | humanizePercentage": "95%"},
+    ),
+    "SurgewatchRedisNearLimit": Case(
+        _used(*_REDIS, "80 90x20", "100x20"),
+        *(6, [_used(*_REDIS, "85x20", "100x20"), _used(*_REDIS, "95x20", "0x20")], OF_JOB),
+        {"$value | humanizePercentage": "90%"},
+    ),
+    "SurgewatchClockOff": Case(
+        {f"surgewatch_clock_off_seconds{{{ONE}}}": "0 -3600x20"},
+        *(6, [{f"surgewatch_clock_off_seconds{{{ONE}}}": "60x20"}], OF_ONE),
+        {"$value | humanizeDuration": "1h 0m 0s"},
+    ),
+    "SurgewatchSettingsDiffer": Case(
+        {
+            f'surgewatch_settings_info{{{ONE},hash="aa"}}': "1x40",
+            'surgewatch_settings_info{job="surgewatch",instance="w2",hash="bb"}': "1x40",
+        },
+        15,
+        [
+            {
+                f'surgewatch_settings_info{{{ONE},hash="aa"}}': "1x40",
+                'surgewatch_settings_info{job="surgewatch",instance="w2",hash="aa"}': "1x40",
+            }
+        ],
+        OF_JOB,
+        {"$value": "2"},
+    ),
+    "SurgewatchSilentWithTraffic": Case(
+        _traffic("3x3000", "0+1000x3000"),
+        1061,
+        [
+            _traffic("0+1x3000", "0+1000x3000"),
+            _traffic("3x3000", "0+100x3000"),
+            {f'surgewatch_records_total{{{_TOPIC},result="counted"}}': "0+1000x3000"},
+        ],
+        OF_JOB,
+    ),
+    "SurgewatchFalseAlarmsOverBudget": Case(
+        _by_model("0+1x200", "0+0.01x200"),
+        83,
+        [_by_model("0+1x200", "0+0.1x200"), _by_model("0 9 18 19x200", "0x200")],
+        OF_JOB | {"kind": "followers"},
+        {"$value | humanize": "83"},
+    ),
+    "SurgewatchFreshnessBurnsFast": Case(
+        _stored("0+1000x300", "0+980x300"),
+        *(3, [_stored("0+1000x300", "0+995x300"), _stored("0x300", "0x300")], OF_JOB),
+        {"$value | humanizePercentage": "2%"},
+    ),
+    "SurgewatchFreshnessBurnsSlowly": Case(
+        _stored("0+1000x300", "0+995x300"),
+        *(16, [_stored("0+10000x300", "0+9995x300"), _stored("0x300", "0x300")], OF_JOB),
+        {"$value | humanizePercentage": "0.5%"},
+    ),
+    "SurgewatchWaveOpen": Case(
+        _open("wave", "page", "0 0 0 1x20"),
+        *(3, [_open("wave", "page", "0x20"), _open("followers", "page", "1x20")], OF_JOB),
+        {"$value": "1"},
+    ),
+    "SurgewatchCreatorSurge": Case(
+        _open("followers", "page", "0 0 0 2x20"),
+        *(3, [_open("followers", "notice", "2x20"), _open("wave", "page", "1x20")]),
+        OF_JOB | {"kind": "followers"},
+        {"$value": "2"},
+    ),
+    "SurgewatchCreatorSurgeNotice": Case(
+        _open("comments", "notice", "0 0 0 4x20"),
+        *(3, [_open("comments", "page", "4x20")], OF_JOB | {"kind": "comments"}),
+        {"$value": "4"},
+    ),
+    "SurgewatchDeadMansSwitch": Case({}, 0, [], {}, fires_without_series=True),
+}

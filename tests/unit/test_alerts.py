@@ -1,0 +1,134 @@
+"""Alerts and recording rules, evaluated by promtool: each fires, stays silent, lacks its series."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from streams.edges.metric_catalogue import CATALOGUE
+from tests.conftest import program_or_say
+from tests.unit.alert_cases import CASES, Case, Series
+
+RULES: Final = Path(__file__).parents[2] / "deploy/prometheus"
+FILES: Final = (RULES / "recording.yml", RULES / "alerts.yml")
+URLS: Final = {"docs_url": "https://docs.test", "grafana_url": "https://grafana.test"}
+_PARTS: Final = ("", "_bucket", "_sum", "_count")
+
+
+def groups_of(path: Path) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = yaml.safe_load(path.read_text())["groups"]
+    return groups
+
+
+def rules_of(path: Path) -> list[dict[str, Any]]:
+    return [rule for group in groups_of(path) for rule in group["rules"]]
+
+
+ALERTS: Final = {rule["alert"]: rule for rule in rules_of(FILES[1])}
+RECORDS: Final = {rule["record"] for rule in rules_of(FILES[0])}
+
+
+def rendered(text: str, case: Case) -> str:
+    """A template as it must come out; fails where the case does not say what it becomes."""
+    told = {f"$labels.{name}": value for name, value in case.labels.items()}
+    told |= {f"$externalLabels.{name}": url for name, url in URLS.items()} | dict(case.told)
+    return re.sub(r"{{ (.*?) }}", lambda found: told[found[1]], text)
+
+
+def expected(name: str, case: Case) -> dict[str, Any]:
+    rule = ALERTS[name]
+    return {
+        "exp_labels": {**case.labels, **rule["labels"]},
+        "exp_annotations": {
+            what: rendered(text, case) for what, text in rule["annotations"].items()
+        },
+    }
+
+
+def told_at(name: str, minute: int, alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": [*alerts]}
+
+
+def check_rules(folder: Path, tests: Sequence[tuple[Series, list[dict[str, Any]]]]) -> str:
+    """What promtool finds wrong; nothing: all came out as told."""
+    content = {
+        "rule_files": [*map(str, FILES)],
+        "evaluation_interval": "1m",
+        # else in any order, and an alert may see what was recorded a minute ago
+        "group_eval_order": [group["name"] for path in FILES for group in groups_of(path)],
+        "tests": [
+            {
+                "interval": "1m",
+                "external_labels": URLS,
+                "input_series": [{"series": one, "values": put} for one, put in series.items()],
+                "alert_rule_test": told,
+            }
+            for series, told in tests
+        ],
+    }
+    path = folder / "rules.yml"
+    path.write_text(yaml.safe_dump(content))
+    command = [program_or_say("promtool"), "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case_and_every_case_an_alert() -> None:
+    assert CASES.keys() == ALERTS.keys()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_at_its_minute_and_not_the_one_before(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    told = [told_at(name, case.minute, [expected(name, case)])]
+    if case.minute:
+        told.insert(0, told_at(name, case.minute - 1, []))
+    assert check_rules(tmp_path, [(case.fires, told)]) == ""
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.silent])
+def test_an_alert_stays_silent_when_nothing_is_wrong(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    ends = (case.minute, case.minute + 4)
+    tests = [(series, [told_at(name, minute, []) for minute in ends]) for series in case.silent]
+    assert check_rules(tmp_path, tests) == ""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_without_its_series_is_silent_unless_that_is_what_it_tells(
+    name: str, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    alerts = [expected(name, case)] if case.fires_without_series else []
+    other: Series = {'surgewatch_build_info{job="surgewatch",instance="w9"}': "1x20"}
+    assert check_rules(tmp_path, [(other, [told_at(name, case.minute + 4, alerts)])]) == ""
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_says_what_happened_and_where_to_read_and_look(name: str) -> None:
+    told = ALERTS[name]["annotations"]
+    assert set(told) == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert told["runbook_url"] == "{{ $externalLabels.docs_url }}/runbooks/" + f"{name}.md"
+    assert told["dashboard_url"].startswith("{{ $externalLabels.grafana_url }}/d/surgewatch-")
+    assert ALERTS[name]["labels"]["severity"] in {"page", "notice", "none"}
+
+
+def test_rules_speak_of_metrics_that_there_are() -> None:
+    series = {spec.name + part for spec in CATALOGUE for part in (_PARTS if spec.buckets else [""])}
+    labels = {spec.name: {*spec.label_names} for spec in CATALOGUE}
+    for path in FILES:
+        for rule in rules_of(path):
+            found = re.findall(r"(?<![\w:])(?:surgewatch|process)_\w+", rule["expr"])
+            recorded = re.findall(r"\w+:\w+:\w+", rule["expr"])
+            names = set(found) - {name for one in recorded for name in one.split(":")}
+            assert names <= series, rule
+            assert set(recorded) <= RECORDS, rule
+            for name, selector in re.findall(r"(surgewatch_\w+){(.*?)}", rule["expr"]):
+                used = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", selector)) - {"job", "le"}
+                assert used <= labels.get(name, used), rule
