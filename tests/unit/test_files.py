@@ -112,7 +112,7 @@ def test_missing_file_is_told_by_name(tmp_path: Path) -> None:
     ("data", "words"),
     [
         (gzip.compress(b"line\n" * 400_000, mtime=0)[:-900], "middle of its gzip data, at line"),
-        (gzip.compress(b"line\n") + b"garbage", "cannot be read at line 1: Not a gzipped"),
+        (gzip.compress(b"line\n", mtime=0) + b"garbage", "cannot be read at line 1: Not a gzipped"),
         (b"\x1f\x8b\x08\x00" + b"\xff" * 40, "cannot be read at line 1"),
         (b"\x28\xb5\x2f\xfd rest", "is packed with zstd"),
         (b"PK\x03\x04 rest", "is packed with zip"),
