@@ -117,6 +117,7 @@ class FirstDays:
         knot += (kind * SPANS + np.where(is_early, EARLY, LATE)) * _KNOTS
         place *= self._steps.take(knot)
         place += self._rarity.take(knot)
+        place *= statistic >= 1.0  # below the first edge nothing is counted
         return place
 
 

@@ -73,7 +73,7 @@ def bar_of(tail: Tail, policy: DetectorPolicy) -> float:
     >>> policy = DetectorPolicy(alarms_per_day=1 / 6, tail_prior_days=5.0)
     >>> tail = tail_of(TailState(), policy)
     >>> round(bar_of(tail, policy), 3)
-    7.295
+    6.828
     >>> round(score_of(bar_of(tail, policy), tail, policy), 6)
     1.0
     """
