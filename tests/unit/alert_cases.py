@@ -94,14 +94,14 @@ CASES: Final[Mapping[str, Case]] = {
         {"$value | humanizeDuration": "4m 0s"},
     ),
     "SurgewatchDataDelayed": Case(
-        {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0+60x20"},
-        7,
+        {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 61x20"},
+        6,
         [
             {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "60x20"},
             {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 600 600 600 0 600 600 600 0"},
         ],
         OF_TOPIC,
-        {"$value | humanizeDuration": "7m 0s"},
+        {"$value | humanizeDuration": "1m 1s"},
     ),
     "SurgewatchStoreFailing": Case(
         {f'surgewatch_redis_errors_total{{{ONE},operation="write"}}': "0+1x20"},
