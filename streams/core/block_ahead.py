@@ -29,6 +29,7 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure
+from streams.core.first_days import EARLY_BUCKETS
 from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import Ended, Lived, Risen, TailPrior
 
@@ -86,6 +87,7 @@ class Lessons:
     def __init__(self, prior: TailPrior, rhythm: Rhythm | None) -> None:
         self._prior, self._rhythm = prior, rhythm
         self._heard: list[tuple[Ints, Heard]] = []
+        self._met: list[tuple[Ints, Ints]] = []
         self._births: list[tuple[Ints, Ints]] = []
         self._risen: list[tuple[Ints, Risen]] = []
         self._ended: list[tuple[Ints, Ended]] = []
@@ -93,6 +95,10 @@ class Lessons:
     def add_heard(self, keys: Ints, heard: Heard) -> None:
         """Buckets of these keys closed."""
         self._heard.append((keys, heard))
+
+    def add_met(self, keys: Ints, births: Ints) -> None:
+        """These keys were met."""
+        self._met.append((keys, births))
 
     def add_births(self, keys: Ints, births: Ints) -> None:
         """First buckets of these keys closed."""
@@ -113,6 +119,8 @@ class Lessons:
                 self._rhythm.learn(heard if kept is None else heard.only(kept[keys]))
         if not self._prior.learns:
             return
+        for keys, births in self._met:
+            self._prior.take_met(births if kept is None else births[kept[keys]])
         for keys, births in self._births:
             self._prior.take_births(births if kept is None else births[kept[keys]])
         for keys, risen in self._risen:
@@ -167,6 +175,7 @@ class Runner:
         fresh = course.are_new.nonzero()[0]
         keys.birth[fresh] = course.buckets[fresh]
         lessons = Lessons(self.prior, self.rhythm)
+        lessons.add_met(fresh, keys.birth[fresh])
         birth = keys.birth[self.key]
         age = course.buckets - birth
         sums = self._faded(keys)
@@ -293,6 +302,9 @@ class Runner:
             if some_young:
                 tops[old] = top
             np.maximum(top, past.statistic[old], out=top)
+            if some_young:
+                after = past.age[new : new + size]
+                top[(past.age[old] < EARLY_BUCKETS) & (after >= EARLY_BUCKETS)] = 0.0
             if some_end:
                 over = ended[new - count : new - count + size]
                 self._end_days(keys, over, past.of(old), lessons)
@@ -304,7 +316,8 @@ class Runner:
             lessons.add_births(born, keys.birth[born])
             risen = closed[past.statistic[closed] > tops[closed]]
             birth = keys.birth[self.key[risen]]
-            lessons.add_risen(self.key[risen], Risen(birth, tops[risen], past.statistic[risen]))
+            higher = Risen(birth, past.age[risen], tops[risen], past.statistic[risen])
+            lessons.add_risen(self.key[risen], higher)
         return tails
 
     def _end_days(self, keys: KeyColumns, ended: Ints, past: "_Past", lessons: Lessons) -> None:

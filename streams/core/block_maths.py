@@ -114,8 +114,8 @@ def tail_of(sums: Floats, learnt_days: Floats, prior: Prior, policy: DetectorPol
     worth = policy.tail_prior_days
     days, shape = worth + learnt_days, worth * policy.tail_prior_share
     return TailColumns(
-        shape=shape + sums[1],
-        scale=shape * prior.excess + sums[2],
+        shape=policy.tail_sureness * (shape + sums[1]),
+        scale=policy.tail_sureness * (shape * prior.excess + sums[2]),
         level=(worth * prior.level + sums[0]) / days,
         share=(worth * prior.share + sums[1]) / days,
     )

@@ -6,7 +6,7 @@ gives to keys; slots in one call are distinct, unless said. A key's day is `buck
 buckets from its birth: every day is then whole and sees every hour once.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,11 @@ from streams.core.block_state import KeyColumns, RowStore
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.exposure import Exposure, FlatExposure
+from streams.core.first_days import EARLY_BUCKETS
 from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
 from streams.core.wave_factors import WaveFactors
+from streams.core.wave_size import size_of, wildness_of
 
 _GRID = 64
 _EXCESS_SHARE = 0.1
@@ -46,6 +48,20 @@ class NoAlarmError(ValueError):
         self.slot = slot
         self.low = low
         self.high = high
+
+
+class _Exposed(NamedTuple):
+    """Exposure of open buckets without the wave, and fading sums of it before them.
+
+    ``sums``: of the three windows with the wave, and of the rate, in which it has no part.
+    ``factor``: of the wave in the open bucket. ``more``: what it adds to the windows; None: no
+    wave, and none in the last day.
+    """
+
+    open: Floats | float
+    sums: Floats
+    factor: Floats | float = 1.0
+    more: Floats | None = None
 
 
 class DetectorBlock:
@@ -73,7 +89,7 @@ class DetectorBlock:
 
     def lift_by(self, factors: WaveFactors) -> bool:
         """See KeyDetector."""
-        factors.use(self._powers)
+        factors.use(self._powers, self._rhythm)
         self._waves = factors
         return True
 
@@ -112,6 +128,8 @@ class DetectorBlock:
     def begin(self, slots: Ints, bucket: int) -> None:
         """Keys first met in ``bucket``: it is their open bucket, nothing learnt yet."""
         self._rows.begin(slots, bucket)
+        if self._prior.learns:
+            self._prior.take_met(np.full(len(slots), bucket, np.int64))
 
     def advance(self, slots: Ints, opened: Ints, counts: Ints, bucket: Ints | int) -> None:
         """Close each key's open bucket with its count and learn it; then the empty ones after.
@@ -123,17 +141,17 @@ class DetectorBlock:
         opened = np.asarray(opened, dtype=np.int64)
         bucket = np.asarray(bucket, dtype=np.int64)
         events = as_counts(counts)
-        exposure, sums = self._exposed(slots, keys, opened)
-        factor = self._factor_of(slots, opened)
-        outlook = self._outlook(keys, sums)
+        exposed = self._exposed(slots, keys, opened)
+        outlook = self._outlook(keys, exposed.sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure * factor, outlook)
+        statistic = self._statistic(keys.windows, exposed, outlook)
         statistic *= events > 0
         age = opened - keys.birth
         self._raise_top(keys, statistic, age)
-        taught = taught_of(events, outlook.rate * exposure * factor, self.policy)
-        taught /= factor  # what a wave brings is not the key's own
+        usual = outlook.rate * exposed.open * exposed.factor
+        taught = taught_of(events, usual, self.policy)
+        taught /= exposed.factor  # what a wave brings is not the key's own
         self._learn_rate(keys, taught)
         if self._rhythm is not None:
             heard = Heard(keys.birth, keys.direction, opened, taught, outlook.rate)
@@ -141,6 +159,7 @@ class DetectorBlock:
             keys.phase *= self._powers.factors[3]
             keys.phase += self._rhythm.pointed(events, opened)
         self._fade(keys, bucket - opened - 1)
+        self._end_early(keys, age, bucket - keys.birth)
         self._end_days(keys, outlook.rate, age, bucket - keys.birth)
         self._rows.write(slots, keys)
 
@@ -165,12 +184,12 @@ class DetectorBlock:
         keys = self._rows.read(slots)
         opened = np.asarray(opened, dtype=np.int64)
         events = as_counts(counts)
-        exposure, sums = self._exposed(slots, keys, opened)
-        factor = self._factor_of(slots, opened)
+        exposed = self._exposed(slots, keys, opened)
+        exposure, sums, factor, _ = exposed
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = statistic_of(keys.windows, exposure * factor * lift, outlook)
+        statistic = self._statistic(keys.windows, exposed, outlook, lift)
         age = opened - keys.birth
         own = self._prior.of(outlook.rate)
         rarity = rarity_of(statistic, tail_at(keys.tail, age, own, self._powers, self.policy))
@@ -234,26 +253,26 @@ class DetectorBlock:
     ) -> NDArray[np.bool_]:
         """Whether a surge of each key is over when the watermark stands in ``bucket``.
 
-        Over means: the last quarter hour and hour are back within one standard deviation of
-        usual, and so are the last six hours, or the hour's excess rate is a tenth of theirs.
-        That is an hour quiet against the usual and against the surge: the six-hour sum alone
-        would hold a large surge open for a day after its end, the hour alone would close a slow
-        one between two events. Without new events a surge once over stays over.
+        Over means: the short and the middle window are back within one standard deviation of
+        usual, and so is the long one, or the middle one's excess rate is a tenth of its.
+        That is quiet against the usual and against the surge: the long sum alone would hold a
+        large surge open for a day after its end, the middle one alone would close a slow one
+        between two events. Without new events a surge once over stays over.
         """
         keys = self._rows.read(slots)
         buckets = np.broadcast_to(np.asarray(bucket, dtype=np.int64), slots.shape)
         opening = np.asarray(opened, dtype=np.int64)
-        rate = self._outlook(keys, self._exposed(slots, keys, opening)[1]).rate
+        rate = self._outlook(keys, self._exposed(slots, keys, opening).sums).rate
         closed = buckets > opening
         events = as_counts(counts)
         keys.windows *= np.where(closed, self._powers.factors[:3], 1.0)
         keys.windows += events
         keys.windows *= self._powers.of_gap(np.maximum(buckets - opening - 1, 0))[:3]
-        exposure = self._exposed(slots, keys, buckets)[1][:3]
+        exposure = self._exposed(slots, keys, buckets).sums[:3]
         expected = rate * exposure
         spread = np.sqrt(expected + expected**2 / shape_of(keys.rate_count, self.policy))
         usual = keys.windows <= expected + spread
-        # Excess rate of the hour <= a tenth of the six hours' one, cleared of divisors.
+        # Excess rate of the middle window <= a tenth of the long one's, cleared of divisors.
         bound = (1.0 - _EXCESS_SHARE) * expected[1] * exposure[2]
         bound += _EXCESS_SHARE * keys.windows[2] * exposure[1]
         faded = keys.windows[1] * exposure[2] <= bound
@@ -268,27 +287,33 @@ class DetectorBlock:
         """Put packed states back; `state_of` then gives the same bytes."""
         self._rows.unpack(slots, states)
 
-    def _exposed(
-        self, slots: Ints, keys: KeyColumns, opened: Ints
-    ) -> tuple[Floats | float, Floats]:
-        """Exposure of open buckets without the wave, and fading sums of it before them.
-
-        The windows' sums are with the wave, in which the rate has no part.
-        """
+    def _exposed(self, slots: Ints, keys: KeyColumns, opened: Ints) -> _Exposed:
+        """Exposure of open buckets, and before them."""
         exposure = self._exposure.open_of(slots, opened)
         sums = self._exposure.sums_of(slots, keys.birth, opened)
         if self._rhythm is not None and not self._rhythm.is_flat:
             sums *= self._rhythm.means_of(keys.direction, keys.birth, opened)
             exposure = exposure * self._rhythm.open_of(keys.direction, opened)
-        more = None if self._waves is None else self._waves.more_of(slots, keys.birth, opened)
-        if more is not None:
-            sums[:3] += more * exposure
-        return exposure, sums
+        if self._waves is None:
+            return _Exposed(exposure, sums)
+        factor = self._waves.open_of(slots, opened)
+        more = self._waves.more_of(slots, keys.direction, keys.birth, opened)
+        if factor is None or more is None:
+            return _Exposed(exposure, sums)
+        sums[:3] += more
+        return _Exposed(exposure, sums, factor, more)
 
-    def _factor_of(self, slots: Ints, opened: Ints) -> Floats | float:
-        """Wave factor of each key's open bucket."""
-        factor = None if self._waves is None else self._waves.open_of(slots, opened)
-        return 1.0 if factor is None else factor
+    def _statistic(
+        self, windows: Floats, exposed: _Exposed, outlook: Outlook, lift: float = 1.0
+    ) -> Floats:
+        """Evidence of windows that hold the open bucket; of keys in a wave by their size there."""
+        busy, more = exposed.open * exposed.factor, exposed.more
+        statistic = statistic_of(windows, busy * lift, outlook)
+        if more is not None:
+            more = more * self._powers.factors[:3]
+            size = size_of(outlook.faded_exposure, more, exposed.open, exposed.factor)
+            statistic /= wildness_of(self._prior, outlook, size)
+        return statistic
 
     def _outlook(self, keys: KeyColumns, sums: Floats) -> Outlook:
         buckets = sums[3] + self.policy.rate_prior_buckets
@@ -296,7 +321,7 @@ class DetectorBlock:
         return Outlook(keys.rate_count / buckets, shape_of(keys.rate_count, self.policy), faded)
 
     def _raise_top(self, keys: KeyColumns, statistic: Floats, age: Ints) -> None:
-        """Raise each day's maximum; those of first days teach newcomers."""
+        """Raise each day's maximum; those of first days teach newcomers, in two spans."""
         if self._prior.learns:
             young = (age < self.policy.buckets_per_day).nonzero()[0]
             if len(young):
@@ -304,7 +329,7 @@ class DetectorBlock:
                 after = np.maximum(before, statistic[young])
                 births = keys.birth[young]
                 self._prior.take_births(births[age[young] == 0])
-                self._prior.take_risen(Risen(births, before, after))
+                self._prior.take_risen(Risen(births, age[young], before, after))
         np.maximum(keys.top, statistic, out=keys.top)
 
     def _learn_rate(self, keys: KeyColumns, taught: Floats) -> None:
@@ -326,6 +351,11 @@ class DetectorBlock:
         faded += prior
         # taking the prior off and putting it back may round: not where a key did not wait
         np.copyto(keys.rate_count, faded, where=waited)
+
+    def _end_early(self, keys: KeyColumns, age: Ints, age_after: Ints) -> None:
+        """Begin a first day's second span: what was reached in the first one stands for itself."""
+        if self._prior.learns:
+            keys.top[(age < EARLY_BUCKETS) & (age_after >= EARLY_BUCKETS)] = 0.0
 
     def _end_days(self, keys: KeyColumns, rate: Floats, age: Ints, age_after: Ints) -> None:
         """Close the day of the learnt bucket, unless it goes on, and the empty days after it."""

@@ -35,12 +35,12 @@ allowed: above 0, below 1
 
     alarms_per_day: float = 1 / 1000
     """Budget (beta): false alarms a key and day, above 0 and below 1."""
-    window_buckets: tuple[int, int, int] = (3, 12, 72)
-    """Memories of the three fading windows, rising: 15 minutes, 1 hour, 6 hours."""
+    window_buckets: tuple[int, int, int] = (6, 18, 72)
+    """Memories of the three fading windows, rising: half an hour, an hour and a half, 6 hours."""
     buckets_per_day: int = 288
     rate_memory_days: float = 14.0
     tail_memory_days: float = 30.0
-    dispersion: float = 0.05
+    dispersion: float = 0.1
     """Floor of the squared coefficient of variation (phi): no key is taken for more regular."""
     rate_prior_count: float = 0.1
     """a0 of the Gamma prior of a key's rate; its mean is a0 / b0 events a bucket."""
@@ -48,6 +48,11 @@ allowed: above 0, below 1
     """b0 of that prior: how many buckets of history it is worth."""
     tail_prior_days: float = 30.0
     """k: how many days of daily maxima the tail prior is worth."""
+    tail_sureness: float = 3.0
+    """How many days each day above the level is worth in saying how sure the mean excess is.
+
+    More than 1 only where many keys share what they learn, which corrects it.
+    """
     tail_prior_level: float = 4.0
     """m0: mean daily maximum of the evidence."""
     tail_prior_share: float = 0.4
@@ -56,7 +61,7 @@ allowed: above 0, below 1
     """e0: mean excess of those days over the mean."""
     learn_noise: float = 6.0
     """A bucket teaches at most the expectation plus this many standard deviations plus one."""
-    learn_dispersion: float = 0.2
+    learn_dispersion: float = 0.15
     """Added to ``dispersion`` in that limit, so that bursty keys can still teach."""
     learn_excess: float = 10.0
     """A day teaches the tail at most this many mean excesses over the mean."""
@@ -97,7 +102,12 @@ _SHARES: Final = ("alarms_per_day", "tail_prior_share")
 _OTHERS: Final = ("window_buckets", "window_factors", "rate_factor", "day_factor")
 
 SINGLE_SERIES: Final = DetectorPolicy(
-    alarms_per_day=1 / 6, tail_prior_days=5.0, window_buckets=(12, 36, 72)
+    alarms_per_day=1 / 6,
+    tail_prior_days=5.0,
+    tail_sureness=1.0,
+    window_buckets=(12, 36, 72),
+    dispersion=0.05,
+    learn_dispersion=0.2,
 )
 """For one series that somebody watches: one false alarm in six days, a light tail prior.
 

@@ -18,7 +18,7 @@ and by Bahadur and Rao (1960) it is about that over
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -43,8 +43,10 @@ CREATOR_WEIGHT: Final = 20.0
 """Comments that a creator's usual share weighs against a post's own."""
 _CLUSTERED: Final = 200.0
 _CALM_BUCKETS: Final = 3.0
-_LOOKS: Final = 60.0
-"""Independent looks at a key in a day: a window of an hour slides over it, for some languages."""
+_OTHERS_BUCKETS: Final = 30.0
+_LOOKS: Final = 120.0
+"""Independent looks at a key in a day that all of them come to: four windows, at every comment in a
+language of some dozens a day (docs/detection.md)."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -126,21 +128,37 @@ def _weight(total: Any, known: Any) -> Any:
     return (concentration + 1.0) / (total + concentration)
 
 
-def dispersion_of(buckets: Iterable[tuple[int, int]], usual: float) -> float:
+def dispersion_of(
+    buckets: Iterable[tuple[int, int]],
+    usual: float,
+    mean_of: Callable[[int], float] = lambda _: 1.0,
+) -> float:
     """How much more a language's comments scatter from bucket to bucket than at random; 1 or more.
 
     ``buckets``: comments found in the language and in all, of those with any. Pearson's statistic
-    over its degrees of freedom (McCullagh and Nelder 1989, 4.5), drawn toward 1 as if by
-    three buckets more.
+    over its degrees of freedom (McCullagh and Nelder 1989, 4.5), of buckets that weigh the less the
+    more their own term scatters: v / (v + 1/2) with v the variance of a binomial, for one of few
+    events says little. Drawn toward 1 as if by three buckets more, or toward ``mean_of`` so many
+    comments as others have it by thirty, whichever is more: a creator may scatter more than others,
+    and of one with few comments in the language her own buckets cannot say that she does not.
 
-    >>> dispersion_of([(1, 2), (2, 4)], 0.5), dispersion_of([(6, 6), (0, 6)] * 3, 0.5)
-    (1.0, 4.333333333333333)
+    >>> calm, threads = [(1, 2), (2, 4)], [(6, 6), (0, 6)] * 9
+    >>> dispersion_of(calm, 0.5), round(dispersion_of(threads, 0.5), 2)
+    (1.0, 5.09)
+    >>> round(dispersion_of([(0, 5)] * 9, 0.02, lambda _: 5.0), 2)
+    4.77
     """
-    pearson, degrees = _CALM_BUCKETS, _CALM_BUCKETS
+    pearson = degrees = others = 0.0
     for found, total in buckets:
-        pearson += (found - total * usual) ** 2 / (total * usual * (1.0 - usual))
-        degrees += 1.0
-    return max(pearson / degrees, 1.0)
+        variance = total * usual * (1.0 - usual)
+        weight = variance / (variance + 0.5)
+        pearson += (found - total * usual) ** 2 / (variance + 0.5)
+        degrees += weight
+        others += weight * mean_of(total)
+    mean = others / degrees if degrees else 1.0
+    alone = (pearson + _CALM_BUCKETS) / (degrees + _CALM_BUCKETS)
+    as_others = (pearson + _OTHERS_BUCKETS * mean) / (degrees + _OTHERS_BUCKETS)
+    return max(alone, as_others, 1.0)
 
 
 def lifted_share(share: Any, more: Any) -> Any:
@@ -166,6 +184,20 @@ def usual_share(found: Any, total: Any, prior: Any = 0.5, weight: float = 2.0) -
     (0.01, 0.03)
     """
     return (found + weight * prior) / (total + weight)
+
+
+def post_share(found: Any, total: Any, usual: tuple[Any, Any]) -> Any:
+    """Usual share of a language on a post that ``found`` of ``total`` comments were in.
+
+    ``usual`` are those of its creator: in the language and in all, the post's among them. That the
+    language never came is said once, though post and creator both say it: the share is no less than
+    if all of the creator's comments had been on the post.
+
+    >>> round(float(post_share(0, 0, (3, 98))), 3), round(float(post_share(0, 98, (0, 98))), 3)
+    (0.04, 0.01)
+    """
+    drawn = usual_share(found, total, usual_share(*usual), CREATOR_WEIGHT)
+    return np.maximum(drawn, usual_share(found, usual[1]))
 
 
 def has_grown(hour: Any, before: Any) -> Any:

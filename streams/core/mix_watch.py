@@ -14,7 +14,6 @@ from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, bucket_of, oldest_bu
 from streams.core.languages import LanguageTally
 from streams.core.mix import (
     COUNT_MIN,
-    CREATOR_WEIGHT,
     NO_LIFTS,
     NOTHING,
     USUAL_BUCKETS_MIN,
@@ -29,8 +28,10 @@ from streams.core.mix import (
     has_grown,
     known_of,
     lifted_share,
+    post_share,
     usual_share,
 )
+from streams.core.mix_scatter import MixScatter
 from streams.core.mix_wave import MixWave, own_lang_of
 from streams.core.rounding import rounded
 from streams.core.runs import Stretch, distinct
@@ -87,14 +88,20 @@ class _Sums(NamedTuple):
         return sum(n for n, _ in self.before.values()), sum(n for _, n in self.before.values())
 
 
+class Crowd(NamedTuple):
+    """What all creators say: their comments, their wave, and how their languages scatter."""
+
+    creators: LanguageTally
+    wave: MixWave
+    scatter: MixScatter
+
+
 class MixWatch:
     """The shifts of one table's posts or creators; what is usual is the creators'."""
 
-    def __init__(
-        self, policy: MixPolicy, tally: LanguageTally, creators: LanguageTally, wave: MixWave
-    ) -> None:
-        self._policy, self._wave = policy, wave
-        self._tally, self._creators = tally, creators
+    def __init__(self, policy: MixPolicy, tally: LanguageTally, crowd: Crowd) -> None:
+        self._policy, self._tally = policy, tally
+        self._creators, self._wave, self._scatter = crowd
         self._surges: dict[tuple[str, str], MixSurge] = {}
         self._touched: dict[tuple[str, str], MixSurge | None] = {}
 
@@ -174,7 +181,7 @@ class MixWatch:
             owned = creators.recent_of_owners(creators.owners_of(slots), water, WINDOWS)
             counted = creators.counts.recent(slots, water, WINDOWS)
             here, known = counted[-1] - counted[-2], owned[-1] - owned[-2] + late
-            usual = usual_share(usual, totals[-1], usual_share(here, known), CREATOR_WEIGHT)
+            usual = post_share(usual, totals[-1], (here, known))
         may = self._at_most(found, totals, usual, known) >= _NEAR * self._policy.bar
         may &= known >= USUAL_MIN
         rows = np.flatnonzero(may)
@@ -254,12 +261,13 @@ class MixWatch:
         share = usual_share(found, known)
         calm = Moved(0, 0, 0, share, known)
         if ours is not usual:
-            calm = calm._replace(usual=usual_share(mine, every_of_mine, share, CREATOR_WEIGHT))
+            of_post = float(post_share(mine, every_of_mine, (found, known)))
+            calm = calm._replace(usual=of_post)
         moved = self._most(ours, calm, lifts)
         if moved.evidence < self._policy.bar:  # dispersion takes from it only
             return moved
         buckets = [(here, every) for _, (here, every) in sorted(usual.before.items())]
-        dispersion = dispersion_of(buckets, share)
+        dispersion = dispersion_of(buckets, share, self._scatter.mean_of)
         calm = calm._replace(dispersion=dispersion, known=known / dispersion)
         return self._most(ours, calm, lifts)
 

@@ -23,10 +23,9 @@ import numpy as np
 
 from streams.core.languages import LANGS_MAX, LanguageTally
 from streams.core.mix import NO_LIFT, NO_LIFTS, RISE_MIN, WINDOWS, Lift, lifted_share
+from streams.core.mix_bucket import BucketComments
 from streams.core.texts import Ints
 
-KNOWN_MIN: Final = 10
-"""Comments in the 23 hours before that say what is usual of a creator who votes."""
 _FINE: Final = 1 << 16
 """Votes are kept in whole parts of one: the order of adding leaves no trace."""
 _VOTES_MIN: Final = 30.0
@@ -88,12 +87,12 @@ class MixWave:
         self._lifts: _Lifts = {}
         self._met: set[str] = set()
 
-    def close(self, bucket: int) -> None:
-        """Have the creators vote who got comments in a bucket, the newest, which is over."""
+    def close(self, bucket: int, comments: BucketComments | None) -> None:
+        """Have the creators vote who got ``comments`` in a bucket, the newest, which is over."""
         for old in [one for one in self._rows if one <= bucket + 1 - WINDOWS[-1]]:
             del self._rows[old]
             self._touched[old] = None
-        votes = self._votes(bucket)
+        votes = {} if comments is None else self._votes(comments)
         if votes:
             self._rows[bucket] = self._touched[bucket] = votes
         self._water = -1
@@ -146,31 +145,11 @@ class MixWave:
         langs = [tally.lang_of(lang) for lang in tally.langs_of(pairs).tolist()]
         return Counter(dict(zip(langs, (day - hour).tolist(), strict=True)))
 
-    def _votes(self, bucket: int) -> _Votes:
+    def _votes(self, comments: BucketComments) -> _Votes:
         """Votes of the creators with comments in a bucket."""
-        tally = self._creators
-        slots = np.flatnonzero(tally.counts.newest[: len(tally.keys)] == bucket)
-        owners = np.unique(tally.owners_of(slots))
-        rows, pairs = tally.chained(owners)
-        known = np.bincount(rows, tally.counts.total[pairs], len(owners))
-        kept = (known >= KNOWN_MIN)[rows]
-        rows, pairs = rows[kept], pairs[kept]
-        now, hour, day = tally.counts.recent(pairs, bucket, (1, WINDOWS[-1]))
-        before = day - hour
-        size = len(owners)
-        known = np.bincount(rows, before, size).astype(np.int64)
-        kept = (known >= KNOWN_MIN)[rows]
-        rows, pairs = rows[kept], pairs[kept]
-        now, hour, before = now[kept], hour[kept], before[kept]
-        if not len(rows):
-            return {}
-        came = np.bincount(rows, now, size).astype(np.int64)[rows]
-        in_hour = np.bincount(rows, hour, size).astype(np.int64)[rows]
-        langs = tally.langs_of(pairs)
-        owners, most = tally.most_of(rows, langs, before)
-        own = most[np.searchsorted(owners, rows)]
+        now, _, before, came, in_hour, known, langs, own = comments
         found = now * _FINE // in_hour
-        usual = came * _FINE // in_hour * before // known[rows]
+        usual = came * _FINE // in_hour * before // known
         return self._by_name(own, langs, found, usual)
 
     def _by_name(self, own: Ints, langs: Ints, found: Ints, usual: Ints) -> _Votes:

@@ -7,7 +7,9 @@ import msgspec
 
 from streams.core.languages import Languages
 from streams.core.mix import MixPolicy
-from streams.core.mix_watch import MixSurge, MixWatch
+from streams.core.mix_bucket import comments_in
+from streams.core.mix_scatter import MixScatter
+from streams.core.mix_watch import Crowd, MixSurge, MixWatch
 from streams.core.mix_wave import MixWave
 from streams.core.runs import Stretch
 from streams.core.surges import Happening
@@ -20,9 +22,10 @@ class Mixes:
 
     def __init__(self, policy: MixPolicy, languages: Languages) -> None:
         creators = languages.creators
-        self._wave = MixWave(creators)
-        tallies = (languages.posts, creators)
-        self._watches = [MixWatch(policy, tally, creators, self._wave) for tally in tallies]
+        self._creators = creators
+        self._wave, self._scatter = MixWave(creators), MixScatter()
+        crowd = Crowd(creators, self._wave, self._scatter)
+        self._watches = [MixWatch(policy, tally, crowd) for tally in (languages.posts, creators)]
 
     @property
     def open_count(self) -> int:
@@ -40,13 +43,15 @@ class Mixes:
         ``closed`` is the bucket that it leaves; -1: no record has come before.
         """
         if closed >= 0:
-            self._wave.close(closed)
+            comments = comments_in(self._creators, closed)
+            self._wave.close(closed, comments)
+            self._scatter.close(closed, comments, in_wave=self._wave.lasts(closed + 1))
         for watch in self._watches:
             yield from watch.advance(water, row)
 
     def drain(self) -> dict[str, bytes | None]:
         """What changed since the last call, by name; None: forgotten."""
-        changed = self._wave.drain()
+        changed = self._wave.drain() | self._scatter.drain()
         for watch in self._watches:
             for key, shift in watch.drain().items():
                 changed[f"{watch.name}|{key}"] = None if shift is None else _ENCODER.encode(shift)
@@ -54,7 +59,7 @@ class Mixes:
 
     def restore(self, stored: Mapping[str, bytes]) -> dict[str, bytes]:
         """Take up what is ours of what was stored; the rest."""
-        rest = self._wave.restore(stored)
+        rest = self._scatter.restore(self._wave.restore(stored))
         for watch in self._watches:
             begin = f"{watch.name}|"
             mine = sorted(name for name in rest if name.startswith(begin))

@@ -2,11 +2,13 @@
 
 A key's own daily maxima are few; those of thousands like it are many. Keys are in classes of
 rate, a power of two each. A class keeps sums over its key-days that ended, and what they come to
-is the prior of each key's tail, and a correction of the rarity that this tail promises.
+is the prior of each key's tail, and how rare that is which this tail says comes once in 4, 20, 90,
+400, … days: how many such days there were.
 
 Sums are whole numbers, so the order in which keys add to them leaves no trace. What is in force
 changes only in `enter`, when the watermark enters a new day, and until the second midnight that a
-partition sees after some hours, too: a score is then a function of the records and their order.
+partition sees, and on the first day of newcomers, after some hours, too: a score is then a function
+of the records and their order.
 """
 
 import math
@@ -17,28 +19,53 @@ import numpy as np
 
 from streams.core.block_tables import Floats, Ints
 from streams.core.detector_policy import DetectorPolicy
-from streams.core.first_days import SHAPE, FirstDays, risen_counts_of
+from streams.core.first_days import (
+    EARLY,
+    EARLY_BUCKETS,
+    KINDS,
+    LATE,
+    SHAPE,
+    FirstDays,
+    risen_counts_of,
+)
 from streams.core.tail_prior import Ended, Lived, Prior, Risen
 
-POOL_LAYOUT_VERSION: Final = 1
+POOL_LAYOUT_VERSION: Final = 2
 RATE_CLASSES: Final = 28
 _LOWEST: Final = -4
 """Class 0 has less than 2**_LOWEST events a day."""
 _TAIL_SUMS: Final = 4
 """Days, maxima, days above the level, excess over it."""
-_SUMS: Final = 7
-"""The same; then days since the pool is warm, rare ones, and the excess of their rarity."""
+_KNOTS: Final = 6
+_STEP: Final = 1.5
+"""A knot is so far, in -ln N of the key's own tail, past the one before; the first stands at 0."""
+_SUMS: Final = _TAIL_SUMS + 1 + _KNOTS
+"""The same; then days since the pool is warm, and those whose maximum reached each knot."""
 _UNIT: Final = 1 << 16
 """Sums count in such parts of one."""
-_RARE: Final = math.log(30.0)
-"""A day is rare if its maximum is as high once in 30 days, says the key's own tail."""
-_RARITY_MAX: Final = 7.0
-"""A rare day teaches at most this excess: a surge must not teach that surges are usual."""
-_NEAR: Final = 3.5
-"""So far past a rare day lie most that teach; past it no tail is taken for lighter than told."""
+_AS_RARE: Final = np.exp(-_STEP * np.array((1.0, 1.0, 1.0, 1.0, 0.8, 0.8)))
+"""Share of the days at each knot that reach the next, before it is known: as the tails say, or,
+where few days ever are, somewhat more."""
+_STEEP_MIN: Final = 0.65
+"""No tail is taken for heavier than this: a surge must not teach that surges are usual."""
+_STEEP_MAX: Final = 4.0
+_FAR_STEEP_MAX: Final = 0.8
+"""Past the last knot, where nothing can be counted, none is taken for lighter than this."""
 _TAIL_DAYS: Final = 100.0
-_RARE_DAYS: Final = 1000.0
 """What the classes around one weigh against its own key-days."""
+_NEAR_DAYS: Final = 30.0
+_TOLD_DAYS: Final = 10.0
+"""Days at a knot that the classes around one weigh, and for these what the tails say."""
+_WEEK_DAYS: Final = 7
+_SATURDAY: Final = 2
+"""The first day of 1970 to be one, from 0."""
+_WEEKEND: Final = (0, 1)
+_WEEKEND_AND_AFTER: Final = (0, 1, 2)
+_WEEKEND_STEEP: Final = 0.6
+"""What is rare by other days is less so on a weekend, which has a rhythm of its own, as long as no
+pool's key has lived through one."""
+_YOUNG_MEMORY: Final = 1.0 / 3.0
+"""Share of its age that a pool remembers while it is young."""
 _WARM_DAYS: Final = 5
 """Before, priors change so much that what was rare by one is not by the next."""
 _CALM_CLASS: Final = 8
@@ -51,8 +78,15 @@ _YOUNG_HOURS: Final = np.array((0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40), np
 does with the square root of the time, and a chunk of history is cut at each."""
 _FIRST_BUCKETS: Final = np.array((3, 6), np.int64)
 """Buckets after its first one that do so too where keys are short-lived."""
+_NEW_BUCKETS: Final = np.array((3, 6, 12, 24, 36, 48, 72, 96, 144, 192, 240), np.int64)
+"""Buckets after the first newcomers may come that do so: until some have been seen, a large one
+is not known to be usual."""
 _GROWS_HOURS: Final = 8.0
 _YOUNG_SHARE: Final = 0.2
+_YOUNG_SHARE_SHORT_LIVED: Final = 1.0
+"""How much first days that go on count: short-lived keys have reached most of what they will."""
+_MET_MAX: Final = 4.0
+"""So many keys count for one that came again: of the others what they reached is not heard."""
 _NOWHERE: Final = -1
 _EXPONENT_BITS: Final = 52
 _EXPONENT_OF_ONE: Final = 1022
@@ -83,6 +117,7 @@ class Pool:
     def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
         self._policy = policy
         self._first_buckets = _FIRST_BUCKETS if short_lived else _FIRST_BUCKETS[:0]
+        self._young_share = _YOUNG_SHARE_SHORT_LIVED if short_lived else _YOUNG_SHARE
         self._day = policy.buckets_per_day
         self._since = _NOWHERE
         self._epoch = _NOWHERE
@@ -125,12 +160,12 @@ class Pool:
         buckets = np.asarray(buckets, np.int64)
         since = self._since if self._since >= 0 else int(buckets[0])
         begins = (since // _HOUR_BUCKETS + _YOUNG_HOURS) * _HOUR_BUCKETS
-        if len(self._first_buckets):
-            begins = np.unique(np.concatenate((begins, since + self._first_buckets)))
-        hours = begins[np.searchsorted(begins, buckets, side="right") - 1]
+        begins = begins[begins < (since // self._day + 2) * self._day]
+        steps = (self._first_buckets, self._day + _NEW_BUCKETS)
+        begins = np.unique(np.concatenate((begins, *(since + some for some in steps))))
+        last = begins[np.searchsorted(begins, buckets, side="right") - 1]
         days: Ints = buckets // self._day * self._day
-        young = buckets < (since // self._day + 2) * self._day
-        return np.where(young, np.maximum(hours, days), days)
+        return np.maximum(last, days)
 
     def enter(self, bucket: int) -> None:
         """Have the watermark in ``bucket``: what was learnt is put in force if it is time."""
@@ -141,15 +176,18 @@ class Pool:
             return
         passed = epoch - self._epoch if self._epoch >= 0 else 0
         days = epoch // self._day - (epoch - passed) // self._day
-        fading = self._policy.day_factor**days
+        fading = math.exp(-days / self._memory_days(epoch))
+        fading_first = self._policy.day_factor**days
         # A first day is counted as it goes by: what its keys reach comes as slowly.
         grown = 1.0 - math.exp(-passed / (_GROWS_HOURS * _HOUR_BUCKETS))
         old = np.rint(self._first_young * grown).astype(np.int64)
-        self._first_young += self._first_running[:, 0] - old
-        self._first_running[:, 0] = old
+        self._first_young += self._first_running[:, LATE, 0] - old
+        self._first_running[:, LATE, 0] = old
         self._settled = np.rint(self._settled * fading).astype(np.int64) + self._running
-        first = np.rint(self._first_settled * fading).astype(np.int64) + self._first_running
-        self._first_settled = first
+        # Keys met as a partition began never come again: to forget them is to know nothing.
+        newcomers = self._first_settled[1]
+        newcomers[...] = np.rint(newcomers * fading_first)
+        self._first_settled += self._first_running
         self._running[...] = 0
         self._first_running[...] = 0
         self._epoch = epoch
@@ -164,48 +202,71 @@ class Pool:
     def judged(self, rarity: Floats, prior: Prior, statistic: Floats, lived: Lived) -> Floats:
         """See TailPrior: corrected by the class, or, on a first day, as other first days say."""
         assert prior.classes is not None, "made by `of`"
-        gain, slope, far_slope = self._correction.take(prior.classes, axis=1)
-        beyond = np.maximum(rarity - _RARE, 0.0)
-        rarity -= beyond
-        rarity *= gain
-        far = np.maximum(beyond - _NEAR, 0.0)
-        beyond -= far
-        beyond *= slope
-        rarity += beyond
-        far *= far_slope
-        rarity += far
+        rarity /= _STEP
+        knot = rarity.astype(np.int64)
+        np.minimum(knot, _KNOTS, out=knot)
+        rarity -= knot
+        knot += prior.classes * (_KNOTS + 1)
+        rarity *= self._rises.take(knot)
+        rarity += self._seen.take(knot)
+        if self._days_in_weekend in _WEEKEND:
+            rarity *= _WEEKEND_STEEP
         young = (lived.age < self._day).nonzero()[0]
         if len(young):
             kind = self._kind_of(lived.birth[young])
-            rarity[young] = self._first.rarity_of(statistic[young], kind)
+            is_early = lived.age[young] < EARLY_BUCKETS
+            rarity[young] = self._first.rarity_of(statistic[young], kind, is_early)
         return rarity
+
+    def take_met(self, birth: Ints) -> None:
+        """See TailPrior: the first minutes of a key that never comes again count."""
+        self._first_running[:, EARLY, 0] += self._births_of(birth)
 
     def take_births(self, birth: Ints) -> None:
         """See TailPrior."""
-        self._first_running[:, 0] += np.bincount(self._kind_of(birth), minlength=2) * _UNIT
+        self._first_running[:, LATE, 0] += self._births_of(birth)
 
     def take_risen(self, risen: Risen) -> None:
         """See TailPrior."""
         kind = self._kind_of(risen.birth)
-        self._first_running += risen_counts_of(risen.before, risen.after, kind) * _UNIT
+        is_early = risen.age < EARLY_BUCKETS
+        self._first_running += risen_counts_of(risen.before, risen.after, kind, is_early) * _UNIT
 
     def take_ended(self, ended: Ended) -> None:
-        """See TailPrior."""
+        """See TailPrior. Days that a first weekend is in are wild for all, and teach nothing."""
+        if self._days_in_weekend in _WEEKEND_AND_AFTER:
+            return
         known = ~ended.is_first
         over = ended.held > ended.level
         excess = np.maximum(ended.held - ended.level, 0.0)
-        beyond = np.clip(ended.rarity - _RARE, 0.0, _RARITY_MAX)
         warm = self._epoch >= self._since + _WARM_DAYS * self._day
         days = ended.days - ended.is_first
-        rare = ended.rarity > _RARE
-        columns = (ended.held, over, excess, rare & warm, beyond * warm)
+        columns = [ended.held, over, excess]
+        columns += [(ended.rarity > _STEP * knot) & warm for knot in range(1, _KNOTS + 1)]
         rows = np.empty((len(known), _SUMS), np.int64)
         rows[:, 0] = days * _UNIT
         rows[:, _TAIL_SUMS] = days * (_UNIT * warm)
-        for place, column in zip((1, 2, 3, 5, 6), columns, strict=True):
+        places = [*range(1, _TAIL_SUMS), *range(_TAIL_SUMS + 1, _SUMS)]
+        for place, column in zip(places, columns, strict=True):
             rows[:, place] = np.rint(column * (known * float(_UNIT))).astype(np.int64)
         assert ended.classes is not None, "made with a prior by `of`"
         np.add.at(self._running, ended.classes, rows)
+
+    @property
+    def _days_in_weekend(self) -> int:
+        """Days since the Saturday before, in the pool's first week; afterwards below 0."""
+        if self._epoch - self._since >= _WEEK_DAYS * self._day:
+            return _NOWHERE
+        return (self._epoch // self._day - _SATURDAY) % _WEEK_DAYS
+
+    def _memory_days(self, epoch: int) -> float:
+        """Days for which sums are remembered.
+
+        What a young pool learns is of keys whose rate and rhythm are not known yet: that is
+        forgotten sooner.
+        """
+        age = (epoch - self._since) / self._day
+        return min(self._policy.tail_memory_days, 1.0 + age * _YOUNG_MEMORY)
 
     def _classes_of(self, rate: Floats) -> Ints:
         classes: Ints = (rate * float(self._day)).view(np.int64) >> _EXPONENT_BITS
@@ -213,6 +274,10 @@ class Pool:
         np.maximum(classes, 0, out=classes)
         np.minimum(classes, RATE_CLASSES - 1, out=classes)
         return classes
+
+    def _births_of(self, birth: Ints) -> Ints:
+        births: Ints = np.bincount(self._kind_of(birth), minlength=KINDS) * _UNIT
+        return births
 
     def _kind_of(self, birth: Ints) -> Ints:
         """0 for keys met in the partition's first day, else 1."""
@@ -231,12 +296,17 @@ class Pool:
         level, share, excess = _means_of(tails, np.array([level, share, excess]).T, _TAIL_DAYS)
         share = np.maximum(share, 1e-3)
         self._prior: Floats = np.array([level, share, excess / share])
-        once, beyond = _means_of(rare, np.full((RATE_CLASSES, 2), 1.0 / 30.0), _RARE_DAYS)
-        gain = np.array([-math.log(one) / _RARE for one in once.tolist()])
-        slope = once / beyond
-        self._correction: Floats = np.array([gain, slope, np.minimum(slope, 1.0)])
+        steep = -np.log(_shares_of(rare)) / _STEP
+        np.clip(steep, _STEEP_MIN, _STEEP_MAX, out=steep)
+        far = np.minimum(steep[:, -2:].mean(axis=1, keepdims=True), _FAR_STEEP_MAX)
+        rises = _STEP * np.concatenate((steep, far), axis=1)
+        self._rises: Floats = rises.ravel()
+        self._seen: Floats = (np.cumsum(rises, axis=1) - rises).ravel()
         first = self._first_settled / _UNIT
-        first[:, 0] += _YOUNG_SHARE * self._first_young / _UNIT
+        young = self._first_young / _UNIT
+        heard = _MET_MAX * (first[:, LATE, 0] + young)
+        first[:, EARLY, 0] = np.minimum(first[:, EARLY, 0], heard)
+        first[:, LATE, 0] += self._young_share * young
         self._first.settle(first)
 
 
@@ -253,3 +323,17 @@ def _means_of(sums: Floats, constants: Floats, days: float) -> Floats:
         means = (some[:, 1:] + days * means) / (some[:, :1] + days)
     by_sum: Floats = means.T
     return by_sum
+
+
+def _shares_of(reached: Floats) -> Floats:
+    """Share of each class's (rows) days at a knot (columns of ``reached``) that reach the next.
+
+    A class is pulled toward the three around it, and these toward what their tails say.
+    """
+    near = reached.copy()
+    near[1:] += reached[:-1]
+    near[:-1] += reached[1:]
+    shares: Floats = np.tile(_AS_RARE, (len(reached), 1))
+    for some, days in ((near, _TOLD_DAYS), (reached, _NEAR_DAYS)):
+        shares = (some[:, 1:] + days * shares) / (some[:, :-1] + days)
+    return shares

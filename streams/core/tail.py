@@ -27,7 +27,7 @@ class TailState:
 
 
 class Tail(NamedTuple):
-    """Days w, shape c, scale v, level m; prior included.
+    """Days w, shape c, scale v, level m, share q of days above it; prior included.
 
     A tuple: made once a score, it costs a third of a frozen dataclass.
     """
@@ -36,30 +36,34 @@ class Tail(NamedTuple):
     shape: float
     scale: float
     level: float
+    share: float
 
 
 def tail_of(state: TailState, policy: DetectorPolicy) -> Tail:
     """Predictive tail of a key: its own days and the prior's."""
     prior = policy.tail_prior_days
-    days = prior + state.days
+    days, sureness = prior + state.days, policy.tail_sureness
+    above = prior * policy.tail_prior_share + state.share
+    excess = prior * policy.tail_prior_share * policy.tail_prior_excess + state.excess
     return Tail(
         days=days,
-        shape=prior * policy.tail_prior_share + state.share,
-        scale=prior * policy.tail_prior_share * policy.tail_prior_excess + state.excess,
+        shape=sureness * above,
+        scale=sureness * excess,
         level=(prior * policy.tail_prior_level + state.level) / days,
+        share=above / days,
     )
 
 
 def score_of(statistic: float, tail: Tail, policy: DetectorPolicy) -> float:
     """How many times rarer than the budget an evidence is: >= 1 alarms. At most about e**600.
 
-    beta / N(s): N(s) = (c/w) (1 + (s-m)/v)**(-c) daily maxima as large are expected a day when s
+    beta / N(s): N(s) = q (1 + (s-m)/v)**(-c) daily maxima as large are expected a day when s
     lies above the level m, else 1. An evidence of 0 scores beta here; no event scores 0.
     """
     if statistic <= tail.level:
         return policy.alarms_per_day
     rarity = tail.shape * math.log((statistic - tail.level) / tail.scale + 1.0)
-    rarity += math.log(tail.days / tail.shape)
+    rarity += math.log(1.0 / tail.share)
     return policy.alarms_per_day * math.exp(min(rarity, SCORE_LOG_MAX))
 
 
@@ -73,7 +77,7 @@ def bar_of(tail: Tail, policy: DetectorPolicy) -> float:
     >>> round(score_of(bar_of(tail, policy), tail, policy), 6)
     1.0
     """
-    rarity = max(tail.shape / (tail.days * policy.alarms_per_day), 1.0)
+    rarity = max(tail.share / policy.alarms_per_day, 1.0)
     return tail.level + tail.scale * (math.exp(math.log(rarity) / tail.shape) - 1.0)
 
 

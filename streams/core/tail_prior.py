@@ -46,15 +46,17 @@ class Ended(NamedTuple):
 
 
 class Risen(NamedTuple):
-    """Maxima of keys in their first day that have risen, with the key's birth."""
+    """Maxima of keys in their first day that have risen, with the key's birth and age."""
 
     birth: Ints
+    age: Ints
     before: Floats
     after: Floats
 
     def only(self, chosen: NDArray[np.bool_]) -> "Risen":
         """Of the chosen keys."""
-        return Risen(self.birth[chosen], self.before[chosen], self.after[chosen])
+        birth, age = self.birth[chosen], self.age[chosen]
+        return Risen(birth, age, self.before[chosen], self.after[chosen])
 
 
 class TailPrior(Protocol):
@@ -87,6 +89,10 @@ class TailPrior(Protocol):
     @property
     def learns(self) -> bool:
         """Whether it wants to hear of births and days."""
+        ...
+
+    def take_met(self, birth: Ints) -> None:
+        """Keys were met for the first time."""
         ...
 
     def take_births(self, birth: Ints) -> None:
@@ -143,6 +149,9 @@ class ConstantPrior:
     def judged(self, rarity: Floats, prior: Prior, statistic: Floats, lived: Lived) -> Floats:
         """See TailPrior: as the key's own tail says."""
         return rarity
+
+    def take_met(self, birth: Ints) -> None:
+        """Nothing is learnt."""
 
     def take_births(self, birth: Ints) -> None:
         """Nothing is learnt."""

@@ -1,7 +1,8 @@
 """The wave factors of closed buckets by cohort, and what they add to the exposure of keys.
 
 While no wave is told every factor is 1, and nothing is kept. A wave's factors are kept until a day
-after its end; what is older counts 1.
+after its end; what is older counts 1. What a wave adds to a bucket is so many times what the bucket
+is without it: as busy as the rhythm says of its own hour, not of the hour in which it is asked for.
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.cohorts import COHORTS_MAX, Votes
+from streams.core.rhythm import DIRECTIONS, Rhythm
+from streams.core.wave_levels import BUCKETS_PER_HOUR
 
 FACTOR_MIN: Final = 0.1
 FACTOR_MAX: Final = 100.0
 _WIDTH: Final = COHORTS_MAX + 1
+_DIRECTIONS: Final = np.arange(DIRECTIONS)
 
 
 class WaveFactors:
@@ -25,16 +29,24 @@ class WaveFactors:
     def __init__(self, votes: Votes) -> None:
         self._votes = votes
         self._powers: FadingPowers | None = None
+        self._rhythm: Rhythm | None = None
+        self._last = -1
+        self._forget()
+
+    def _forget(self) -> None:
         self._first = 0
         self._rows: list[Floats] = []
-        self._sums: list[Floats] = []  # before each of the rows: three fading sums of factor - 1
-        self._last = -1
+        # three fading sums of factor - 1 before each row: since its hour began, by cohort; and of
+        # what that adds before each hour, by direction and cohort
+        self._within: list[Floats] = [np.zeros((3, _WIDTH))]
+        self._hours: list[Floats] = [np.zeros((DIRECTIONS, 3, _WIDTH))]
+        self._busy: list[Floats] = []  # of each hour, by direction
         self._table: Floats | None = None
-        self._sum_table: Floats | None = None
+        self._sum_tables: tuple[Floats, Floats, Floats] | None = None
 
-    def use(self, powers: FadingPowers) -> None:
-        """Fade as the detector's windows do."""
-        self._powers = powers
+    def use(self, powers: FadingPowers, rhythm: Rhythm | None) -> None:
+        """Fade as the detector's windows do, and be as busy as its keys; None: always the same."""
+        self._powers, self._rhythm = powers, rhythm
 
     @property
     def are_plain(self) -> bool:
@@ -43,10 +55,10 @@ class WaveFactors:
 
     def close(self, bucket: int, factors: Floats | None) -> None:
         """Take the factors of a bucket that closed, by cohort; None: 1, there is no wave."""
-        self._table = self._sum_table = None
+        self._table = self._sum_tables = None
         if factors is None:
             if self._rows and bucket - self._last > WINDOW_BUCKETS:
-                self._rows, self._sums = [], []
+                self._forget()
             if not self._rows:
                 return
             row = np.ones(_WIDTH)
@@ -56,7 +68,6 @@ class WaveFactors:
             self._last = bucket
         if not self._rows:
             self._first = bucket
-            self._sums = [np.zeros((3, _WIDTH))]
         for _ in range(self._first + len(self._rows), bucket):
             self._push(np.ones(_WIDTH))
         self._push(row)
@@ -74,26 +85,19 @@ class WaveFactors:
         found: Floats = np.where(place < 0, 1.0, factors)
         return found
 
-    def more_of(self, slots: Ints, birth: Ints, opened: Ints) -> Floats | None:
+    def more_of(self, slots: Ints, direction: Ints, birth: Ints, opened: Ints) -> Floats | None:
         """Three rows: what the factors add to the fading sums of buckets [birth, opened).
 
-        As in `Exposure.sums_of` for the windows; None: nothing.
+        As in `Exposure.sums_of` for the windows, of keys that wake in this ``direction``; None:
+        nothing.
         """
         if not self._rows or self._powers is None:
             return None
-        if self._sum_table is None:
-            self._sum_table = np.stack(self._sums)
-        sums, cohorts = self._sum_table, self._votes.cohorts[slots]
-        last = len(self._rows)
-
-        def upto(buckets: Ints) -> Floats:
-            place = np.clip(buckets - self._first, 0, last)
-            found: Floats = sums[place, :, cohorts].T
-            return found
-
         opened = np.broadcast_to(np.asarray(opened, dtype=np.int64), np.shape(birth))
-        after = np.minimum(opened, self._first + last)
-        more = upto(after) - self._faded(after - birth) * upto(birth)
+        after = np.minimum(opened, self._first + len(self._rows))
+        cohorts = self._votes.cohorts[slots]
+        more = self._upto(after, direction, cohorts)
+        more -= self._faded(after - birth) * self._upto(birth, direction, cohorts)
         more *= self._faded(opened - after)
         return np.where(birth < after, more, 0.0)
 
@@ -111,7 +115,7 @@ class WaveFactors:
         self._last = last
         for bucket in sorted(state):
             if not self._rows:
-                self._first, self._sums = bucket, [np.zeros((3, _WIDTH))]
+                self._first = bucket
             row = np.ones(_WIDTH)
             row[: len(state[bucket])] = state[bucket]
             self._push(row)
@@ -121,10 +125,38 @@ class WaveFactors:
         """Last bucket of a wave."""
         return self._last
 
+    def _upto(self, buckets: Ints, direction: Ints, cohorts: NDArray[np.uint8]) -> Floats:
+        """Three rows: what the factors add before each of these buckets, faded up to it."""
+        if self._sum_tables is None:
+            tables = self._within, self._hours, self._busy
+            self._sum_tables = np.stack(tables[0]), np.stack(tables[1]), np.stack(tables[2])
+        within, hours, busy = self._sum_tables
+        at = np.clip(buckets, self._first, self._first + len(self._rows))
+        hour, place = np.divmod(at, BUCKETS_PER_HOUR)
+        hour -= self._first // BUCKETS_PER_HOUR
+        found: Floats = within[at - self._first, :, cohorts].T
+        found *= busy[np.minimum(hour, len(busy) - 1), direction]
+        found += self._faded(place) * hours[hour, direction, :, cohorts].T
+        return found
+
     def _push(self, row: Floats) -> None:
         assert self._powers is not None, "a detector fades them"
+        bucket, kept = self._first + len(self._rows), self._powers.factors[:3]
+        if not self._rows or bucket % BUCKETS_PER_HOUR == 0:
+            self._busy.append(self._busy_in(bucket))
         self._rows.append(row)
-        self._sums.append(self._powers.factors[:3] * self._sums[-1] + (row - 1.0))
+        within = kept * self._within[-1] + (row - 1.0)
+        if (bucket + 1) % BUCKETS_PER_HOUR == 0:
+            of_hour = within * self._busy[-1][:, None, None]
+            self._hours.append(kept**BUCKETS_PER_HOUR * self._hours[-1] + of_hour)
+            within = np.zeros_like(within)
+        self._within.append(within)
+
+    def _busy_in(self, bucket: int) -> Floats:
+        """How busy a bucket usually is, by direction."""
+        if self._rhythm is None:
+            return np.ones(DIRECTIONS)
+        return self._rhythm.open_of(_DIRECTIONS, np.full(DIRECTIONS, bucket))
 
     def _faded(self, buckets: Ints) -> Floats:
         assert self._powers is not None, "a detector fades them"

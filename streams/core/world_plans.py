@@ -121,6 +121,7 @@ class WorldPlan:
 
 STORY: Final = "story"
 BURSTY_NOISE: Final = NoisePlan(cv2_min=0.2, cv2_max=0.5, drift_a_day=0.04, bursts_a_day=1 / 30)
+STEADY_NOISE: Final = NoisePlan(cv2_min=0.02, cv2_max=0.2, drift_a_day=0.04)
 _CALM_NOISE: Final = replace(BURSTY_NOISE, bursts_a_day=0.0)
 _EVERYBODY: Final = (3.0,) * 6
 _CELLS: Final = (
@@ -149,6 +150,11 @@ _PLANS: Final = (
         name="bursty",
         about="gamma noise for an hour or so, slow drift, rare bursts heavier than believed",
         noise=BURSTY_NOISE,
+    ),
+    WorldPlan(
+        name="steady",
+        about="as bursty, with a third of its noise and no bursts",
+        noise=STEADY_NOISE,
     ),
     WorldPlan(
         name="surges",

@@ -73,7 +73,7 @@ def test_delay_that_never_ends_is_said_and_does_not_hold() -> None:
 
 
 def test_post_that_the_model_never_tells_is_never_told_with_all_its_comments() -> None:
-    assert part_seismic.told_by("model", [], [0, 60, 120]) == (NEVER, 3.0)
+    assert part_seismic.told_by("model", [], [0, 60, 120], 0) == (NEVER, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,7 @@ def test_order_within_a_bucket_changes_no_rate() -> None:
 
 
 def test_story_of_a_creator_with_a_history_is_told_by_the_model_with_its_delay() -> None:
-    cases = [
-        case
-        for case in part_story.cases_of(small_story(hours=5 * 24), at_once=False)
-        if not case.newborn
-    ]
+    cases = [case for case in part_story.cases_of(small_story(hours=5 * 24)) if not case.newborn]
     assert cases
     assert all(0 < case.minutes < 60 and 0 < case.share < 0.05 for case in cases)
 

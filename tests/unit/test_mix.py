@@ -83,10 +83,11 @@ def test_a_shift_is_told_of_post_and_creator_at_the_record_that_makes_it_one() -
 
 def test_one_record_earlier_it_is_not_told() -> None:
     records = usual() + shifted()
-    (first, _) = told(comment_partition(10_000), records)
-    place = next(n for n, record in enumerate(records) if record[3] == first.at_ms)
-    assert told(comment_partition(10_000), records[:place]) == []
-    assert len(told(comment_partition(10_000), records[: place + 1])) == 2
+    (first, second) = told(comment_partition(10_000), records)
+    for count, surge in enumerate((first, second)):
+        place = next(n for n, record in enumerate(records) if record[3] == surge.at_ms)
+        assert len(told(comment_partition(10_000), records[:place])) <= count
+        assert len(told(comment_partition(10_000), records[: place + 1])) > count
 
 
 def test_it_closes_when_the_languages_are_as_usual_again_and_is_not_opened_for_its_tail() -> None:
@@ -180,13 +181,9 @@ def test_chunks_and_restarts_change_neither_what_is_told_nor_the_state(
     assert state_of(restarted(parted, store, 99)) == state_of(restarted(whole, MemoryStore(), 99))
 
 
-@pytest.mark.parametrize(("together", "most"), [(1, 2), (5, 12)])
+@pytest.mark.parametrize(("together", "most"), [(1, 2), (5, 3)])
 def test_seldom_is_a_shift_told_where_there_is_none(together: int, most: int) -> None:
-    """500 days of creators, of which 0.5 may be told.
-
-    Where always five comments come alike more are told: how a language scatters that was never
-    met is not known.
-    """
+    """500 days of creators, of which 0.5 may be told: also where always five come alike."""
     chance = np.random.default_rng(5)
     false = 0
     for _ in range(10):

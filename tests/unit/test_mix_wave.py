@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streams.core.buckets import BUCKET_MS
 from streams.core.languages import LANGS_MAX, LanguageTally
 from streams.core.mix import NO_LIFTS, WINDOWS, lifted_share
+from streams.core.mix_bucket import comments_in
 from streams.core.mix_wave import MixWave
 from streams.core.partition import CommentPartition
 from streams.core.runs import Stretch
@@ -37,7 +38,7 @@ def records(*, late: bool = False) -> tuple[Comment, ...]:
     rows: list[tuple[int, Comment]] = []
     for creator in range(CREATORS):
         own = "ja" if creator % 3 == 2 else "zh"
-        times = 4 if f"c-{creator}" == OWN else 1
+        times = 6 if f"c-{creator}" == OWN else 1
         count = times * PER_HOUR * (USUAL_HOURS + WAVE_HOURS)
         hours = np.sort(draw.random(count)) * (USUAL_HOURS + WAVE_HOURS)
         for hour in hours.tolist():
@@ -144,7 +145,7 @@ class Votes:
             slots, at, at * BUCKET_MS, at * BUCKET_MS, np.arange(size), creators, bucket
         )
         self.tally.count(stretch)
-        self.wave.close(bucket)
+        self.wave.close(bucket, comments_in(self.tally, bucket))
 
 
 def test_more_comments_for_creators_of_one_language_are_no_wave() -> None:

@@ -106,7 +106,7 @@ def test_small_surges_stay_notices() -> None:
 
 def test_what_becomes_a_page_while_the_model_is_quiet_opens_a_surge() -> None:
     partition = partition_of(PagePolicy(1000.0, 200, 3.0))
-    small = usual() + rush(12 * DAY_MS, 40, 1_000)
+    small = usual() + rush(12 * DAY_MS, 80, 1_000)
     later = usual(1, "else") + rush(12 * DAY_MS + DAY_MS // 2, 600, 1_000)
     calm = [("bob", BEGIN_MS + 12 * DAY_MS + n * BUCKET_MS, False) for n in range(144)]
     surges = [*told(partition, small), *told(partition, calm), *told(partition, later[-600:])]

@@ -27,6 +27,7 @@ from streams.core.waves import Seen, Waves
 
 NAMES = [("und", "und"), ("zh", "CN"), ("en", "US")]
 BUCKET = 5_000_000
+NOWHERE = np.zeros(2, dtype=np.int64)
 
 
 def sums_of(zh: int, en: int, first: tuple[int, int] = (0, 0)) -> Ints:
@@ -243,7 +244,7 @@ def test_factors_add_to_windows_what_their_buckets_count_more() -> None:
     votes.grow(2)
     votes.take(np.array([1]), np.array([1], dtype=np.uint8))
     factors = WaveFactors(votes)
-    factors.use(powers)
+    factors.use(powers, None)
     slots, birth = np.array([0, 1]), np.array([100, 103])
     assert factors.open_of(slots, np.array([100, 104])) is None
     drawn = np.random.default_rng(8).uniform(1, 9, 12)
@@ -252,7 +253,7 @@ def test_factors_add_to_windows_what_their_buckets_count_more() -> None:
     open_now = factors.open_of(slots, 114)
     assert open_now is not None
     assert open_now.tolist() == [1.0, drawn[-1]]
-    more = factors.more_of(slots, birth, np.array([114, 112]))
+    more = factors.more_of(slots, NOWHERE, birth, np.array([114, 112]))
     assert more is not None
     assert more[:, 0].tolist() == [0.0, 0.0, 0.0]
     for row, factor in enumerate(powers.factors[:3, 0].tolist()):
@@ -264,7 +265,7 @@ def test_factors_add_to_windows_what_their_buckets_count_more() -> None:
 
 def test_factors_are_forgotten_a_day_after_the_wave() -> None:
     factors = WaveFactors(Votes())
-    factors.use(FadingPowers(DetectorPolicy()))
+    factors.use(FadingPowers(DetectorPolicy()), None)
     factors.close(5, np.array([2.0]))
     for bucket in range(6, 5 + 288):
         factors.close(bucket, None)

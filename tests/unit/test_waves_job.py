@@ -49,7 +49,7 @@ def test_a_wave_is_told_once_and_those_that_it_lifts_are_not() -> None:
     opened = of_kind(told, "followers", "opened")
     own = [surge for surge in opened if surge.creator_id == f"c-{OWN}"]
     (begun,) = [surge.opened_ms // BUCKET_MS - BEGIN for surge in own]
-    assert SURGE <= begun <= SURGE + 2
+    assert SURGE <= begun <= SURGE + 3, "on the first day of a partition the bar is high"
     assert len([surge for surge in opened if surge.opened_ms >= wave.opened_ms]) <= 3
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.bench.detection import (
+    part_bound,
     part_cost,
     part_first,
     part_mastodon,
@@ -33,12 +34,13 @@ def _whole(run: Callable[[], Part]) -> Run:
 PARTS: Final[dict[str, Run]] = {
     "nab": _whole(part_nab.run),
     "mastodon": _whole(part_mastodon.run),
-    "seismic": _whole(part_seismic.run),
+    "seismic": part_seismic.run,
     "rates": part_rates.run,
     "first": part_first.run,
     "pages": part_pages.run,
     "story": part_story.run,
     "power": part_power.run,
+    "bound": part_bound.run,
     "wave": part_wave.run,
     "mix": part_mix.run,
     "peers": part_peers.run,

@@ -39,11 +39,21 @@ class Row:
         )
 
 
+def _power(key: str, world: str) -> tuple[Row, ...]:
+    at = f"at 0.1 to 1 a bucket, {world} world,"
+    return (
+        Row(f"{key}_30", f"× 30 {at} one in 30 days: % in 45 min", 95, None, "100"),
+        Row(f"{key}_10", f"× 10 {at} page budget: % within a day", 95, None, "95"),
+        Row(f"{key}_10_minutes", "the same: median minutes", None, 100, "75"),
+    )
+
+
 _SEEN: Final = "seen over asked, bursty world, past the first day:"
 _BAND: Final = "the same, bands of size, at each of the three, where 10 or more were asked:"
 _FIRST: Final = "a creator's first day, nothing special: seen over asked at"
 _STORY: Final = "the story, page budget,"
 _MIX: Final = "languages of a post, 3 % to 40 % at 100 comments an hour:"
+_POST: Final = "a real post's reshares as a new post's comments, notice:"
 _MASTODON: Final = "Mastodon's hourly new users:"
 ROWS: Final = (
     Row("nab_six", "NAB score of five real series, one in 6 days", 78, None, "84"),
@@ -59,17 +69,17 @@ ROWS: Final = (
     Row("story_old_minutes", f"{_STORY} 25 days of history: minutes", None, 10, "5"),
     Row("story_new_minutes", f"{_STORY} no history: minutes", None, 10, "5"),
     Row("story_share", f"{_STORY} followers in when told, %", None, 1.5, "first bucket"),
-    Row("power_30", "× 30 at 0.1 to 1 a bucket, one in 30 days: % in 45 min", 95, None, "100"),
-    Row("power_10", "× 10 at 0.1 to 1 a bucket, page budget: % within a day", 95, None, "95"),
-    Row("power_10_minutes", "the same: median minutes", None, 100, "75"),
+    *_power("power", "bursty"),
+    *_power("power_steady", "steady"),
     Row("wave_paged", "uneven wave: creators paged of 60,000 without a surge", None, 1, "0"),
     Row("wave_own", "own surges of × 20 inside that wave: % found", 100, None, "100"),
     Row("wave_own_minutes", "the same: median minutes", None, 15, "10"),
     Row("wave_minutes", "the wave itself, told as one incident: minutes", None, 15, "10"),
     Row("mix_share", f"{_MIX} % told within 15 minutes", 95, None, "100"),
     Row("mix_minutes", f"{_MIX} median minutes", None, 15, ""),
-    Row("post_minutes", "a real post's reshares as comments, notice: minutes", None, 10, "5"),
-    Row("post_comments", "the same: comments in when told", None, 300, ""),
+    Row("post_minutes", f"{_POST} minutes, median", None, 10, "5"),
+    Row("post_comments", "the same: comments in when told, median", None, 300, ""),
+    Row("post_rate", "ordinary posts' first days, notices seen over asked", None, 1.5, "1"),
     Row("mastodon_waves", f"{_MASTODON} waves of 3 told on their first day", 3, None, "3"),
     Row("mastodon_jumps", f"{_MASTODON} artefacts of 3 named as jumps", 3, None, "3"),
     Row("mastodon_false", f"{_MASTODON} artefacts told as surges that day", None, 0, "0"),

@@ -1,0 +1,181 @@
+"""First days: minutes after birth apart from the rest, learnt in fine steps, never forgotten."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.block_ahead import Course
+from streams.core.detector_block import DetectorBlock
+from streams.core.detector_policy import DetectorPolicy
+from streams.core.first_days import EARLY, EDGES, LATE, SHAPE, FirstDays
+from streams.core.pool import Pool
+from streams.core.tail_prior import Lived, Risen
+
+DAY = 288
+BEGIN = 1_736_899_200_000 // 300_000
+HISTORIES = st.lists(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 300)), min_size=1, max_size=9),
+    min_size=1,
+    max_size=8,
+)
+
+
+def pool_at(day: int, *, short_lived: bool = False) -> Pool:
+    pool = Pool(DetectorPolicy(), short_lived=short_lived)
+    for n in range(day + 1):
+        pool.enter(BEGIN + n * DAY)
+    return pool
+
+
+def newcomers(pool: Pool, birth: int, early: np.ndarray, late: np.ndarray) -> None:
+    """Teach first days with these largest evidences in each span."""
+    born = np.full(len(early), birth)
+    pool.take_met(born)
+    pool.take_births(born)
+    for age, tops in ((0, early), (9, late)):
+        pool.take_risen(Risen(born, np.full(len(born), age), np.zeros(len(born)), tops))
+
+
+def rarity(pool: Pool, statistic: float, birth: int, age: int) -> float:
+    lived = Lived(np.array([birth]), np.array([age]))
+    return float(
+        pool.judged(np.array([5.0]), pool.of(np.array([0.1])), np.array([statistic]), lived)[0]
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, 100_000), min_size=4, max_size=4),
+    st.lists(st.floats(0, 1), min_size=4 * EDGES, max_size=4 * EDGES),
+    st.booleans(),
+)
+def test_rarity_never_falls_with_the_evidence_and_is_finite(
+    days: list[int], falls: list[float], short_lived: bool
+) -> None:
+    counts = np.zeros(SHAPE)
+    counts[:, :, 0] = np.reshape(days, SHAPE[:2])
+    counts[:, :, 1:] = counts[:, :, :1] * np.cumprod(np.reshape(falls, (*SHAPE[:2], EDGES)), axis=2)
+    first = FirstDays(DetectorPolicy(), short_lived=short_lived)
+    first.settle(counts)
+    evidence = np.concatenate((np.zeros(1), 2.0 ** np.linspace(0, 40, 400)))
+    for kind, is_early in itertools.product((0, 1), (True, False)):
+        told = first.rarity_of(
+            evidence, np.full(len(evidence), kind), np.full(len(evidence), is_early)
+        )
+        assert np.isfinite(told).all()
+        assert told[0] >= 0.0
+        assert (np.diff(told) >= -1e-9).all()
+
+
+def test_first_minutes_are_judged_by_first_minutes_and_what_follows_by_what_follows() -> None:
+    pool, birth = pool_at(2), BEGIN + 2 * DAY
+    draw = np.random.default_rng(3)
+    late = 6.0 * draw.pareto(2.0, 20_000)
+    newcomers(pool, birth, 0.2 * draw.pareto(2.0, 20_000), late)
+    for day in (3, 4, 5):
+        pool.enter(BEGIN + day * DAY)
+    share = (late >= 30.0).mean()
+    # each counts double: a first day is judged twice
+    assert math.exp(-rarity(pool, 30.0, birth, 9)) == pytest.approx(2 * share, rel=0.2)
+    assert rarity(pool, 30.0, birth, 3) > rarity(pool, 30.0, birth, 4) + 3
+
+
+def test_a_large_newcomer_is_usual_a_quarter_of_an_hour_after_some_were_seen() -> None:
+    pool, birth = pool_at(1), BEGIN + DAY
+    before = rarity(pool, 100.0, birth, 1)
+    newcomers(pool, birth, np.repeat((1.0, 150.0), (950, 50)), np.zeros(1_000))
+    pool.enter(birth + 2)
+    assert rarity(pool, 100.0, birth, 1) == before
+    pool.enter(birth + 3)
+    assert rarity(pool, 100.0, birth, 1) == pytest.approx(-math.log(2 * 50 / 1_100), abs=0.1)
+    assert before > 10
+
+
+def test_what_was_seen_as_the_partition_began_is_not_forgotten() -> None:
+    pool = pool_at(0)
+    draw = np.random.default_rng(3)
+    newcomers(pool, BEGIN, 0.5 * draw.pareto(2.0, 1_500), 2.0 * draw.pareto(2.0, 1_500))
+    told = []
+    for day in range(1, 90):
+        pool.enter(BEGIN + day * DAY)
+        told.append(rarity(pool, 165.0, BEGIN + day * DAY, 1))
+    assert max(told) == pytest.approx(min(told), abs=0.01)
+    assert min(told) > math.log(1_000_000)
+
+
+def test_keys_that_never_come_again_count_among_first_minutes_but_not_without_limit() -> None:
+    birth = BEGIN + 2 * DAY
+    told = []
+    for silent in (0, 3_000, 12_000, 50_000):
+        pool = pool_at(2)
+        newcomers(pool, birth, np.repeat((0.0, 20.0), (3_980, 20)), np.zeros(4_000))
+        pool.take_met(np.full(silent, birth))
+        pool.enter(BEGIN + 3 * DAY)
+        told.append(math.exp(-rarity(pool, 16.0, birth, 0)))
+    assert told[0] > 1.6 * told[1] > told[2]
+    assert told[2] == told[3]  # of those that come once it is not heard what they reached
+
+
+def test_first_days_of_short_lived_keys_count_as_they_begin() -> None:
+    told = []
+    for short_lived in (False, True):
+        pool, birth = pool_at(2, short_lived=short_lived), BEGIN + 2 * DAY
+        newcomers(pool, birth, np.zeros(5_000), np.repeat((0.0, 20.0), (4_980, 20)))
+        pool.enter(BEGIN + 3 * DAY)
+        told.append(rarity(pool, 16.0, birth, 9))
+    assert told[1] > told[0] + 0.5
+
+
+@settings(deadline=None, max_examples=60)
+@given(HISTORIES, st.lists(st.booleans(), min_size=8, max_size=8))
+def test_keys_run_ahead_teach_what_they_teach_bucket_by_bucket(
+    histories: list[list[tuple[int, int]]], kept: list[bool]
+) -> None:
+    histories.sort(key=len, reverse=True)
+    keys, policy, birth = len(histories), DetectorPolicy(), BEGIN + 2 * DAY
+    blocks = [DetectorBlock(policy, pool_at(2)) for _ in range(2)]
+    one_by_one, ahead = blocks
+    for block in blocks:
+        block.grow(keys)
+    steps = [np.cumsum([0, *(step for step, _ in history[:-1])]) for history in histories]
+    layers = [
+        [i for i, history in enumerate(histories) if len(history) > n]
+        for n in range(len(histories[0]))
+    ]
+    course = Course(
+        slots=np.arange(keys),
+        are_new=np.ones(keys, dtype=np.bool_),
+        begins=np.cumsum([0, *map(len, layers)]).tolist(),
+        buckets=np.array([birth + steps[i][n] for n, who in enumerate(layers) for i in who]),
+        counts=np.array([histories[i][n][1] for n, who in enumerate(layers) for i in who]),
+    )
+    chosen = np.array(kept[:keys])
+    ahead.run_ahead(course).keep(chosen)
+    for key in np.flatnonzero(chosen).tolist():
+        slot = np.array([key])
+        one_by_one.begin(slot, birth)
+        for n, (_, count) in enumerate(histories[key][:-1]):
+            opened, after = (np.array([birth + steps[key][n + at]]) for at in (0, 1))
+            one_by_one.advance(slot, opened, np.array([count]), after)
+    assert ahead.shared_state() == one_by_one.shared_state()
+    mine = np.flatnonzero(chosen)
+    assert ahead.state_of(mine).tobytes() == one_by_one.state_of(mine).tobytes()
+
+
+def test_being_born_large_hides_no_later_evidence() -> None:
+    block = DetectorBlock(DetectorPolicy(), pool_at(2))
+    block.grow(1)
+    slot, birth = np.array([0]), BEGIN + 2 * DAY
+    block.begin(slot, birth)
+    buckets = [*((age, 200) for age in range(5)), *((age, 60) for age in range(60, 66)), (80, 1)]
+    for (age, count), (later, _) in itertools.pairwise(buckets):
+        block.advance(slot, np.array([birth + age]), np.array([count]), birth + later)
+    size = int(np.prod(SHAPE))
+    sums = np.frombuffer(block.shared_state()["pool"], "<i8", offset=24)
+    running = sums[-2 - size : -2].reshape(SHAPE)
+    reached = (running[1, :, 1:] > 0).sum(axis=1)
+    assert reached[EARLY] > reached[LATE] > 4
