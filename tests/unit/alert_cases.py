@@ -68,6 +68,11 @@ CASES: Final[Mapping[str, Case]] = {
         *(3, [{f"up{{{ONE}}}": "1x20"}], {}),
         fires_without_series=True,
     ),
+    "SurgewatchWorkerDown": Case(
+        {f"up{{{ONE}}}": "1 0x20", 'up{job="surgewatch",instance="w2"}': "1x20"},
+        *(6, [{f"up{{{ONE}}}": "1 0 0 0 0 1x20"}, {'up{job="other",instance="w1"}': "0x20"}]),
+        OF_ONE,
+    ),
     "SurgewatchConsumerStalled": Case(
         {
             f"surgewatch_last_progress_timestamp_seconds{{{ONE}}}": "0x20",
@@ -89,14 +94,14 @@ CASES: Final[Mapping[str, Case]] = {
         {"$value | humanizeDuration": "4m 0s"},
     ),
     "SurgewatchDataDelayed": Case(
-        {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0+60x20"},
-        7,
+        {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 61x20"},
+        6,
         [
             {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "60x20"},
             {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 600 600 600 0 600 600 600 0"},
         ],
         OF_TOPIC,
-        {"$value | humanizeDuration": "7m 0s"},
+        {"$value | humanizeDuration": "1m 1s"},
     ),
     "SurgewatchStoreFailing": Case(
         {f'surgewatch_redis_errors_total{{{ONE},operation="write"}}': "0+1x20"},
@@ -161,6 +166,11 @@ CASES: Final[Mapping[str, Case]] = {
         {f"surgewatch_clock_off_seconds{{{ONE}}}": "0 -3600x20"},
         *(6, [{f"surgewatch_clock_off_seconds{{{ONE}}}": "60x20"}], OF_ONE),
         {"$value | humanizeDuration": "1h 0m 0s"},
+    ),
+    "SurgewatchBadInput": Case(
+        {f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "0 0 1x20"},
+        *(2, [{f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "1x20"}]),
+        OF_ONE | {"kind": "clock_jump"},
     ),
     "SurgewatchSettingsDiffer": Case(
         {

@@ -119,16 +119,37 @@ def test_an_alert_says_what_happened_and_where_to_read_and_look(name: str) -> No
     assert ALERTS[name]["labels"]["severity"] in {"page", "notice", "none"}
 
 
+def check_names_in(query: str) -> None:
+    """Fails where a query names what is neither in the catalogue nor recorded."""
+    recorded = re.findall(r"\w+:\w+:\w+", query)
+    assert set(recorded) <= RECORDS, query
+    rest = re.sub(r"\w+:\w+:\w+", "", query)
+    names = set(re.findall(r"\b(?:surgewatch|process)_\w+", rest))
+    parts = {spec.name: _PARTS[1:] if spec.buckets else ("",) for spec in CATALOGUE}
+    assert names <= {name + part for name, some in parts.items() for part in some}, query
+    labels = {spec.name: {*spec.label_names, "job", "instance"} for spec in CATALOGUE}
+    for name, selector in re.findall(r"(surgewatch_\w+){(.*?)}", rest):
+        used = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", selector)) - {"le"}
+        assert used <= labels.get(name, used), query
+
+
 def test_rules_speak_of_metrics_that_there_are() -> None:
-    series = {spec.name + part for spec in CATALOGUE for part in (_PARTS if spec.buckets else [""])}
-    labels = {spec.name: {*spec.label_names} for spec in CATALOGUE}
     for path in FILES:
         for rule in rules_of(path):
-            found = re.findall(r"(?<![\w:])(?:surgewatch|process)_\w+", rule["expr"])
-            recorded = re.findall(r"\w+:\w+:\w+", rule["expr"])
-            names = set(found) - {name for one in recorded for name in one.split(":")}
-            assert names <= series, rule
-            assert set(recorded) <= RECORDS, rule
-            for name, selector in re.findall(r"(surgewatch_\w+){(.*?)}", rule["expr"]):
-                used = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", selector)) - {"job", "le"}
-                assert used <= labels.get(name, used), rule
+            check_names_in(rule["expr"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "surgewatch_surge_total",
+        "surgewatch_event_to_surge_seconds",
+        "rate(surgewatch_records_total_count[5m])",
+        'surgewatch_records_total{creator="a"}',
+        "job:surgewatch_recordings:rate5m",
+        "process_memory_bytes",
+    ],
+)
+def test_a_query_of_what_there_is_not_is_seen(query: str) -> None:
+    with pytest.raises(AssertionError):
+        check_names_in(query)

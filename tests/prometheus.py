@@ -1,0 +1,77 @@
+"""A real Prometheus that scrapes workers and evaluates our rules, for end-to-end tests."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from streams.edges.child import free_port
+from tests.servers import Server, program_of
+
+RULES: Final = Path(__file__).parents[1] / "deploy/prometheus"
+
+
+class PrometheusServer(Server):
+    """Scrapes these addresses each second, and evaluates each rule as often."""
+
+    name = "prometheus"
+
+    def __init__(self, folder: Path, targets: Sequence[str], urls: Mapping[str, str]) -> None:
+        super().__init__(folder)
+        self._targets = [*targets]
+        self._urls = dict(urls)
+
+    def _prepare(self) -> None:
+        self.port = free_port()
+        rules = []
+        for path in sorted(RULES.glob("*.yml")):
+            content = yaml.safe_load(path.read_text())
+            for group in content["groups"]:
+                group["interval"] = "1s"
+            rules.append(self.folder / path.name)
+            rules[-1].write_text(yaml.safe_dump(content))
+        (self.folder / "prometheus.yml").write_text(
+            yaml.safe_dump(
+                {
+                    "global": {"scrape_interval": "1s", "external_labels": self._urls},
+                    "rule_files": [*map(str, rules)],
+                    "scrape_configs": [
+                        {"job_name": "surgewatch", "static_configs": [{"targets": self._targets}]}
+                    ],
+                }
+            )
+        )
+
+    def _command(self) -> list[str]:
+        return [
+            program_of("prometheus"),
+            f"--config.file={self.folder / 'prometheus.yml'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--storage.tsdb.path={self.folder / 'data'}",
+            "--enable-feature=exemplar-storage",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def ask(self, page: str, **parameters: str) -> Any:
+        """Data of an answer of its API. Raises HTTPError where the question is wrong."""
+        query = urllib.parse.urlencode(parameters)
+        url = f"http://127.0.0.1:{self.port}/api/v1/{page}?{query}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def values(self, query: str) -> dict[str, float]:
+        """What a query gives now: labels as JSON, and value."""
+        found = self.ask("query", query=query)["result"]
+        return {json.dumps(one["metric"], sort_keys=True): float(one["value"][1]) for one in found}
