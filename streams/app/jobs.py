@@ -145,10 +145,17 @@ def _page(settings: Settings) -> PagePolicy | None:
     return PagePolicy(bar, settings.page_excess_min, settings.page_ratio_min)
 
 
+def policy_of(budget: float, *, short_lived: bool = False) -> DetectorPolicy:
+    """Policy of a crowd of keys; ``short_lived`` ones (posts) rise and fall within the hour."""
+    if not short_lived:
+        return DetectorPolicy(alarms_per_day=budget)
+    return DetectorPolicy(alarms_per_day=budget, window_buckets=(3, 12, 72), dispersion=0.05)
+
+
 def _detector(settings: Settings, *, short_lived: bool = False) -> KeyDetector[Any]:
     if settings.detector == OWN_DETECTOR:
         budget = settings.budget_notices_per_creator_day
-        own = DetectorPolicy(alarms_per_day=budget)
+        own = policy_of(budget, short_lived=short_lived)
         return DetectorBlock(own, Pool(own, short_lived=short_lived), rhythm=Rhythm(own))
     try:
         recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
