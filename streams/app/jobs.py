@@ -146,7 +146,11 @@ def _page(settings: Settings) -> PagePolicy | None:
 
 
 def policy_of(budget: float, *, short_lived: bool = False) -> DetectorPolicy:
-    """Policy of a crowd of keys; ``short_lived`` ones (posts) rise and fall within the hour."""
+    """Policy of a crowd of keys; ``short_lived`` ones (posts) rise and fall within the hour.
+
+    ``budget``: false alarms a key and day. With the windows of creators a real post gone viral was
+    told by the rule alone (docs/detection.md, "The floor").
+    """
     if not short_lived:
         return DetectorPolicy(alarms_per_day=budget)
     return DetectorPolicy(alarms_per_day=budget, window_buckets=(3, 12, 72), dispersion=0.05)

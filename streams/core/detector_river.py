@@ -82,7 +82,7 @@ class RiverRecipe:
         try:
             kind = getattr(importlib.import_module(module_name), name)
         except (ImportError, AttributeError) as error:
-            from river import anomaly  # noqa: PLC0415 slow to import
+            from river import anomaly  # noqa: PLC0415 slow to import: only who names it pays
 
             why = f"River has no such class; river.anomaly has: {', '.join(anomaly.__all__)}"
             raise RiverDetectorError(self.path, why) from error
@@ -124,7 +124,7 @@ class RiverModel:
     @classmethod
     def load(cls, raw: bytes) -> "RiverModel":
         """Read what `dump` wrote; raises `RiverStateError`."""
-        from river import compose  # noqa: PLC0415 slow to import
+        from river import compose  # noqa: PLC0415 slow to import: see above
 
         try:
             model = _RiverUnpickler(io.BytesIO(raw)).load()

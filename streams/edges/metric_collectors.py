@@ -102,7 +102,7 @@ class Delays(Collector):
         (counts, total), exemplars = self._told, self._exemplars
         buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
         for place, (bound, count) in enumerate(zip(self._bounds, np.cumsum(counts), strict=True)):
-            name: str = floatToGoString(float(bound))  # type: ignore[no-untyped-call]
+            name: str = floatToGoString(float(bound))  # type: ignore[no-untyped-call]  # theirs
             told = (name, float(count))
             buckets.append((*told, exemplars[place]) if place in exemplars else told)
         family = HistogramMetricFamily(self._spec.family, self._spec.meaning)

@@ -117,7 +117,7 @@ def run(
                 say(f"round {result.rounds}: {words}; {_so_far(result)}")
     except ServerMissing:
         raise
-    except Exception as cause:  # whatever it is, seed and round are told with it
+    except Exception as cause:  # re-raised below: whatever it is, seed and round are told with it
         raise RoundFailed(result, result.rounds + 1, plan, cause) from cause
     finally:
         result.seconds = time.monotonic() - began

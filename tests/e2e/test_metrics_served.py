@@ -99,7 +99,7 @@ def test_what_a_worker_serves_is_the_catalogue_and_tells_what_happened(
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
     asked = text_of(worker, "application/openmetrics-text; version=1.0.0")
-    families = {one.name: one for one in openmetrics(asked)}  # type: ignore[no-untyped-call]
+    families = {one.name: one for one in openmetrics(asked)}  # type: ignore[no-untyped-call]  # theirs
     exemplars = [
         one.exemplar.labels["surge_id"]
         for one in families["surgewatch_event_to_surge_seconds"].samples
