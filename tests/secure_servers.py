@@ -14,6 +14,8 @@ from tests.servers import KafkaServer, RedisServer
 
 USER = "surgewatch"
 PASSWORD = "a word that is secret"
+KAFKA_USERS = (USER, "surgewatch-admin", "surgewatch-producer")
+"""Of docs/security.md: of the worker, of who makes topics, of who sends."""
 ADMIN_PASSWORD = "the admin's word"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -86,7 +88,7 @@ class SecureKafka(KafkaServer):
         return [f"{name}://localhost:{port}" for name, port in self._ports.items()]
 
     def _format_options(self) -> list[str]:
-        users = ((USER, PASSWORD), ("admin", ADMIN_PASSWORD))
+        users = [("admin", ADMIN_PASSWORD), *((name, PASSWORD) for name in KAFKA_USERS)]
         return [
             part
             for name, word in users

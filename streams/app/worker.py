@@ -41,6 +41,7 @@ from streams.edges.exporter import Exporter
 from streams.edges.health import Health
 from streams.edges.memory_limit import memory_limit_bytes
 from streams.edges.metrics import Build, Metrics
+from streams.edges.metrics_access import metrics_access_of
 from streams.edges.producer import client_options_of
 from streams.edges.progress import Progress, WorkerProgress
 from streams.edges.redis_client import AsyncClient, async_client_of
@@ -218,11 +219,14 @@ class Worker:
         """Serve metrics and health, and watch for a standstill."""
         settings = self._settings
         if settings.metrics_port >= 0:
-            exporter = Exporter(self.registry, self.health)
+            access = metrics_access_of(settings)
+            exporter = Exporter(self.registry, self.health, access=access)
             port = exporter.start(settings.metrics_host, settings.metrics_port)
             stack.callback(exporter.stop)
             stack.push_async_callback(exporter.be_scraped)
-            log.info("metrics on http://%s:%d/metrics", settings.metrics_host, port)
+            log.info("metrics on %s://%s:%d/metrics", access.scheme, settings.metrics_host, port)
+            if (warning := access.warning(settings.metrics_host)) is not None:
+                log.warning(warning)
         watchdog = Watchdog(self.health)
         watchdog.start()
         stack.callback(watchdog.stop)

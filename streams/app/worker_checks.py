@@ -13,6 +13,7 @@ from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import ClockWrong, SteadyClock
 from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
 from streams.edges.kafka_identity import Source, TopicIdentity, source_of
+from streams.edges.kafka_rights import check_rights
 from streams.edges.metrics import Metrics, Trouble
 from streams.edges.output_watch import OutputWatch
 from streams.edges.redis_servers import EvictsKeys, RedisServers
@@ -136,6 +137,7 @@ class WorkerChecks:
         for finding in findings:
             if finding.blocks:
                 raise TopicUnfit(finding)
+        await asyncio.to_thread(check_rights, self._settings)
         await self._announcer.start()
         events = (self._settings.topic_follows, self._settings.topic_comments)
         for finding in findings:

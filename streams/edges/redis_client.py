@@ -33,6 +33,10 @@ _CLUSTER_TRIES: Final = 2
 """Tries of redis-py for one command; who calls it waits and asks again, with a line in the log."""
 
 
+class _UrlUnfit(ValueError):
+    """A URL that says what we cannot do; its words hold no secret."""
+
+
 @contextmanager
 def _closed_meanwhile() -> Iterator[None]:
     """Say what it is when one command closes the connections that another one is using.
@@ -218,7 +222,7 @@ def cluster_nodes_of(redis_url: str) -> tuple[str, list[tuple[str, int]]]:
     database = parts.path.strip("/")
     if database not in {"", "0"}:
         msg = f"a cluster has no database {database}, only 0"
-        raise ValueError(msg)
+        raise _UrlUnfit(msg)
     first = hosts.split(",")[0]
     scheme = CLUSTER_SCHEMES[parts.scheme]
     return urlunsplit((scheme, f"{login}{at}{first}", "", parts.query, "")), nodes
@@ -228,7 +232,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
     named = urlsplit(f"//{text}")
     if not named.hostname:
         msg = "a node is host:port, several are joined by commas"
-        raise ValueError(msg)
+        raise _UrlUnfit(msg)
     return named.hostname, named.port or _PORT
 
 
@@ -247,11 +251,11 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def _wrong_url(settings: Settings, error: Exception) -> SettingsError:
-    """What is wrong with the URL; a part of a password may stand in the error, so not that."""
-    url, words = settings.redis_url, str(error)
-    if "@" in url:
-        words = (
-            "it cannot be read: what is special in a password (/ ? # @ : %) is written as %2F and "
-            "so on, or the password is set by SURGEWATCH_REDIS_PASSWORD_FILE"
-        )
-    return SettingsError(f"redis_url = {url_without_password(url)}: {words}")
+    """What is wrong with the URL; a part of a password may stand in another's error."""
+    words = (
+        str(error)
+        if isinstance(error, _UrlUnfit)
+        else "it cannot be read: a port is a number; what is special in a password (/ ? # @ : %) "
+        "is written as %2F and so on, or the password set by SURGEWATCH_REDIS_PASSWORD_FILE"
+    )
+    return SettingsError(f"redis_url = {url_without_password(settings.redis_url)}: {words}")

@@ -23,7 +23,7 @@ _OF_ONE_WORKER: Final = frozenset(
 )
 """Settings in which the workers of a fleet may differ."""
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:).*(?=@)")
-_URL_ONLY_PASSWORD = re.compile(r"(://:)[^@]*$")
+_URL_NO_PORT = re.compile(r"(://[^:/@\s\[]*:)(?!\d+(?:[/?,]|$))[^@]*$")
 _QUERY_PASSWORD = re.compile(r"([?&]password=)[^&\s]*")
 
 
@@ -121,7 +121,7 @@ def url_without_password(url: str) -> str:
     'redis://user:***@host:6379/0?password=***'
     """
     url = _URL_PASSWORD.sub(rf"\1{_HIDDEN}", url)
-    url = _URL_ONLY_PASSWORD.sub(rf"\1{_HIDDEN}", url)  # the host after it was forgotten
+    url = _URL_NO_PORT.sub(rf"\1{_HIDDEN}", url)  # a password after which the host was forgotten
     return _QUERY_PASSWORD.sub(rf"\1{_HIDDEN}", url)
 
 
