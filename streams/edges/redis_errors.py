@@ -47,6 +47,7 @@ WRONG_LOGIN: Final = (
     "SURGEWATCH_REDIS_PASSWORD"
 )
 _NO_CLUSTER: Final = "Cluster mode is not enabled"
+_NO_RIGHT_IN_SCRIPT: Final = "user executing the script can't run"
 _MOVING: Final = "TTL exhausted"
 
 
@@ -79,7 +80,7 @@ def _refusal_of(error: BaseException) -> str | None:
     return redis_tls_cause_of(str(error))
 
 
-def no_right_of(error: NoPermissionError) -> str:
+def no_right_of(error: ResponseError) -> str:
     """Which right the user lacks."""
     said = str(error).rstrip(".")
     return f"its user lacks a right ({said}): docs/security.md has the line that gives them all"
@@ -89,7 +90,7 @@ def refused_of(url_shown: str, error: ResponseError) -> SurgewatchError:
     """Error for a Redis that answers with one: RedisRefuses if that may pass, else DataError."""
     if isinstance(error, OutOfMemoryError):
         return RedisRefuses(url_shown, _FULL)
-    if isinstance(error, NoPermissionError):
+    if isinstance(error, NoPermissionError) or _NO_RIGHT_IN_SCRIPT in str(error):
         return RedisRefusesUs(url_shown, no_right_of(error))
     if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
         return RedisRefuses(url_shown, str(error))

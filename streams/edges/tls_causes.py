@@ -6,6 +6,10 @@ OpenSSL, asyncio and the clients tell it in one text that is meant for its maint
 from typing import Final
 
 _NAMED: Final = "certificate is not valid for"
+_OURS: Final = (
+    "it does not take our certificate, or wants one that is not set: see {prefix}_certfile"
+)
+_NO_TLS: Final = "it does not speak TLS at this address: see {plain}"
 _CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (
         ("Hostname mismatch", "IP address mismatch"),
@@ -34,16 +38,18 @@ _CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
             *("bad certificate", "UNKNOWN_CA", "unknown ca", "CERTIFICATE_UNKNOWN"),
             *("certificate unknown",),
         ),
-        "it does not take our certificate, or wants one that is not set: see {prefix}_certfile",
+        _OURS,
     ),
     (
         ("HANDSHAKE_FAILURE", "NO_SHARED_CIPHER", "PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"),
         "it and we have no version of TLS, or no cipher, in common: TLS 1.2 or newer is wanted",
     ),
+    (("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF", "RECORD_LAYER", "wrong version"), _NO_TLS),
     (
-        ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF", "RECORD_LAYER", "wrong version number", "[SSL"),
-        "it does not speak TLS at this address: see {plain}",
+        ("EOF occurred in violation of protocol",),
+        _OURS,
     ),
+    (("[SSL",), _NO_TLS),
 )
 
 
@@ -57,7 +63,7 @@ def tls_cause_of(text: str, prefix: str, plain: str) -> str | None:
     'it does not speak TLS at this address: see redis_url'
     >>> tls_cause_of("Connection refused", "redis_ssl", "redis_url")
     """
-    if "SSL" not in text and "certificate" not in text:
+    if not any(mark in text for mark in ("SSL", "_ssl", "certificate")):
         return None
     for marks, words in _CAUSES:
         if any(mark in text for mark in marks):
