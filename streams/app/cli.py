@@ -75,6 +75,9 @@ COMMANDS: Final = {
         LazyCommand("streams.app.serve", "worker", "Count, score and announce until it is ended."),
         LazyCommand("streams.app.topics", "topics", "Create or check the five topics in Kafka."),
         LazyCommand("streams.app.counts", "counts", "Show the counts that Redis holds."),
+        LazyCommand(
+            "streams.app.lag", "lag", "Show how far behind the counts are, by topic and partition."
+        ),
         LazyCommand("streams.app.config", "config", "Show the settings in force."),
         LazyCommand(
             "streams.app.backtest", "backtest", "Find the surges in files, with no servers."

@@ -1,7 +1,7 @@
 """The five topics in Kafka: create them, and say what differs from what they must be."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -119,12 +119,12 @@ def create_topics(settings: Settings) -> list[TopicMade]:
     """
     plans = topic_plans(settings)
     with admin_client(settings) as admin:
-        before = _partition_counts(admin, [plan.name for plan in plans])
+        before = partition_counts(admin, [plan.name for plan in plans])
         missing = [plan for plan in plans if plan.name not in before]
         made = {plan.name for plan in missing if _create(admin, plan)}
         if made:
             admin.wait_for_topics(sorted(made), timeout_ms=settings.kafka_timeout_ms)
-        after = _partition_counts(admin, [plan.name for plan in plans])
+        after = partition_counts(admin, [plan.name for plan in plans])
     return [
         TopicMade(plan.name, plan.name in made, after.get(plan.name, plan.partitions))
         for plan in plans
@@ -138,7 +138,7 @@ def check_topics(settings: Settings) -> list[Finding]:
     """
     plans = topic_plans(settings)
     with admin_client(settings) as admin:
-        counts = _partition_counts(admin, [plan.name for plan in plans])
+        counts = partition_counts(admin, [plan.name for plan in plans])
         configs = _configs(admin, sorted(counts))
     return findings_of(plans, counts, configs)
 
@@ -240,7 +240,8 @@ def _create(admin: KafkaAdminClient, plan: TopicPlan) -> bool:
     return True
 
 
-def _partition_counts(admin: KafkaAdminClient, names: list[str]) -> dict[str, int]:
+def partition_counts(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Partitions of each of these topics that is there. Raises KafkaError."""
     # Listing first: asking about a topic may create it where brokers create topics by themselves.
     present = sorted(set(names) & set(admin.list_topics()))
     if not present:
