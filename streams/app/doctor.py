@@ -14,6 +14,7 @@ from streams.app.doctor_checks import CHECKS
 from streams.app.doctor_run import Asked, examine, examine_nothing
 from streams.app.show import print_json
 from streams.core.checkup import (
+    STATUSES,
     Finding,
     GroupSum,
     Status,
@@ -89,17 +90,16 @@ def lines_of(report: DoctorReport, *, every: bool) -> Iterator[str]:
     for group in report.groups:
         findings = [one for one in report.findings if one.group == group.group]
         yield f"{group.group}: {_summary(group)}"
-        whats = {one.what for one in findings if one.status == "not_checked"}
-        if group.not_checked > 1 and len(whats) == 1 and not every:
-            yield f"  {_mark('not_checked')}  all {group.not_checked}: {whats.pop()}"
-            findings = [one for one in findings if one.status != "not_checked"]
-        order = ("error", "warning", "not_checked", "ok")
-        for one in sorted(findings, key=lambda one: order.index(one.status)):
-            if one.status == "ok" and not every:
+        unseen = [one for one in findings if one.status == "not_checked"]
+        at_once = not every and len(unseen) > 1 and len({one.what for one in unseen}) == 1
+        for one in sorted(findings, key=lambda one: STATUSES.index(one.status)):
+            if (one.status == "ok" and not every) or (at_once and one in unseen):
                 continue
             yield f"  {_mark(one.status)}  {one.id}: {shown(one.what)}"
             if one.fix is not None:
                 yield f"    {' ' * len(_MARKS[one.status])}to do: {shown(one.fix)}"
+        if at_once:
+            yield f"  {_mark('not_checked')}  {len(unseen)} checks: {unseen[0].what}"
     yield _verdict(report)
 
 

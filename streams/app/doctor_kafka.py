@@ -118,44 +118,51 @@ def _by_size(plans: Sequence[TopicPlan], facts: KafkaFacts) -> list[Finding]:
 
 
 def _replication(plans: Sequence[TopicPlan], facts: KafkaFacts) -> list[Finding]:
-    found = []
-    for plan in plans:
-        found += _copies(plan.name, facts.topics[plan.name].copies_min, facts)
-    if found:
-        return found
-    if not plans:
-        return [not_checked("kafka.replication", "there is no topic")]
-    if not all(plan.name in facts.configs for plan in plans):
-        return [not_checked("kafka.replication", MAY_NOT_ASK, _GRANT)]
-    return [fine("kafka.replication", "a broker may be away: records stay, and are taken")]
-
-
-def _copies(topic: str, copies: int, facts: KafkaFacts) -> list[Finding]:
     check_id = "kafka.replication"
-    needed = int(facts.configs.get(topic, {}).get("min.insync.replicas", "0"))
-    change = (
-        f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config "
-        "min.insync.replicas="
-    )
-    if needed > copies:
+    copies = {plan.name: facts.topics[plan.name].copies_min for plan in plans}
+    found = [one for topic in copies for one in _needed(topic, copies[topic], facts)]
+    alone = [topic for topic, count in copies.items() if count == 1]
+    if alone:
         what = (
-            f"topic {topic}: min.insync.replicas is {needed} and there are {copies} copies: no "
-            "record with all acknowledgements can be taken"
+            f"one copy only of {', '.join(alone)}: records are away with its broker, and lost with "
+            "its disk"
         )
-        return [error(check_id, what, f"set it with: {change}{copies}", topic)]
-    if copies == 1:
-        what = f"topic {topic}: one copy: it is away with its broker, and lost with its disk"
         fix = (
             "fine for a trial; else use three brokers and three copies (topic_replication = 3 when "
             "topics are created, later kafka-reassign-partitions.sh)"
         )
-        return [warning(check_id, what, fix, topic)]
-    if needed == 1:
+        found.append(warning(check_id, what, fix))
+    if found:
+        return found
+    if not plans:
+        return [not_checked(check_id, "there is no topic")]
+    if not all(plan.name in facts.configs for plan in plans):
+        return [not_checked(check_id, MAY_NOT_ASK, _GRANT)]
+    return [fine(check_id, "a broker may be away: records stay, and are taken")]
+
+
+def _needed(topic: str, copies: int, facts: KafkaFacts) -> list[Finding]:
+    """How many copies must have a record before it is acknowledged."""
+    check_id = "kafka.replication"
+    needed = int(facts.configs.get(topic, {}).get("min.insync.replicas", "0"))
+    change = (
+        f"set it with: kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
+        "--add-config min.insync.replicas="
+    )
+    if needed > copies:
+        what = (
+            f"topic {topic}: min.insync.replicas is {needed} and there are {copies} copies: no "
+            "record that wants all acknowledgements is taken"
+        )
+        return [error(check_id, what, f"{change}{copies}", topic)]
+    if copies > 1 and needed == 1:
         what = f"topic {topic}: min.insync.replicas is 1 of {copies}: one copy may be all there is"
-        return [warning(check_id, what, f"set it with: {change}{max(2, copies - 1)}", topic)]
-    if needed == copies:
+        fix = f"{change}{copies - 1}" if copies > 2 else "use three copies, and two of them in sync"
+        return [warning(check_id, what, fix, topic)]
+    if copies > 1 and needed == copies:
         what = f"topic {topic}: min.insync.replicas is all {copies}: no broker may be away"
-        return [warning(check_id, what, f"set it with: {change}{copies - 1}", topic)]
+        fix = f"{change}{copies - 1}" if copies > 2 else "use three brokers and three copies"
+        return [warning(check_id, what, fix, topic)]
     return []
 
 

@@ -19,13 +19,25 @@ from streams.app.standings import peek, standing_of, timed
 from streams.core.checkup import Finding, complete, error
 from streams.core.lag import PartitionLag, lag_of
 from streams.edges.clock import wall_ms
-from streams.edges.errors import DataError, SettingsError, SurgewatchError, UnreachableError
+from streams.edges.errors import (
+    DataError,
+    KafkaUnreachable,
+    RedisUnreachable,
+    SettingsError,
+    SurgewatchError,
+    UnreachableError,
+)
 from streams.edges.kafka_admin import admin_client
 from streams.edges.kafka_facts import KafkaFacts, read_kafka
 from streams.edges.kafka_group import Group, Reach, read_reach
 from streams.edges.kafka_peek import Peeked
 from streams.edges.memory_limit import memory_limit_bytes
-from streams.edges.prometheus_facts import PrometheusFacts, read_prometheus, shipped_rules
+from streams.edges.prometheus_facts import (
+    PrometheusFacts,
+    PrometheusUnreachable,
+    read_prometheus,
+    shipped_rules,
+)
 from streams.edges.redis_facts import RedisFacts, read_redis
 from streams.edges.redis_reader import RedisReader, Stand
 from streams.edges.settings_list import Settings
@@ -39,6 +51,13 @@ _READ_SECONDS_MAX: Final = 4.0
 _KAFKA_MS_MAX: Final = 3_500
 _REDIS_MS_MAX: Final = 3_000
 _PROMETHEUS_SECONDS_MAX: Final = 3.0
+
+
+_REACH: Final = {
+    "kafka": "does it run, and are kafka_bootstrap_servers and the login right?",
+    "redis": "does it run, and are redis_url and redis_password right?",
+    "prometheus": "does it run, and is the URL after --prometheus right?",
+}
 
 
 class Asked(NamedTuple):
@@ -95,6 +114,8 @@ async def _examine(settings: Settings, asked: Asked) -> list[Finding]:
     held: Held | None = None
     if not isinstance(redis, Exception):
         facts, held = redis
+        if held is None:
+            reasons["lag"] = "what Redis holds may not be seen"
         found += redis_findings(settings, facts)
     if not isinstance(kafka, Exception):
         found += await _kafka(settings, quick, asked, kafka, held)
@@ -173,7 +194,10 @@ def _both(settings: Settings, kafka: KafkaFacts | None, held: Held | None) -> li
     return found
 
 
-async def _ask_redis(settings: Settings, now_ms: Callable[[], int]) -> tuple[RedisFacts, Held]:
+async def _ask_redis(
+    settings: Settings, now_ms: Callable[[], int]
+) -> tuple[RedisFacts, Held | None]:
+    """What the servers say, and what they hold; None: we may not see it, as their facts tell."""
     facts = await read_redis(settings, now_ms)
     places = [
         Place(topic, number)
@@ -185,7 +209,10 @@ async def _ask_redis(settings: Settings, now_ms: Callable[[], int]) -> tuple[Red
         with RedisReader(settings) as reader:
             return Held(reader.layout(), reader.stands(places))
 
-    return facts, await _in_thread(held)
+    try:
+        return facts, await _in_thread(held)
+    except (DataError, SettingsError):  # a right is missing, or it is a node of a cluster
+        return facts, None
 
 
 def _ask_prometheus(url: str | None) -> PrometheusFacts | None:
@@ -193,22 +220,21 @@ def _ask_prometheus(url: str | None) -> PrometheusFacts | None:
 
 
 def _book(
-    found: list[Finding],
-    reasons: dict[str, str],
-    groups: tuple[str, ...],
-    answer: object,
+    found: list[Finding], reasons: dict[str, str], groups: tuple[str, ...], answer: object
 ) -> None:
     """Tell of a server that could not be asked, and why what hangs on it was not checked."""
     if not isinstance(answer, SurgewatchError):
         return
     server = groups[0]
-    problem, _, fix = str(answer).partition("): ")
-    problem += ")" if fix else ""
-    names = {UnreachableError: "reachable", SettingsError: "url", DataError: "rights"}
-    name = next(name for kind, name in names.items() if isinstance(answer, kind))
-    known = {check.id for check in CHECKS}
-    check_id = f"{server}.{name}" if f"{server}.{name}" in known else f"{server}.reachable"
-    found.append(error(check_id, problem, fix or "see what it says"))
+    kinds = {SettingsError: "url", DataError: "rights"}
+    name = next((name for kind, name in kinds.items() if isinstance(answer, kind)), "reachable")
+    check_id = f"{server}.{name}"
+    if check_id not in {check.id for check in CHECKS}:
+        check_id = f"{server}.reachable"
+    problem = str(answer)
+    if isinstance(answer, (KafkaUnreachable, RedisUnreachable, PrometheusUnreachable)):
+        problem = f"cannot be reached: {answer.cause}"
+    found.append(error(check_id, problem, _REACH[server]))
     for group in groups:
         reasons.setdefault(group, f"{server.capitalize()} could not be asked")
 

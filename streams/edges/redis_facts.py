@@ -24,14 +24,13 @@ _ASKED: Final = ("appendfsync", *PACKED)
 class NodeFacts(NamedTuple):
     """One server that takes writes; ``name`` is empty where there is only one.
 
-    ``info`` and ``settings`` are None where the user may not ask; ``ping_ms`` are the times of
-    single PINGs, sorted.
+    What the user may not ask for is None; ``ping_ms`` are the times of single PINGs, sorted.
     """
 
     name: str
     info: Mapping[str, Any] | None
     settings: Mapping[str, str] | None
-    ping_ms: Sequence[float]
+    ping_ms: Sequence[float] | None
     refused: Refused | None
 
 
@@ -52,8 +51,6 @@ async def read_redis(settings: Settings, now_ms: Callable[[], int]) -> RedisFact
     client = async_client_of(settings)
     try:
         nodes = await nodes_of(client)
-        for node in nodes:
-            await node.ping()
         told = [await _node(node, settings.redis_prefix) for node in nodes]
         off_ms = await RedisServers(client, url_shown).clock_off_ms(now_ms)
         unserved = await _unserved(nodes)
@@ -69,16 +66,22 @@ async def read_redis(settings: Settings, now_ms: Callable[[], int]) -> RedisFact
 
 
 async def _node(node: RedisNode, prefix: str) -> NodeFacts:
-    refused = await read_refused(node, prefix)
+    return NodeFacts(
+        node.name,
+        refused=await read_refused(node, prefix),
+        info=await _allowed(node.info),
+        settings=await _allowed(lambda: _settings(node)),
+        ping_ms=await _allowed(lambda: _ping_ms(node)),
+    )
+
+
+async def _ping_ms(node: RedisNode) -> list[float]:
     times = []
     for _ in range(PINGS):
         begun = time.perf_counter()
         await node.ping()
         times.append(1000 * (time.perf_counter() - begun))
-    info = await _allowed(node.info)
-    return NodeFacts(
-        node.name, info, await _allowed(lambda: _settings(node)), sorted(times), refused
-    )
+    return sorted(times)
 
 
 async def _settings(node: RedisNode) -> dict[str, str]:
