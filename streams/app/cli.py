@@ -52,6 +52,8 @@ class LazyCommand:
     module: str
     name: str
     short_help: str
+    attribute: str = ""
+    """Its name in the module, where that is another one."""
 
     @property
     def is_there(self) -> bool:
@@ -60,7 +62,9 @@ class LazyCommand:
 
     def load(self) -> click.Command:
         """Import it."""
-        command: click.Command = getattr(importlib.import_module(self.module), self.name)
+        command: click.Command = getattr(
+            importlib.import_module(self.module), self.attribute or self.name
+        )
         return command
 
 
@@ -75,6 +79,12 @@ COMMANDS: Final = {
         LazyCommand("streams.app.serve", "worker", "Count, score and announce until it is ended."),
         LazyCommand("streams.app.topics", "topics", "Create or check the five topics in Kafka."),
         LazyCommand("streams.app.counts", "counts", "Show the counts that Redis holds."),
+        LazyCommand(
+            "streams.app.dead_letters",
+            "dead-letters",
+            "List the records that could not be used, and put them back when they are mended.",
+            attribute="dead_letters",
+        ),
         LazyCommand("streams.app.config", "config", "Show the settings in force."),
         LazyCommand(
             "streams.app.backtest", "backtest", "Find the surges in files, with no servers."
