@@ -30,6 +30,17 @@ def log_lines() -> list[LogLine]:
     return sorted(found, key=lambda line: line.event)
 
 
+def log_lines_markdown() -> str:
+    """Write the table of docs/logs.md."""
+    lines = ["| event | level | sentence |", "|---|---|---|"]
+    for line in log_lines():
+        said = line.sentence or "(which surge, of whom, by how much)"
+        fields = [f"`{name}`" for name in line.fields if f"{{{name}" not in line.sentence]
+        rest = f"; also {', '.join(fields)}" if fields and line.sentence else ""
+        lines.append(f"| `{line.event}` | {line.level} | {said.replace('|', '/')}{rest} |")
+    return "\n".join(lines) + "\n"
+
+
 def _lines_of(path: Path) -> Iterator[LogLine]:
     tree = ast.parse(path.read_text())
     texts = {

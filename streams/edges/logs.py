@@ -36,6 +36,13 @@ _CHATTY: Final = (
     "streams.edges.transport_thread",
 )
 """Libraries that tell of their daily work; below a warning it is of use in debugging only."""
+_INDISCREET: Final = (
+    "aiokafka.conn",
+    "aiokafka.producer.producer",
+    "kafka.admin.client",
+    "kafka.net",
+)
+"""Debugging, they print whole requests and answers: records of people, and passwords."""
 _PASSING: Final = (
     "Group Coordinator Request failed",
     "Topic %s not found in cluster metadata",
@@ -112,6 +119,8 @@ class Logs:
         for name in _CHATTY:
             is_left = level in {"debug", "error"}
             logging.getLogger(name).setLevel(logging.NOTSET if is_left else logging.WARNING)
+        for name in _INDISCREET:
+            logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.NOTSET)
 
     def take_suppressed(self) -> int:
         """How many lines were held back since the last call."""

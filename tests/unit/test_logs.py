@@ -18,6 +18,7 @@ from streams.edges.log_limit import HELD_BACK, KINDS_MAX, Limit
 from streams.edges.log_lines import EVENT, logger_of, names_in, placed
 from streams.edges.logs import Logs, Passing, Untold, set_up_logs
 from streams.edges.settings_list import Settings
+from tests.docs import documents
 from tests.log_events import log_lines
 
 
@@ -261,3 +262,8 @@ def test_a_groups_first_join_is_no_error_and_what_we_call_one_is() -> None:
     assert all(Passing().filter(one) for one in (join, mine, fatal))
     assert (join.levelno, join.levelname) == (logging.WARNING, "WARNING")
     assert mine.levelno == fatal.levelno == logging.ERROR
+
+
+def test_the_document_has_every_line() -> None:
+    path = next(path for path in documents() if path.name == "logs.md")
+    assert path.read_text(encoding="utf-8") == documents()[path], "run: make docs"
