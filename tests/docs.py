@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from deploy.grafana.build import dashboards
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
 
@@ -24,6 +25,7 @@ def documents() -> Mapping[Path, str]:
     return {
         readme: table.sub(lambda found: f"{found[1]}{settings_markdown()}{found[2]}", told),
         ROOT / "docs/metrics.md": metrics_markdown(),
+        **dashboards(),
     }
 
 
