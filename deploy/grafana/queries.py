@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, get_args
 
 from grafana_foundation_sdk.models import units
 
-from streams.edges.metric_specs import MetricSpec, Unit
+from streams.core.surges import Kind
+from streams.edges.metric_specs import Label, MetricSpec, Unit
 
 RATE_WINDOW: Final = "$__rate_interval"
 """Grafana puts in at least four scrapes, and more where a point of the graph is longer."""
@@ -104,7 +105,8 @@ class Scope:
         >>> Scope(("job", "topic")).series(LAG_SECONDS)
         'surgewatch_lag_seconds{job=~"$job",topic=~"$topic"}'
         """
-        return f"{spec.name}{part}{{{self.matchers(spec.label_names, where)}}}"
+        labels = tuple(one.name for one in spec.labels if _is_narrowed(one))
+        return f"{spec.name}{part}{{{self.matchers(labels, where)}}}"
 
     def matchers(self, labels: tuple[str, ...], where: Where = ALL) -> str:
         """Matchers of series with these labels, and with those that every scrape has."""
@@ -160,3 +162,8 @@ class Scope:
         grouped = f" by ({', '.join(by)}) " if by else ""
         legend = " ".join(f"{{{{{name}}}}}" for name in by)
         return Query(f"{how}{grouped}({inner})", unit, legend, (spec,))
+
+
+def _is_narrowed(label: Label) -> bool:
+    """Whether a label means what the variable of its name does: bad input has kinds of its own."""
+    return label.name != "kind" or set(label.values) <= set(get_args(Kind))

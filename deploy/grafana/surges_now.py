@@ -61,18 +61,28 @@ _OVERVIEW: Final = Section(
             "Pages open",
             SCOPE.total(OPEN, where=Where({"severity": "page"}, {"kind": "wave"})),
             limit=limit_of("SurgewatchCreatorSurge"),
+            description="Open surges of creators and posts that matter: the rule was reached, or "
+            "the model finds them rarer than the budget of pages.",
         ),
         number(
             "Notices open",
             SCOPE.total(OPEN, where=Where({"severity": "notice"})),
             limit=limit_of("SurgewatchCreatorSurgeNotice"),
+            description="Open surges by the model, and shifts of languages, as rare as the budget "
+            "of notices asks.",
         ),
         number(
             "Waves open",
             SCOPE.total(OPEN, where=Where({"kind": "wave"})),
             limit=limit_of("SurgewatchWaveOpen"),
+            description="Open waves: what lifts many creators of a language, a region or all at "
+            "once. Surges of those whom they lift are not told.",
         ),
-        number("Opened in a day", SCOPE.increase(SURGES, "1d", where=OPENED)),
+        number(
+            "Opened in a day",
+            SCOPE.increase(SURGES, "1d", where=OPENED),
+            description="Surges that opened in the last day, of all kinds.",
+        ),
         number(
             "From event to surge, 95 % of an hour's",
             SCOPE.quantile(0.95, EVENT_TO_SURGE, "1h"),
@@ -90,7 +100,13 @@ _OVERVIEW: Final = Section(
 _SURGES: Final = Section(
     "Surges",
     [
-        graph("Open surges", [SCOPE.total(OPEN, "kind", "severity")], stacked=True),
+        graph(
+            "Open surges",
+            [SCOPE.total(OPEN, "kind", "severity")],
+            stacked=True,
+            description="Surges that are open, of all workers, by what surges and the highest "
+            "severity that was told.",
+        ),
         graph(
             "Opened in an hour",
             [SCOPE.increase(SURGES, "1h", "kind", "trigger", where=OPENED)],

@@ -131,6 +131,8 @@ _SERVERS: Final = Section(
                 SCOPE.increase(KAFKA_ERRORS, "5m", "operation").named("Kafka: {{operation}}"),
             ],
             limit=limit_of("SurgewatchStoreFailing"),
+            description="Calls that failed in the five minutes before each point; they are tried "
+            "again. Some are no harm; for five minutes on end they are.",
         ),
     ],
 )
@@ -142,7 +144,13 @@ _GROUP: Final = Section(
             [SCOPE.increase(REBALANCES, "15m", "instance")],
             limit=limit_of("SurgewatchRebalanceLoop"),
         ),
-        graph("Partitions", [SCOPE.total(OWNED, "instance")], stacked=True),
+        graph(
+            "Partitions",
+            [SCOPE.total(OWNED, "instance")],
+            stacked=True,
+            description="Partitions that each worker reads. All together they are as many as the "
+            "topics have; while they are dealt anew they are fewer.",
+        ),
         graph(
             "Memory",
             [
