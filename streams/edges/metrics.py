@@ -5,6 +5,7 @@ Nothing here costs a record anything: the worker calls these methods once a chun
 
 import platform
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ from streams.edges.metric_catalogue import (
     Stage,
     Trouble,
 )
-from streams.edges.metric_collectors import Delays, Factors, Langs, Place, Places
+from streams.edges.metric_collectors import Delays, Factors, FirstMet, Place, Places
 from streams.edges.metric_specs import MetricSpec
 
 __all__ = [
@@ -77,11 +78,17 @@ class Metrics:
         self._make_infos(build)
         self._places = Places(now_ms)
         self._factors = Factors(catalogue.WAVE_FACTOR)
+        self._notices = Factors(catalogue.NOTICES_OPEN)
         self._event_to_surge = Delays(catalogue.EVENT_TO_SURGE)
         self._event_to_stored = Delays(catalogue.EVENT_TO_STORED)
-        for one in (self._places, self._factors, self._event_to_surge, self._event_to_stored):
+        for one in (
+            *(self._places, self._factors, self._notices),
+            *(self._event_to_surge, self._event_to_stored),
+        ):
             registry.register(one)
-        self._langs = Langs(catalogue.LANGS_MAX, catalogue.OTHER_LANG)
+        other = catalogue.OTHER_LANG
+        self._langs = FirstMet(catalogue.LANGS_MAX, other)
+        self._cohorts = FirstMet(catalogue.COHORTS_MAX, (other, other))
         ProcessCollector(registry=registry)
 
     def _counter(self, spec: MetricSpec) -> Counter:
@@ -241,7 +248,7 @@ class Metrics:
         self._asked.labels(kind).inc(alarms)
 
     def set_surging(self, surging: Surging) -> None:
-        """Tell what is open now; cohorts that no wave lifts any more vanish."""
+        """Tell what is open now; cohorts of which nothing is any more vanish."""
         for kind, severity in catalogue.OPEN_SERIES:
             self._open.labels(kind, severity).set(surging.open[kind, severity])
         self._factors.factors = {
@@ -249,6 +256,10 @@ class Metrics:
             for series, parts in surging.wave_parts.items()
             for part in parts
         }
+        notices: dict[tuple[str, ...], float] = defaultdict(float)
+        for (kind, audience), count in surging.notices.items():
+            notices[kind, *self._cohorts.name_of(audience)] += count
+        self._notices.factors = notices
 
     def progressed(self) -> None:
         """Tell that something was stored, or read once more, just now."""
