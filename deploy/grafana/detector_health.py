@@ -25,6 +25,7 @@ from streams.edges.metric_catalogue import (
     LEFT_OUT,
     LET_GO,
     MISSED,
+    OUTBOX,
     READ_BACK,
     RECORDS,
     RECOUNTS,
@@ -131,6 +132,7 @@ _FRESHNESS: Final = Section(
             description=_LATE_WORDS,
         ),
         cells("From event to stored", SCOPE.buckets(EVENT_TO_STORED)),
+        graph("Not announced yet", [SCOPE.total(OUTBOX, "instance")]),
     ],
 )
 _INPUT: Final = Section(

@@ -14,8 +14,8 @@ from streams.edges.metric_catalogue import (
     LAG_SECONDS,
     MODERATION_COMMENTS,
     MODERATION_SURGES,
+    NOTICES_OPEN,
     OPEN,
-    OUTBOX,
     SURGES,
     WAVE_FACTOR,
 )
@@ -25,6 +25,7 @@ OPENED: Final = Where({"state": "opened"})
 JUDGED: Final = Where({"trigger": "model", "state": "opened", "kind": "followers|comments"})
 """Surges that the budget of false alarms is for."""
 LANGS_SHOWN: Final = 10
+COHORTS_SHOWN: Final = 10
 BAR_WORDS: Final = (
     "Surges by the model in the last day, as a share of what makes the alert: ten times the false "
     "alarms that the budget allows, and 20 more. Near 1 too many are told, or what is usual has "
@@ -120,7 +121,13 @@ _SURGES: Final = Section(
             "its event: pointing at it shows its surge_id, by which it stands in the topic of "
             "surges. Lines: below what half, 95 % and 99 % of them are.",
         ),
-        graph("Not announced yet", [SCOPE.total(OUTBOX, "instance")]),
+        bars(
+            "Open notices, by whose audience",
+            SCOPE.total(NOTICES_OPEN, "kind", "lang", "region").top(COHORTS_SHOWN),
+            description="Open surges that are notices, by the language and region of those who "
+            "follow or comment; the ten cohorts with the most. Many in one cohort may be a wave.",
+            none="no notice is open",
+        ),
     ],
 )
 _WAVES: Final = Section(
