@@ -95,7 +95,7 @@ def bars(
 
 def cells(title: str, query: Query, *, description: str = "") -> heatmap.Panel:
     """Make a histogram's buckets over time, the busier the brighter; the axis has their unit."""
-    made = heatmap.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT).calculate(False)
+    made = heatmap.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT).calculate(False).show_tooltip()
     made = made.y_axis(heatmap.YAxisConfig().unit(query.unit))
     made = made.color(
         heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Blues")
