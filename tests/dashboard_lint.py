@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -9,12 +10,17 @@ from typing import Any, Final
 
 from promql_parser import Call, MatrixSelector, VectorSelector, parse, walk
 
+from deploy.grafana.build import dashboards
 from streams.edges.metric_catalogue import CATALOGUE
 
 Json = dict[str, Any]
 Selector = tuple[str, dict[str, str], tuple[str, ...]]
 """A series asked for: its metric, its matchers, and the functions around it, outermost first."""
 
+BOARDS: Final[dict[str, Json]] = {
+    path.stem: json.loads(text) for path, text in dashboards().items()
+}
+"""All dashboards, by their files' names."""
 SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS: Final = 24
 PANELS_MAX: Final = 24

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.grafana.build import dashboards
+from deploy.grafana.page import panels_markdown
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
 
@@ -19,14 +20,20 @@ ROOT: Final = Path(__file__).parents[1]
 
 def documents() -> Mapping[Path, str]:
     """Each document, as it has to be."""
-    readme = ROOT / "README.md"
-    table = re.compile(r"(<!-- settings: .*? -->\n).*?(<!-- settings end -->)", re.DOTALL)
-    told = readme.read_text(encoding="utf-8")
+    readme, boards = ROOT / "README.md", ROOT / "docs/dashboards.md"
     return {
-        readme: table.sub(lambda found: f"{found[1]}{settings_markdown()}{found[2]}", told),
+        readme: _filled(readme, "settings", settings_markdown()),
+        boards: _filled(boards, "panels", panels_markdown()),
         ROOT / "docs/metrics.md": metrics_markdown(),
         **dashboards(),
     }
+
+
+def _filled(path: Path, name: str, made: str) -> str:
+    """A document with its part of this name made anew."""
+    part = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- {name} end -->)", re.DOTALL)
+    told = path.read_text(encoding="utf-8")
+    return part.sub(lambda found: f"{found[1]}{made}{found[2]}", told)
 
 
 if __name__ == "__main__":

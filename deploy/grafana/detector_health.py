@@ -8,7 +8,13 @@ from deploy.grafana.alert_limits import limit_of
 from deploy.grafana.frame import Board, Section
 from deploy.grafana.panels import cells, graph, number, rows
 from deploy.grafana.queries import Query, Scope, Where
-from deploy.grafana.surges_now import BAR_WORDS, OPENED, asked_and_seen, share_of_alarm_bar
+from deploy.grafana.surges_now import (
+    ASKED_WORDS,
+    BAR_WORDS,
+    OPENED,
+    asked_and_seen,
+    share_of_alarm_bar,
+)
 from streams.edges.metric_catalogue import (
     BAD_INPUT,
     BEYOND_LATENESS,
@@ -57,10 +63,13 @@ _OVERVIEW: Final = Section(
             "Surges opened in a day",
             SCOPE.increase(SURGES, "1d", where=OPENED),
             limit=limit_of("SurgewatchSilentWithTraffic", is_least=True),
+            description="Surges that opened in the last day. None with more than a million records "
+            "a day is no good sign.",
         ),
         number(
             "Records counted in a day",
             SCOPE.increase(RECORDS, "1d", where=Where({"result": "counted"})),
+            description="Records that were counted in the last day.",
         ),
         number(
             "Of what makes the false alarms' alert",
@@ -93,7 +102,11 @@ _OVERVIEW: Final = Section(
 _ALARMS: Final = Section(
     "Alarms",
     [
-        graph("False alarms asked against surges seen, of a day", asked_and_seen(SCOPE)),
+        graph(
+            "False alarms asked against surges seen, of a day",
+            asked_and_seen(SCOPE),
+            description=ASKED_WORDS,
+        ),
         graph(
             "Opened in an hour, by the rule and by the model",
             [SCOPE.increase(SURGES, "1h", "trigger", "kind", where=OPENED)],

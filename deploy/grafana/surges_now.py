@@ -31,6 +31,11 @@ BAR_WORDS: Final = (
     "alarms that the budget allows, and 20 more. Near 1 too many are told, or what is usual has "
     "changed."
 )
+ASKED_WORDS: Final = (
+    "Of the day before each point: false alarms that the budget of notices allows, and surges that "
+    "the model told, which has true ones too. Far more seen than asked: too many are false, or much "
+    "happens."
+)
 
 
 def share_of_alarm_bar(scope: Scope) -> Query:
@@ -87,6 +92,8 @@ _OVERVIEW: Final = Section(
         number(
             "From event to surge, 95 % of an hour's",
             SCOPE.quantile(0.95, EVENT_TO_SURGE, "1h"),
+            description="Below what 95 % of the times are from the record that told of a surge to "
+            "its announcement, of the last hour's surges.",
             none="no surge in an hour",
         ),
         number(
@@ -133,7 +140,12 @@ _SURGES: Final = Section(
 _WAVES: Final = Section(
     "Waves",
     [
-        graph("Wave factor", [SCOPE.most(WAVE_FACTOR, "series", "lang", "region")]),
+        graph(
+            "Wave factor",
+            [SCOPE.most(WAVE_FACTOR, "series", "lang", "region")],
+            description="While a wave is open: how many times what is usual each cohort that it "
+            "lifts had in the last five minutes.",
+        ),
         rows(
             "Lifted now",
             SCOPE.most(WAVE_FACTOR, "series", "lang", "region"),
@@ -143,6 +155,8 @@ _WAVES: Final = Section(
                 "region": "region",
                 "Value": "times what is usual",
             },
+            description="Cohorts that an open wave lifts, by language and region; an empty one is "
+            "all of them.",
             none="no wave is open",
         ),
     ],
@@ -153,6 +167,8 @@ _MODERATION: Final = Section(
         bars(
             "Comments in an hour",
             SCOPE.increase(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN),
+            description="Comments of the surges of posts, and of languages' shares, that opened in "
+            "the last hour, by language; the ten with the most.",
             none="no post surged",
         ),
         graph(
@@ -164,6 +180,8 @@ _MODERATION: Final = Section(
         bars(
             "Surges in a day",
             SCOPE.increase(MODERATION_SURGES, "1d", "lang").top(LANGS_SHOWN),
+            description="Surges of posts, and of languages' shares, that opened in the last day, by "
+            "the language that has to be read; the ten with the most.",
             none="no post surged",
         ),
         rows(
@@ -182,7 +200,7 @@ _MODERATION: Final = Section(
 _TRUST: Final = Section(
     "False alarms",
     [
-        graph("Asked against seen, of a day", asked_and_seen(SCOPE)),
+        graph("Asked against seen, of a day", asked_and_seen(SCOPE), description=ASKED_WORDS),
         bars(
             "Share of what makes the alert",
             share_of_alarm_bar(SCOPE),

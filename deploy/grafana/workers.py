@@ -85,7 +85,12 @@ _WORK: Final = Section(
     "Work",
     [
         graph("Records", [SCOPE.rate(RECORDS, "result")], stacked=True),
-        graph("Records by worker", [SCOPE.rate(RECORDS, "instance")], stacked=True),
+        graph(
+            "Records by worker",
+            [SCOPE.rate(RECORDS, "instance")],
+            stacked=True,
+            description="Records that each worker reads a second, whatever became of them.",
+        ),
         graph(
             "Lag in seconds",
             [SCOPE.most(LAG_SECONDS, "topic")],
@@ -157,11 +162,19 @@ _GROUP: Final = Section(
                 SCOPE.most(_RESIDENT, "instance"),
                 SCOPE.most(MEMORY_LIMIT, "instance").named("limit of {{instance}}"),
             ],
+            description="Resident memory of each worker, and what its control group allows it; 0: "
+            "there is no limit.",
         ),
-        graph("Processors", [SCOPE.rate(_CPU, "instance")]),
+        graph(
+            "Processor time",
+            [SCOPE.rate(_CPU, "instance")],
+            description="Of each worker; 100 % is one processor. Its loop uses one, sending and "
+            "receiving some of another: at 100 % add workers.",
+        ),
         graph(
             "Open files, of as many as may be",
             [SCOPE.most(_FILES, "instance").share_of(SCOPE.most(_FILES_MAX, "instance"))],
+            description="File descriptors that each worker has open, of the most that it may have.",
         ),
         graph(
             "Memory of Redis",
@@ -169,6 +182,7 @@ _GROUP: Final = Section(
                 SCOPE.most(REDIS_USED).named("used"),
                 SCOPE.most(REDIS_MAX).named("maxmemory; 0: none"),
             ],
+            description="Of the fullest server: what it uses and its maxmemory.",
         ),
     ],
 )

@@ -13,13 +13,11 @@ from typing import Any, Final
 
 import pytest
 
-from deploy.grafana.build import dashboards
 from tests.conftest import saying_what_is_missing
-from tests.dashboard_lint import Json, panels_of
+from tests.dashboard_lint import BOARDS, Json, panels_of
 from tests.servers import ServerMissing
 
 TESTS: Final = Path(__file__).parents[1]
-BOARDS: Final = {path.stem: json.loads(text) for path, text in dashboards().items()}
 OPTIONS_OF: Final = {
     "stat": "Stat",
     "timeseries": "TimeSeries",

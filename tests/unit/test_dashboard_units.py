@@ -1,15 +1,9 @@
 """A panel's unit is that of what it asks for, worked out from the query and the catalogue."""
 
-import json
-from typing import Final
-
 import pytest
 
-from deploy.grafana.build import dashboards
-from tests.dashboard_lint import exprs_of, panels_of
+from tests.dashboard_lint import BOARDS, exprs_of, panels_of
 from tests.promql_units import UnitsDiffer, unit_of
-
-BOARDS: Final = {path.stem: json.loads(text) for path, text in dashboards().items()}
 
 
 @pytest.mark.parametrize("name", BOARDS)

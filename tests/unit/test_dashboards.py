@@ -15,9 +15,10 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.alert_limits import SMALLEST_COUNT, limit_of
-from deploy.grafana.build import FOLDER, dashboards
+from deploy.grafana.build import FOLDER
 from streams.edges.metric_catalogue import CATALOGUE
 from tests.dashboard_lint import (
+    BOARDS,
     DASHBOARD_RULES,
     PANEL_RULES,
     Json,
@@ -29,7 +30,6 @@ from tests.dashboard_lint import (
 from tests.unit.test_alerts import ALERTS, FILES, RECORDS, check_names_in, rules_of
 from tests.unit.test_runbooks import BOOKS
 
-BOARDS: Final = {path.stem: json.loads(text) for path, text in dashboards().items()}
 UNUSED: Final = {
     "process_virtual_memory_bytes": "says nothing about memory that is used",
     "process_start_time_seconds": "a worker that starts anew is seen in its rebalances",
