@@ -33,8 +33,8 @@ BAR_WORDS: Final = (
 )
 ASKED_WORDS: Final = (
     "Of the day before each point: false alarms that the budget of notices allows, and surges that "
-    "the model told, which has true ones too. Far more seen than asked: too many are false, or much "
-    "happens."
+    "the model told, of which some are true. Far more seen than asked: too many are false, or "
+    "much happens."
 )
 
 
@@ -180,8 +180,8 @@ _MODERATION: Final = Section(
         bars(
             "Surges in a day",
             SCOPE.increase(MODERATION_SURGES, "1d", "lang").top(LANGS_SHOWN),
-            description="Surges of posts, and of languages' shares, that opened in the last day, by "
-            "the language that has to be read; the ten with the most.",
+            description="Surges of posts, and of languages' shares, that opened in the last day, "
+            "by the language that has to be read; the ten with the most.",
             none="no post surged",
         ),
         rows(
