@@ -14,16 +14,20 @@ from deploy.grafana.build import dashboards
 from deploy.grafana.page import panels_markdown
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
+from tests.log_events import log_lines_markdown
 
 ROOT: Final = Path(__file__).parents[1]
 
 
 def documents() -> Mapping[Path, str]:
     """Each document, as it has to be."""
-    readme, boards = ROOT / "README.md", ROOT / "docs/dashboards.md"
+    tables = {
+        "README.md": ("settings", settings_markdown()),
+        "docs/dashboards.md": ("panels", panels_markdown()),
+        "docs/logs.md": ("lines", log_lines_markdown()),
+    }
     return {
-        readme: _filled(readme, "settings", settings_markdown()),
-        boards: _filled(boards, "panels", panels_markdown()),
+        **{ROOT / path: _filled(ROOT / path, *made) for path, made in tables.items()},
         ROOT / "docs/metrics.md": metrics_markdown(),
         **dashboards(),
     }
