@@ -4,7 +4,6 @@ Whoever serves is always checked: its certificate against the authorities, and i
 no setting that turns this off.
 """
 
-import logging
 import os
 import ssl
 import threading
@@ -15,11 +14,12 @@ from typing import Any, Final
 
 from streams.edges.certificates import NotCertificate, Validity, validity_of
 from streams.edges.errors import SettingsError
+from streams.edges.log_lines import logger_of
 
 _KEY_ENCRYPTED: Final = "ENCRYPTED"
 """Stands in the first lines of an encrypted key in PEM, PKCS 8 or older."""
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 _Stamp = tuple[tuple[int, int, int], ...]
 
@@ -98,9 +98,12 @@ class RenewingContext(ssl.SSLContext):
             try:
                 self._current = _context_of(self._files, self._is_server)
             except SettingsError as error:
-                log.warning("%s; what was read before is used on", error)
+                log.warning(
+                    "tls_files_unfit", "{error}; what was read before is used on", error=str(error)
+                )
             else:
-                log.info("%s files have changed and were read anew", self._files.prefix)
+                prefix = self._files.prefix
+                log.info("tls_files_renewed", "{prefix} files were read anew", prefix=prefix)
             return self._current
 
 

@@ -95,7 +95,7 @@ def test_a_renewed_certificate_is_served_at_once_and_half_a_renewal_is_not(
         assert "what was read before is used on" in caplog.text
         served.write_bytes(authority.issue("renewed", "localhost").read_bytes())
         assert handshake(client, server) == "renewed"
-    assert "x files have changed and were read anew" in caplog.text
+    assert "x files were read anew" in caplog.text
 
 
 def test_an_authority_that_is_taken_out_of_the_file_is_trusted_no_more(
