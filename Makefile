@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench bench-scaling detection chaos docs lock clean
+.PHONY: help setup demo test lint types bench bench-scaling detection chaos docs lock audit clean
 
 help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev
 	@# Its closing warning is about Surgewatch itself, which setup installs from this folder.
 	@sed -i '/^# WARNING: The following packages/,$$d' requirements-dev.txt
 	@$(MAKE) --no-print-directory setup
+
+audit: $(STAMP)  ## SBOM of the lock in build/sbom.json, and its known vulnerabilities (75: not asked)
+	@$(BIN)/python -m tests.audit
 
 clean:  ## Remove .venv, caches and builds
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
