@@ -38,13 +38,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard. Alerts link to its ``uid``."""
+    """One dashboard. Alerts link to its ``uid``; ``has_logs``: it asks a Loki too."""
 
     uid: str
     title: str
     description: str
     scope: Scope
     sections: Sequence[Section]
+    has_logs: bool = False
 
     def build(self) -> models.Dashboard:
         """Build it, with panels numbered from 1."""
@@ -56,6 +57,8 @@ class Board:
         for severity, color in _MARKS:
             made = made.annotation(_marks(severity, color))
         made = made.with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
+        if self.has_logs:
+            made = made.with_variable(dashboard.DatasourceVariable("logs").type("loki"))
         for name in self.scope.variables:
             made = made.with_variable(_variable(name))
         made = made.with_variable(

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import units
 
 from deploy.grafana.alert_limits import limit_of
 from deploy.grafana.frame import Board, Section
-from deploy.grafana.panels import bars, graph, number, rows
+from deploy.grafana.panels import bars, graph, lines, number, rows
 from deploy.grafana.queries import Query, Scope, Where
 from streams.edges.metric_catalogue import (
     ALARMS_ASKED,
@@ -135,6 +135,26 @@ _SURGES: Final = Section(
             "follow or comment; the ten cohorts with the most. Many in one cohort may be a wave.",
             none="no notice is open",
         ),
+        lines(
+            "Newest surges that matter",
+            "surge_page",
+            {
+                "Time": "told at",
+                "kind": "kind",
+                "state": "state",
+                "creator_id": "creator",
+                "post_id": "post",
+                "observed": "events",
+                "hours": "in hours",
+                "trigger": "by",
+                "surge_id": "surge_id",
+            },
+            numbers=("observed", "hours"),
+            description="Pages that workers told in their logs (log_format json), where a Loki has "
+            "those: whose surge it is, and how many events in how many hours it was told by. All "
+            "surges, and all of each, stand in the topic of surges.",
+            none="no surge that matters, or no logs",
+        ),
     ],
 )
 _WAVES: Final = Section(
@@ -216,4 +236,5 @@ BOARD: Final = Board(
     "What surges now, which waves lift whom, what has to be moderated, and how far to trust it.",
     SCOPE,
     [_OVERVIEW, _SURGES, _WAVES, _MODERATION, _TRUST],
+    has_logs=True,
 )

@@ -47,7 +47,8 @@ NOT_DRAWN: Final = {
 
 
 def steps_of(panel: Json) -> list[Json]:
-    steps: list[Json] = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    thresholds: Json = panel["fieldConfig"]["defaults"].get("thresholds", {"steps": []})
+    steps: list[Json] = thresholds["steps"]
     return steps
 
 
@@ -92,6 +93,10 @@ LAG: Final = 'surgewatch_lag_seconds{job=~"$job"}'
 READ: Final = 'surgewatch_records_total{job=~"$job"}'
 BREACHES: Final[list[tuple[str, Callable[[Json], None]]]] = [
     ("template-datasource", _variable("datasource", query="loki")),
+    (
+        "template-datasource",
+        lambda board: board["templating"]["list"].append({"name": "logs", "type": "datasource"}),
+    ),
     ("template-job", _variable("job", name="task")),
     ("template-job", _variable("topic", multi=False)),
     ("template-on-time-change-reload", _variable("topic", refresh=1)),
