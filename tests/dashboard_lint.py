@@ -217,7 +217,11 @@ def _target_rate_interval(panel: Json) -> Iterator[str]:
 
 def _target_counter_agg(panel: Json) -> Iterator[str]:
     for expr in exprs_of(panel):
-        for name, _, functions in selectors_of(expr):
+        # A series that was not there before: all that it is, it grew by.
+        changes = re.sub(
+            r"\((\S+) unless \1 offset (\w+)\) or increase\(\1\[\2]\)", r"increase(\1[\2])", expr
+        )
+        for name, _, functions in selectors_of(changes):
             if (name in COUNTERS) != (functions[-1:] in {("rate",), ("increase",)}):
                 yield name
 

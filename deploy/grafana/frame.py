@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.panels import SOURCE, Panel
 from deploy.grafana.queries import Scope
-from streams.edges.metric_catalogue import BUILD, RECORDS, SURGES
+from streams.edges.metric_catalogue import BUILD, MODERATION_SURGES, RECORDS, SURGES
 from streams.edges.metric_specs import MetricSpec
 
 TAG: Final = "surgewatch"
@@ -23,6 +23,7 @@ _VALUES_FROM: Final[dict[str, MetricSpec]] = {
     "instance": BUILD,
     "topic": RECORDS,
     "kind": SURGES,
+    "lang": MODERATION_SURGES,
 }
 """Which metric's labels a variable offers."""
 _MARKS: Final = (("page", "red"), ("notice", "orange"))

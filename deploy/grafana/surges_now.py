@@ -20,7 +20,7 @@ from streams.edges.metric_catalogue import (
     WAVE_FACTOR,
 )
 
-SCOPE: Final = Scope(("job", "kind"))
+SCOPE: Final = Scope(("job", "kind", "lang"))
 OPENED: Final = Where({"state": "opened"})
 JUDGED: Final = Where({"trigger": "model", "state": "opened", "kind": "followers|comments"})
 """Surges that the budget of false alarms is for."""
@@ -186,22 +186,23 @@ _MODERATION: Final = Section(
     [
         bars(
             "Comments in an hour",
-            SCOPE.increase(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN),
+            SCOPE.grown(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN),
             description="Comments of the surges of posts, and of languages' shares, that opened in "
             "the last hour, by language; the ten with the most.",
             none="no post surged",
         ),
         graph(
             "Comments over time",
-            [SCOPE.increase(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN)],
+            [SCOPE.grown(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN)],
             description="Comments of the surges that opened in the hour before each point, by "
             "language; the ten with the most.",
         ),
         bars(
-            "Surges in a day",
-            SCOPE.increase(MODERATION_SURGES, "1d", "lang").top(LANGS_SHOWN),
-            description="Surges of posts, and of languages' shares, that opened in the last day, "
-            "by the language that has to be read; the ten with the most.",
+            "Surges in 15 minutes",
+            SCOPE.grown(MODERATION_SURGES, "15m", "lang").top(LANGS_SHOWN),
+            limit=limit_of("SurgewatchModerationLoad"),
+            description="Surges of posts, and of languages' shares, that opened in the last 15 "
+            "minutes, by the language that has to be read; the ten with the most.",
             none="no post surged",
         ),
         rows(

@@ -41,6 +41,7 @@ NOT_DRAWN: Final = {
     "SurgewatchAnnouncingFails": "the panel of failed calls has the limit of those to Redis",
     "SurgewatchCommitFailing": "the same",
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
+    "SurgewatchWaveLifts": "calls nobody; the wave factors are drawn",
     "SurgewatchDeadMansSwitch": "has no limit",
 }
 """Alerts whose limit no panel has, and why."""
@@ -123,6 +124,7 @@ BREACHES: Final[list[tuple[str, Callable[[Json], None]]]] = [
     ("target-rate-interval", _ask("timeseries", f"sum(rate({READ}[5m]))")),
     ("target-rate-interval", _ask("timeseries", f"sum(increase({READ}[7m]))")),
     ("target-counter-agg", _ask("timeseries", f"sum({READ})")),
+    ("target-counter-agg", _ask("timeseries", f"sum({READ} unless {READ} offset 1h)")),
     ("target-counter-agg", _ask("timeseries", f"sum(rate({LAG}[$__rate_interval]))")),
 ]
 
