@@ -190,6 +190,7 @@ def test_every_query_of_every_panel_gives_data_of_its_unit(
     assert missing == []
     check_stages(prometheus, since)
     check_surges(prometheus, since)
+    check_frames(prometheus)
     panels = [one for board in BOARDS.values() for one in panels_of(board)]
     for panel in (one for one in panels if one["datasource"] == LOGS):
         check_lines(panel, "".join(worker.text() for worker in workers))
@@ -212,11 +213,30 @@ def check_surges(prometheus: PrometheusServer, since: float) -> None:
         assert value >= least, panel
     (up,) = at["workers: Workers that are up: A"].values(prometheus, since)
     assert up == 2
+    for panel in ("Comments in an hour", "Surges in 15 minutes"):
+        first_ones = at[f"surges-now: {panel}: A"].values(prometheus, since)
+        assert len(first_ones) >= len(LANGS)
+        assert min(first_ones) >= (200 if "Comments" in panel else 1), panel
     dots = at["surges-now: Newest surges: from event to surge: A"]
     span = {"start": str(since), "end": str(time.time())}
     found = prometheus.ask("query_exemplars", query=dots.expr, **span)
     ids = {one["labels"]["surge_id"] for series in found for one in series["exemplars"]}
     assert ids
+
+
+def check_frames(prometheus: PrometheusServer) -> None:
+    """Variables offer what there is, and alerts that fire are marked."""
+    for board in BOARDS.values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+                assert asked is not None
+                expr, label = asked[1].replace("$job", ".*"), asked[2]
+                offered = [json.loads(one).get(label) for one in prometheus.values(expr)]
+                assert offered, label
+                assert all(offered), label
+        marks = [one["expr"] for one in board["annotations"]["list"]]
+        assert any(prometheus.values(expr) for expr in marks)
 
 
 def check_lines(panel: Json, said: str) -> None:
