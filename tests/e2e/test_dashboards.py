@@ -28,6 +28,7 @@ from tests.workers import Ledger, Site, WorkerProcess, wait_until
 
 WINDOW: Final = "10s"
 """Put in for Grafana's interval: here a scrape is a second."""
+MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 URLS: Final = {"docs_url": "https://docs.test", "grafana_url": "https://grafana.test"}
 SECONDS_MAX: Final = 40.0
@@ -88,7 +89,8 @@ def is_of_unit(unit: str, value: float) -> bool:
 def wave_records(now_ms: int) -> list[tuple[bytes, bytes]]:
     """Keys and values of follows of the last hours, in a wave that is open now."""
     every = rows()
-    shift_ms = (now_ms // BUCKET_MS - (BEGIN + WAVE + 5)) * BUCKET_MS
+    begun = (now_ms - MINUTE_MS) // BUCKET_MS  # all partitions have records of it by now
+    shift_ms = (begun - (BEGIN + WAVE + 5)) * BUCKET_MS
     columns = (every.creators.tolist(), every.at_ms.tolist(), every.audiences.tolist())
     found = []
     for creator, at_ms, audience in zip(*columns, strict=True):
