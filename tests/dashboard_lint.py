@@ -119,7 +119,8 @@ def _uneditable(dashboard: Json) -> Iterator[str]:
 
 
 def _used_variables(dashboard: Json) -> Iterator[str]:
-    queries = " ".join(expr for panel in panels_of(dashboard) for expr in exprs_of(panel))
+    targets = [target for panel in panels_of(dashboard) for target in panel["targets"]]
+    queries = " ".join(target["expr"] for target in targets)
     for name, one in _variables(dashboard).items():
         if one["type"] == "query" and f"${name}" not in queries:
             yield f"{name} narrows nothing"

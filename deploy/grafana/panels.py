@@ -31,8 +31,6 @@ Made = TypeVar("Made", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 LOGS: Final = models.DataSourceRef(type_val="loki", uid="${logs}")
 RUNBOOKS: Final = "${docs_url}/runbooks"
-LOG_STREAMS: Final = '{service_name=~"surgewatch.*"}'
-"""By the label that Loki itself gives streams, from the name of their container or service."""
 LINES_SHOWN: Final = 50
 STAT_SPAN: Final = 4
 GRAPH_SPAN: Final = 12
@@ -134,18 +132,17 @@ def rows(
 
 def lines(
     title: str,
-    event: str,
+    expr: str,
     columns: Mapping[str, str],
     *,
     numbers: Sequence[str],
     description: str,
     none: str,
 ) -> table.Panel:
-    """Make a row for each line of the workers' logs about an event, as Loki has them, newest first.
+    """Make a row for each line of the workers' logs that Loki finds, the newest first.
 
     ``columns``: heading by field of the line, in their order; ``numbers``: those that are counts.
     """
-    expr = f'{LOG_STREAMS} |= "{event}" | json | event="{event}"'
     found = loki.Dataquery().expr(expr).query_type("range").max_lines(LINES_SHOWN).ref_id("A")
     made = table.Panel().span(2 * GRAPH_SPAN).height(_GRAPH_HEIGHT).datasource(LOGS)
     made = made.title(title).description(description).unit(units.Short).no_value(none)

@@ -137,7 +137,7 @@ _SURGES: Final = Section(
         ),
         lines(
             "Newest surges that matter",
-            "surge_page",
+            SCOPE.lines("surge_page", "kind"),
             {
                 "Time": "told at",
                 "kind": "kind",

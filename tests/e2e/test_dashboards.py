@@ -248,7 +248,8 @@ def check_lines(panel: Json, said: str) -> None:
     """
     (target,) = panel["targets"]
     asked = re.fullmatch(
-        r'\{service_name=~"[^"]+"} \|= "(\w+)" \| json \| event="(\w+)"', target["expr"]
+        r'\{service_name=~"[^"]+"} \|= "(\w+)" \| json \| event="(\w+)" \| kind=~"\$kind"',
+        target["expr"],
     )
     assert asked is not None
     told = [json.loads(line) for line in said.splitlines() if asked[1] in line]
