@@ -67,6 +67,7 @@ lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev
 	@# Its closing warning is about Surgewatch itself, which setup installs from this folder.
 	@sed -i '/^# WARNING: The following packages/,$$d' requirements-dev.txt
 	@$(MAKE) --no-print-directory setup
+	@$(BIN)/python -m deploy.runtime_lock
 
 clean:  ## Remove .venv, caches and builds
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
