@@ -80,6 +80,8 @@ class Engine:
             self.remove_all()
         finally:
             self._child.end(30.0)
+            for left in (self._folder / "exec/netns").glob("*"):  # it leaves them mounted
+                subprocess.run([program_of("umount"), str(left)], check=False)
 
     def remove_all(self) -> None:
         """Remove every container, network and volume."""
