@@ -81,8 +81,8 @@ def test_worker_counts_exactly_through_kill_9_and_stops_in_order(
     asyncio.run(sender.send(0.4))
     worker = start(site, "worker")
     wait_until(lambda: worker.is_healthy, 60, worker.text)
-    offsets = lambda: sum(site.stored_offsets(site.settings.topic_follows).values())  # noqa: E731
-    wait_until(lambda: offsets() > 3000, 60, worker.text)
+    topic = site.settings.topic_follows
+    wait_until(lambda: sum(site.stored_offsets(topic).values()) > 3000, 60, worker.text)
     asyncio.run(sender.send(0.3))
     worker.kill()
     asyncio.run(sender.send(0.3))
