@@ -12,6 +12,7 @@ from typing import Final
 
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
+from tests.chart_files import chart_files
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -24,9 +25,11 @@ def documents() -> Mapping[Path, str]:
     return {
         readme: table.sub(lambda found: f"{found[1]}{settings_markdown()}{found[2]}", told),
         ROOT / "docs/metrics.md": metrics_markdown(),
+        **chart_files(),
     }
 
 
 if __name__ == "__main__":
     for path, text in documents().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings what the tests start: Java, Maven, Redis and Prometheus from Debian, Kafka's jars from Maven
-# Central.
+# Brings what the tests start: Java, Maven, Redis, Prometheus and systemd's checks from Debian, Kafka's
+# jars from Maven Central.
 # Does nothing, in a few milliseconds, when all of it is there.
 set -euo pipefail
 
@@ -16,6 +16,7 @@ missing_packages() {
   command -v java >/dev/null || echo openjdk-17-jre-headless
   command -v redis-server >/dev/null || echo redis-server
   command -v promtool >/dev/null || echo prometheus
+  command -v systemd-analyze >/dev/null || echo systemd
   # Maven is needed only to fetch the jars.
   [[ -e "$jars/.complete" ]] || command -v mvn >/dev/null || echo maven
 }
@@ -23,7 +24,7 @@ missing_packages() {
 install_packages() {
   local packages=("$@")
   command -v apt-get >/dev/null ||
-    fail "no apt-get here: install Java 17 or newer, Maven, redis-server and prometheus, then run this again"
+    fail "no apt-get here: install Java 17 or newer, Maven, redis-server, prometheus and systemd-analyze, then run this again"
   [[ "$(id -u)" -eq 0 ]] ||
     fail "not root: run 'sudo apt-get install ${packages[*]}', then run this again"
   say "installing ${packages[*]}"
