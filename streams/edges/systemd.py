@@ -112,14 +112,16 @@ class SystemdNotifier:
     def _run(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to_systemd:
             to_systemd.setblocking(False)
+            is_last = False
             while True:
                 lines = self.lines(self._clock())
                 if lines:
-                    # a manager that does not read must not stop the worker: the next one may arrive
+                    # a manager that does not read must not stop the worker: the next may arrive
                     with contextlib.suppress(OSError):
                         to_systemd.sendto("\n".join(lines).encode(), self._address)
-                if self._stop.wait(min(LOOKED_SECONDS, self._told_seconds)):
+                if is_last:
                     return
+                is_last = self._stop.wait(min(LOOKED_SECONDS, self._told_seconds))
 
 
 def _told_seconds(environ: Mapping[str, str], pid: int) -> float:

@@ -119,6 +119,18 @@ def test_a_real_socket_hears_it(tmp_path: Path, is_abstract: bool) -> None:
                 assert told == b"WATCHDOG=1"
 
 
+def test_a_stop_that_is_quicker_than_a_look_is_told_all_the_same(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(10)
+        systemd.bind(path)
+        health = ready_health(time.monotonic())
+        with SystemdNotifier({"NOTIFY_SOCKET": path}, health):
+            assert systemd.recv(4096).startswith(b"READY=1")
+            health.stopping()
+        assert systemd.recv(4096).startswith(b"STOPPING=1")
+
+
 def test_without_systemd_there_is_no_thread_and_a_deaf_one_stops_nothing(tmp_path: Path) -> None:
     with SystemdNotifier({}, ready_health()) as notifier:
         assert notifier._thread is None
