@@ -55,7 +55,7 @@ chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUN
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LATENESS),--lateness-seconds $(LATENESS))
 
-docs: $(STAMP)  ## Write docs/metrics.md, the README's settings and the chart's copies from the code
+docs: $(STAMP)  ## Write from the code: metrics, settings, dashboards, the chart's copies
 	@$(BIN)/python -m tests.docs
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt

@@ -19,16 +19,22 @@ DEPLOY: Final = Path(__file__).parents[1] / "deploy"
 CHART: Final = DEPLOY / "helm/surgewatch"
 OWN_SETTINGS: Final = ("kafka_instance_id", "metrics_host", "metrics_port")
 """Settings that the chart makes by itself."""
-_COPIES: Final = {"prometheus": ("prometheus", "*.yml"), "dashboards": ("grafana", "**/*.json")}
 
 
-def chart_files() -> Mapping[Path, str]:
-    """Each file that is made, as it has to be."""
-    files = {CHART / "values.schema.json": schema_text()}
-    for folder, (source, pattern) in _COPIES.items():
-        for path in sorted((DEPLOY / source).glob(pattern)):
-            files[CHART / "files" / folder / path.name] = path.read_text(encoding="utf-8")
-    return files
+def chart_files(dashboards: Mapping[Path, str]) -> Mapping[Path, str]:
+    """Each file that is made, as it has to be; dashboards by their own path."""
+    rules = {
+        path: path.read_text(encoding="utf-8") for path in (DEPLOY / "prometheus").glob("*.yml")
+    }
+    copies = {"prometheus": rules, "dashboards": dashboards}
+    return {
+        CHART / "values.schema.json": schema_text(),
+        **{
+            CHART / "files" / folder / path.name: text
+            for folder, files in copies.items()
+            for path, text in sorted(files.items())
+        },
+    }
 
 
 def schema_text() -> str:

@@ -55,8 +55,8 @@ def worker(context: click.Context) -> None:
     from streams.app.worker import Worker  # noqa: PLC0415 Faust takes 2 s; the help needs none
 
     settings = context.find_object(Settings) or read_settings(os.environ)
-    set_up_logs(settings)
+    logs = set_up_logs(settings)
     keep_freed_memory()
-    long_running = Worker(settings)
+    long_running = Worker(settings, logs=logs)
     with SystemdNotifier(os.environ, long_running.health):
         run_quickly(long_running.run())
