@@ -14,6 +14,7 @@ from deploy.grafana.build import dashboards
 from deploy.grafana.page import panels_markdown
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
+from tests.chart_files import chart_files
 from tests.log_events import log_lines_markdown
 
 ROOT: Final = Path(__file__).parents[1]
@@ -26,10 +27,12 @@ def documents() -> Mapping[Path, str]:
         "docs/dashboards.md": ("panels", panels_markdown()),
         "docs/logs.md": ("lines", log_lines_markdown()),
     }
+    boards = dashboards()
     return {
         **{ROOT / path: _filled(ROOT / path, *made) for path, made in tables.items()},
         ROOT / "docs/metrics.md": metrics_markdown(),
-        **dashboards(),
+        **boards,
+        **chart_files(boards),
     }
 
 
@@ -42,4 +45,5 @@ def _filled(path: Path, name: str, made: str) -> str:
 
 if __name__ == "__main__":
     for path, text in documents().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
