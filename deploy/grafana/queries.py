@@ -138,6 +138,15 @@ class Scope:
         expr = f"increase({self.series(spec, where)}[{window}])"
         return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
 
+    def grown(self, spec: MetricSpec, window: str, *by: str) -> Query:
+        """The same of a counter whose series begin with their first event: it counts too.
+
+        What was not there a window ago grew by all that it is.
+        """
+        series = self.series(spec)
+        expr = f"({series} unless {series} offset {window}) or increase({series}[{window}])"
+        return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
+
     def quantile(self, share: float, spec: MetricSpec, window: str = RATE_WINDOW) -> Query:
         """What so large a share (0..1) of a histogram's values are below."""
         buckets = self.buckets(spec, window)

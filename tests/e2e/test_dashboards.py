@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
 import signal
@@ -19,7 +20,7 @@ import pytest
 from streams.core.buckets import BUCKET_MS
 from streams.edges.producer import RecordProducer
 from tests.conftest import start_or_say
-from tests.dashboard_lint import BOARDS, panels_of
+from tests.dashboard_lint import BOARDS, LOGS, Json, panels_of
 from tests.prometheus import PrometheusServer
 from tests.servers import RedisServer
 from tests.wave_rows import BEGIN, NAME_OF, WAVE, rows
@@ -69,7 +70,7 @@ class Asked:
 def asked_of(boards: dict[str, Any]) -> Iterator[Asked]:
     for name, board in boards.items():
         for panel in panels_of(board):
-            for target in panel["targets"]:
+            for target in panel["targets"] if panel["datasource"] != LOGS else []:
                 expr = target["expr"].replace("$__rate_interval", WINDOW)
                 for variable in board["templating"]["list"]:
                     expr = expr.replace(f"${variable['name']}", variable.get("allValue") or "")
@@ -143,16 +144,25 @@ def site(site_of: Callable[..., Site], redis_factory: Callable[..., RedisServer]
         redis.url,
         SURGEWATCH_BUDGET_NOTICES_PER_CREATOR_DAY="0.3",
         SURGEWATCH_PAGE_EXCESS_MIN="1000000",
+        SURGEWATCH_LOG_FORMAT="json",
     )
 
 
 @pytest.fixture
-def prometheus(site: Site, tmp_path: Path) -> Iterator[PrometheusServer]:
-    """It scrapes two workers, among whom partitions were dealt."""
+def workers(site: Site) -> Iterator[list[WorkerProcess]]:
+    """Two, among whom partitions are dealt."""
     with ExitStack() as stack:
-        workers = [LimitedWorker(site, name) for name in ("first", "second")]
-        for worker in workers:
-            stack.callback(worker.kill)
+        started: list[WorkerProcess] = []
+        for name in ("first", "second"):
+            started.append(LimitedWorker(site, name))
+            stack.callback(started[-1].kill)
+        yield started
+
+
+@pytest.fixture
+def prometheus(workers: list[WorkerProcess], tmp_path: Path) -> Iterator[PrometheusServer]:
+    """It scrapes them."""
+    with ExitStack() as stack:
         addresses = [address_of(worker) for worker in workers]
         server = PrometheusServer(tmp_path / "prometheus", addresses, URLS)
         start_or_say(server)
@@ -163,7 +173,7 @@ def prometheus(site: Site, tmp_path: Path) -> Iterator[PrometheusServer]:
 
 
 def test_every_query_of_every_panel_gives_data_of_its_unit(
-    site: Site, prometheus: PrometheusServer
+    site: Site, workers: list[WorkerProcess], prometheus: PrometheusServer
 ) -> None:
     since = time.time()
     asyncio.run(send(site))
@@ -180,6 +190,9 @@ def test_every_query_of_every_panel_gives_data_of_its_unit(
     assert missing == []
     check_stages(prometheus, since)
     check_surges(prometheus, since)
+    panels = [one for board in BOARDS.values() for one in panels_of(board)]
+    for panel in (one for one in panels if one["datasource"] == LOGS):
+        check_lines(panel, "".join(worker.text() for worker in workers))
 
 
 def check_stages(prometheus: PrometheusServer, since: float) -> None:
@@ -204,3 +217,23 @@ def check_surges(prometheus: PrometheusServer, since: float) -> None:
     found = prometheus.ask("query_exemplars", query=dots.expr, **span)
     ids = {one["labels"]["surge_id"] for series in found for one in series["exemplars"]}
     assert ids
+
+
+def check_lines(panel: Json, said: str) -> None:
+    """What a panel asks Loki for stands in the workers' logs, with all of its columns.
+
+    There is no Loki here: this is what its query means, in its only form, to lines of JSON.
+    """
+    (target,) = panel["targets"]
+    asked = re.fullmatch(
+        r'\{service_name=~"[^"]+"} \|= "(\w+)" \| json \| event="(\w+)"', target["expr"]
+    )
+    assert asked is not None
+    told = [json.loads(line) for line in said.splitlines() if asked[1] in line]
+    found = [line for line in told if line.get("event") == asked[2]]
+    assert found
+    _, convert, keep = panel["transformations"]
+    columns = keep["options"]["includeByName"].keys() - {"Time"}
+    assert columns <= {name for line in found for name in line}
+    for conversion in convert["options"]["conversions"]:
+        assert all(isinstance(line[conversion["targetField"]], int | float) for line in found)
