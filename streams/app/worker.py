@@ -238,6 +238,8 @@ class Worker:
                 host=settings.metrics_host,
                 port=port,
             )
+        self._metrics.gc_pauses.start()
+        stack.callback(self._metrics.gc_pauses.stop)
         watchdog = Watchdog(self.health)
         watchdog.start()
         stack.callback(watchdog.stop)
