@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from streams.app.doctor_checks import checks_markdown
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
 
@@ -21,10 +22,23 @@ def documents() -> Mapping[Path, str]:
     readme = ROOT / "README.md"
     table = re.compile(r"(<!-- settings: .*? -->\n).*?(<!-- settings end -->)", re.DOTALL)
     told = readme.read_text(encoding="utf-8")
+    doctor = ROOT / "docs/doctor.md"
+    checks = re.compile(r"(<!-- checks: .*? -->\n).*?(<!-- checks end -->)", re.DOTALL)
+    page = doctor.read_text(encoding="utf-8")
     return {
         readme: table.sub(lambda found: f"{found[1]}{settings_markdown()}{found[2]}", told),
         ROOT / "docs/metrics.md": metrics_markdown(),
+        doctor: checks.sub(lambda found: f"{found[1]}{checks_markdown()}{found[2]}", page),
+        ROOT / "streams/edges/rule_names.txt": rule_names(),
     }
+
+
+def rule_names() -> str:
+    """Names of all alerts and records in deploy/prometheus, a line each: doctor looks for them."""
+    files = [ROOT / "deploy/prometheus" / name for name in ("alerts.yml", "recording.yml")]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    found = re.findall(r"^\s*- (?:alert|record): (\S+)$", "\n".join(texts), re.MULTILINE)
+    return "".join(f"{name}\n" for name in sorted(found))
 
 
 if __name__ == "__main__":
