@@ -54,6 +54,8 @@ class LazyCommand:
     module: str
     name: str
     short_help: str
+    attribute: str = ""
+    """Its name in the module, where that is another one."""
 
     @property
     def is_there(self) -> bool:
@@ -62,7 +64,9 @@ class LazyCommand:
 
     def load(self) -> click.Command:
         """Import it."""
-        command: click.Command = getattr(importlib.import_module(self.module), self.name)
+        command: click.Command = getattr(
+            importlib.import_module(self.module), self.attribute or self.name
+        )
         return command
 
 
@@ -84,6 +88,12 @@ COMMANDS: Final = {
         ),
         LazyCommand(
             "streams.app.lag", "lag", "Show how far behind the counts are, by topic and partition."
+        ),
+        LazyCommand(
+            "streams.app.dead_letters",
+            "dead-letters",
+            "List the records that could not be used, and put them back when they are mended.",
+            attribute="dead_letters",
         ),
         LazyCommand("streams.app.config", "config", "Show the settings in force."),
         LazyCommand(

@@ -1,7 +1,6 @@
 """What must hold of Kafka and Redis for the counts to be right: at the start and while running."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -13,6 +12,7 @@ from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import ClockWrong, SteadyClock, allowed_off_ms
 from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
 from streams.edges.kafka_identity import Source, TopicIdentity, source_of
+from streams.edges.log_lines import logger_of
 from streams.edges.metrics import Metrics, Trouble
 from streams.edges.output_watch import OutputWatch
 from streams.edges.redis_servers import EvictsKeys, RedisServers
@@ -41,11 +41,11 @@ _TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
 )
 
 _BY_PRODUCERS: Final = (
-    "%s. Until then what is from the future is judged by the time at which it is read: in a "
+    "{finding}. Until then what is from the future is judged by the time at which it is read: in a "
     "backlog one fast clock may make the other records of its partition late"
 )
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class TopicUnfit(DataError):
@@ -128,7 +128,7 @@ class WorkerChecks:
             try:
                 await check()
             except UnreachableError as error:  # who needs it says so, and waits
-                log.debug("not checked: %s", error)
+                log.debug("not_checked", "not checked: {error}", error=error)
 
     async def _check_kafka(self) -> None:
         findings = await asyncio.to_thread(check_topics, self._settings)
@@ -139,7 +139,7 @@ class WorkerChecks:
         events = (self._settings.topic_follows, self._settings.topic_comments)
         for finding in findings:
             if finding.kind == "times" and finding.topic in events:
-                log.warning(_BY_PRODUCERS, finding)
+                log.warning("times_by_producers", _BY_PRODUCERS, finding=finding)
 
     async def _ask_source(self) -> None:
         try:
@@ -204,7 +204,7 @@ async def _wait_for(
         except UnreachableError as error:
             if time.monotonic() >= give_up or not error.retry:
                 raise
-            log.warning("waiting: %s", error)
+            log.warning("server_waited_for", "waiting: {error}", error=error)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1.0)
     return None

@@ -1,6 +1,5 @@
 """The time it is now, by the clocks that agree; ``core/clock.py`` decides."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -9,11 +8,12 @@ from typing import Final
 
 from streams.core.clock import ClockPolicy, Readings
 from streams.edges.errors import DataError
+from streams.edges.log_lines import logger_of
 from streams.edges.settings_list import Settings
 
 _CLOCKS_AGREE_MS: Final = 60_000
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 def wall_ms() -> int:
@@ -94,16 +94,19 @@ class SteadyClock:
         seconds = abs(jump_ms) / 1000
         if off_ms:
             log.warning(
-                "this machine's clock jumped %s by %.0f s; records are judged by its monotonic "
-                "clock until they agree or Kafka's time goes with it: is time synchronised here?",
-                way,
-                seconds,
+                "clock_jumped",
+                "this machine's clock jumped {way} by {seconds:.0f} s; records are judged by its "
+                "monotonic clock until they agree or Kafka's time goes with it: is time "
+                "synchronised here?",
+                way=way,
+                seconds=seconds,
             )
         else:
             log.warning(
-                "this machine's clock jumped %s by %.0f s and is believed: it agrees with the "
-                "monotonic clock or with Kafka's time",
-                way,
-                seconds,
+                "clock_believed",
+                "this machine's clock jumped {way} by {seconds:.0f} s and is believed: it agrees "
+                "with the monotonic clock or with Kafka's time",
+                way=way,
+                seconds=seconds,
             )
         self._told(jump_ms, off_ms)

@@ -4,7 +4,10 @@ import json
 from importlib import resources
 from typing import Any, Final
 
-SCHEMA_NAMES: Final = ("follow", "comment", "surge", "dead_letter", "wave_report", "lag", "doctor")
+SCHEMA_NAMES: Final = (
+    *("follow", "comment", "surge", "dead_letter", "retry_mark", "wave_report"),
+    *("lag", "doctor"),
+)
 
 
 def read_schema(name: str) -> dict[str, Any]:
