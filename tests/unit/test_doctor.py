@@ -8,7 +8,7 @@ import click
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.app.doctor import lines_of, report_of
@@ -166,7 +166,10 @@ WELL: dict[str, Callable[[], Sequence[Finding]]] = {
 CASES: list[tuple[str, str, Callable[[], Sequence[Finding]]]] = [
     ("settings.read", "error", lambda: examine_nothing(SettingsError("rule_x: unknown"))),
     ("settings.detector", "error", lambda: settings(detector="river.anomaly.Nothing")),
-    ("settings.times", "warning", lambda: settings(watchdog_seconds=10)),
+    ("settings.times", "warning", lambda: settings(
+        watchdog_seconds=10, kafka_session_timeout_ms=6_000
+    )),
+    ("settings.times", "warning", lambda: settings(watchdog_seconds=15)),
     ("settings.times", "warning", lambda: settings(start_seconds_max=4)),
     ("settings.times", "warning", lambda: settings(kafka_session_timeout_ms=61_000)),
     ("settings.unused", "warning", lambda: settings(kafka_sasl_username="ann")),
@@ -321,6 +324,8 @@ NUMBERS = st.none() | st.integers(0, 3_000)
     stored=NUMBERS, committed=NUMBERS, first=st.integers(0, 3_000), more=st.integers(0, 3_000),
     waiting=st.none() | st.integers(0, 200_000), newest=st.none() | st.integers(0, 200_000),
 )  # fmt: skip
+@example(stored=1, committed=1, first=0, more=9, waiting=0, newest=60_000)
+@example(stored=1, committed=1, first=0, more=9, waiting=0, newest=60_001)
 def test_whatever_the_offsets_what_is_lost_or_late_is_told(
     stored: int | None, committed: int | None, first: int, more: int,
     waiting: int | None, newest: int | None,
