@@ -380,5 +380,7 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
 )
 """All of them, in the order of the document."""
 
+BY_NAME: Final = {spec.name: spec for spec in CATALOGUE}
+
 SERIES_BOUND: Final = series_bound_of(CATALOGUE)
 """Most series of a worker, however many creators there are."""
