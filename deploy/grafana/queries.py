@@ -13,6 +13,8 @@ from streams.edges.metric_specs import Label, MetricSpec, Unit
 
 RATE_WINDOW: Final = "$__rate_interval"
 """Grafana puts in at least four scrapes, and more where a point of the graph is longer."""
+LOG_STREAMS: Final = '{service_name=~"surgewatch.*"}'
+"""By the label that Loki itself gives streams, from the name of their container or service."""
 TIMES: Final = "suffix:×"
 """Unit of a factor: so many times what is usual."""
 UNIT_OF: Final[Mapping[Unit, str]] = {
@@ -138,6 +140,15 @@ class Scope:
         expr = f"increase({self.series(spec, where)}[{window}])"
         return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
 
+    def grown(self, spec: MetricSpec, window: str, *by: str) -> Query:
+        """The same of a counter whose series begin with their first event: it counts too.
+
+        What was not there a window ago grew by all that it is.
+        """
+        series = self.series(spec)
+        expr = f"({series} unless {series} offset {window}) or increase({series}[{window}])"
+        return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
+
     def quantile(self, share: float, spec: MetricSpec, window: str = RATE_WINDOW) -> Query:
         """What so large a share (0..1) of a histogram's values are below."""
         buckets = self.buckets(spec, window)
@@ -156,6 +167,16 @@ class Scope:
     def recorded(self, name: str, unit: str, labels: tuple[str, ...] = ()) -> Query:
         """What a recording rule keeps."""
         return Query(f"{name}{{{self.matchers(labels)}}}", unit)
+
+    def lines(self, event: str, *fields: str) -> str:
+        """What Loki is asked for lines about an event, narrowed by the variables of these fields.
+
+        >>> Scope(("kind",)).lines("surge_page", "kind")
+        '{service_name=~"surgewatch.*"} |= "surge_page" | json | event="surge_page" | kind=~"$kind"'
+        """
+        narrowed = [f'{name}=~"${name}"' for name in self.variables if name in fields]
+        parts = [f'{LOG_STREAMS} |= "{event}"', "json", f'event="{event}"', *narrowed]
+        return " | ".join(parts)
 
     @staticmethod
     def _of(how: str, by: tuple[str, ...], inner: str, unit: str, spec: MetricSpec) -> Query:

@@ -32,6 +32,7 @@ from tests.unit.test_runbooks import BOOKS
 
 UNUSED: Final = {
     "surgewatch_log_lines_suppressed_total": "for who reads a log; what fails so often is drawn",
+    "surgewatch_gc_pause_seconds": "of what a long delay is made; `make soak` tells it",
     "process_virtual_memory_bytes": "says nothing about memory that is used",
     "process_start_time_seconds": "a worker that starts anew is seen in its rebalances",
 }
@@ -41,13 +42,15 @@ NOT_DRAWN: Final = {
     "SurgewatchAnnouncingFails": "the panel of failed calls has the limit of those to Redis",
     "SurgewatchCommitFailing": "the same",
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
+    "SurgewatchWaveLifts": "calls nobody; the wave factors are drawn",
     "SurgewatchDeadMansSwitch": "has no limit",
 }
 """Alerts whose limit no panel has, and why."""
 
 
 def steps_of(panel: Json) -> list[Json]:
-    steps: list[Json] = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    thresholds: Json = panel["fieldConfig"]["defaults"].get("thresholds", {"steps": []})
+    steps: list[Json] = thresholds["steps"]
     return steps
 
 
@@ -92,6 +95,10 @@ LAG: Final = 'surgewatch_lag_seconds{job=~"$job"}'
 READ: Final = 'surgewatch_records_total{job=~"$job"}'
 BREACHES: Final[list[tuple[str, Callable[[Json], None]]]] = [
     ("template-datasource", _variable("datasource", query="loki")),
+    (
+        "template-datasource",
+        lambda board: board["templating"]["list"].append({"name": "logs", "type": "datasource"}),
+    ),
     ("template-job", _variable("job", name="task")),
     ("template-job", _variable("topic", multi=False)),
     ("template-on-time-change-reload", _variable("topic", refresh=1)),
@@ -118,6 +125,7 @@ BREACHES: Final[list[tuple[str, Callable[[Json], None]]]] = [
     ("target-rate-interval", _ask("timeseries", f"sum(rate({READ}[5m]))")),
     ("target-rate-interval", _ask("timeseries", f"sum(increase({READ}[7m]))")),
     ("target-counter-agg", _ask("timeseries", f"sum({READ})")),
+    ("target-counter-agg", _ask("timeseries", f"sum({READ} unless {READ} offset 1h)")),
     ("target-counter-agg", _ask("timeseries", f"sum(rate({LAG}[$__rate_interval]))")),
 ]
 
