@@ -13,6 +13,7 @@ from kafka.admin import (
     ACLFilter,
     ACLOperation,
     ACLPermissionType,
+    ACLResourcePatternType,
     ResourcePattern,
     ResourcePatternFilter,
     ResourceType,
@@ -67,7 +68,7 @@ def give(admin: KafkaAdminClient, rights: Iterable[Right]) -> None:
 
 def take(admin: KafkaAdminClient, right: Right) -> None:
     """Take one right away."""
-    pattern = ResourcePatternFilter(_kind(right), right.name, "LITERAL")
+    pattern = ResourcePatternFilter(_kind(right), right.name, ACLResourcePatternType.LITERAL)
     admin.delete_acls(
         [ACLFilter(right.principal, "*", _operation(right), ACLPermissionType.ALLOW, pattern)]
     )

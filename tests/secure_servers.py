@@ -13,7 +13,7 @@ from tests.certificates import EXPIRED, Authority
 from tests.servers import KafkaServer, RedisServer
 
 USER = "surgewatch"
-PASSWORD = "a word that is secret"
+PASSWORD = "marked-secret one"
 KAFKA_USERS = (USER, "surgewatch-admin", "surgewatch-producer")
 """Of docs/security.md: of the worker, of who makes topics, of who sends."""
 ADMIN_PASSWORD = "the admin's word"

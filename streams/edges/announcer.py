@@ -68,8 +68,7 @@ class KafkaAnnouncer:
                 await producer.start()
         except (KafkaError, OSError) as error:
             await producer.stop()
-            servers = self._settings.kafka_bootstrap_servers
-            raise unreachable_of(servers, causes, error) from error
+            raise await unreachable_of(self._settings, causes, error) from error
         self._producer = producer
 
     @property

@@ -97,8 +97,7 @@ class DeadLetterReader:
         except BaseException as error:  # cancelled too: a consumer has to be closed
             await self._consumer.stop()
             if isinstance(error, (KafkaError, OSError)):  # a TimeoutError too
-                servers = settings.kafka_bootstrap_servers
-                raise unreachable_of(servers, causes, error) from error
+                raise await unreachable_of(settings, causes, error) from error
             raise
         self._partitions = sorted(cluster.partitions_for_topic(self._topic) or ())
         if not self._partitions:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -26,6 +26,7 @@ from aiokafka.partitioner import murmur2
 
 from streams.edges.errors import DataError, KafkaRefusesUs, KafkaUnreachable, UnreachableError
 from streams.edges.kafka_login import WRONG_LOGIN, kafka_tls_cause_of, login_options
+from streams.edges.kafka_probe import probe
 from streams.edges.settings_list import Settings
 
 BATCH_BYTES: Final = 262_144
@@ -119,7 +120,7 @@ class RecordProducer:
                     await self._producer.start()
         except (KafkaError, OSError) as error:  # a TimeoutError too
             await self._stop()
-            raise unreachable_of(self._servers, causes, error) from error
+            raise await unreachable_of(self._settings, causes, error) from error
         return self
 
     async def __aexit__(
@@ -281,11 +282,20 @@ def _cause_of(error: BaseException) -> Cause:
     return Cause(tls_cause or text.splitlines()[0], is_refusal=tls_cause is not None)
 
 
-def unreachable_of(servers: str, causes: list[Cause], error: BaseException) -> KafkaUnreachable:
+async def unreachable_of(
+    settings: Settings, causes: list[Cause], error: BaseException
+) -> KafkaUnreachable:
     """Error for a Kafka that a client of ours could not begin with.
 
-    ``causes`` are what ``aiokafka_quiet`` kept: the error itself says only that there was one.
+    ``causes`` are what ``aiokafka_quiet`` kept: the error itself says only that there was one, and
+    often only that the connection was closed, so Kafka is asked once more.
     """
+    servers = settings.kafka_bootstrap_servers
+    with suppress(KafkaUnreachable):
+        try:
+            await asyncio.to_thread(probe, settings)
+        except KafkaRefusesUs as refused:
+            return refused
     cause = causes[-1] if causes else Cause(str(error) or "no answer", is_refusal=False)
     return (KafkaRefusesUs if cause.is_refusal else KafkaUnreachable)(servers, cause.words)
 

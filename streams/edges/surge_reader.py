@@ -49,7 +49,7 @@ class SurgeReader:
         except BaseException as error:  # cancelled too: a consumer has to be closed
             await self._consumer.stop()
             if isinstance(error, (KafkaError, OSError)):
-                raise unreachable_of(settings.kafka_bootstrap_servers, causes, error) from error
+                raise await unreachable_of(settings, causes, error) from error
             raise
         return self
 

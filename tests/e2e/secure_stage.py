@@ -72,6 +72,15 @@ class SecureStage:
         return Site(self.kafka.bootstrap, self.redis.url, "surgewatch", folder, names | SMALL)
 
 
+class SecureSite(Site):
+    """A site whose variables are given whole."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables."""
+        return dict(self.more)
+
+
 @contextmanager
 def secure_stage(folder: Path) -> Iterator[SecureStage]:
     """Start both, give the rights and make the topics as the documented user who may."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from streams.edges.settings import read_settings
 from streams.edges.surge_reader import SurgeReader
 from streams.edges.topics import check_topics, topic_configs, topic_plans
 from tests.certificates import EXPIRED, Authority
-from tests.e2e.secure_stage import SecureStage, secure_stage
+from tests.e2e.secure_stage import SecureSite, SecureStage
 from tests.kafka_rights import Right, documented_rights, give, take
 from tests.secure_servers import USER
 from tests.sender import Sender, assert_exact
@@ -28,20 +28,6 @@ from tests.workers import Site, WorkerProcess, wait_until
 
 Variables = Mapping[str, str]
 WORKER = f"User:{USER}"
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureStage]:
-    with secure_stage(tmp_path_factory.mktemp("secure")) as made:
-        yield made
-
-
-class SecureSite(Site):
-    """A site whose variables are given whole."""
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return dict(self.more)
 
 
 def surgewatch(environ: Variables, *arguments: str) -> subprocess.CompletedProcess[str]:
