@@ -132,11 +132,11 @@ class WorkerChecks:
                 log.debug("not_checked", "not checked: {error}", error=error)
 
     async def _check_kafka(self) -> None:
+        await asyncio.to_thread(check_rights, self._settings)
         findings = await asyncio.to_thread(check_topics, self._settings)
         for finding in findings:
             if finding.blocks:
                 raise TopicUnfit(finding)
-        await asyncio.to_thread(check_rights, self._settings)
         await self._announcer.start()
         events = (self._settings.topic_follows, self._settings.topic_comments)
         for finding in findings:

@@ -46,7 +46,7 @@ def check_rights(settings: Settings) -> None:
 def lacking_in(
     described: Iterable[Mapping[str, Any]], needed: Mapping[str, frozenset[str]]
 ) -> Iterable[str]:
-    """Rights that are lacking, in words; of topics of which the broker tells none, nothing.
+    """Rights that are lacking, in words; of a topic of which the broker tells none, nothing.
 
     >>> told = [{"name": "surges", "authorized_operations": ["DESCRIBE", "READ"]}]
     >>> list(lacking_in(told, {"surges": frozenset({"WRITE"})}))
@@ -54,8 +54,9 @@ def lacking_in(
     """
     for topic in described:
         held = topic.get("authorized_operations")
-        if held:
-            lacking = needed[topic["name"]] - set(held)
+        is_hidden = topic.get("error_code") == kafka_errors.TopicAuthorizationFailedError.errno
+        if held or is_hidden:
+            lacking = needed[topic["name"]] - set(held or ())
             yield from (f"{one.capitalize()} on topic {topic['name']}" for one in sorted(lacking))
 
 

