@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench bench-scaling detection chaos docs lock clean
+.PHONY: help setup demo test test-containers lint types bench bench-scaling detection chaos docs lock clean
 
 help:  ## Say what the commands do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv with the locked packages and Surgewatch in it
 	@echo "setup: ready: $(BIN)/surgewatch"
@@ -23,6 +23,11 @@ test: lint types  ## Everything: lint, types and all tests, on real Kafka and Re
 	@tests/provision.sh
 	@echo "== tests"
 	@$(BIN)/python -m tests.run
+
+test-containers: $(STAMP)  ## Image and compose file on an engine of their own (as root on Debian, minutes)
+	@tests/provision.sh
+	@tests/containers/provision.sh $(BIN)/python
+	@$(BIN)/python -m pytest -o python_files='check_*.py' -o timeout=1800 -s --durations=5 tests/containers
 
 lint: $(STAMP)  ## ruff: rules and format
 	@echo "== ruff"
@@ -67,6 +72,7 @@ lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev
 	@# Its closing warning is about Surgewatch itself, which setup installs from this folder.
 	@sed -i '/^# WARNING: The following packages/,$$d' requirements-dev.txt
 	@$(MAKE) --no-print-directory setup
+	@$(BIN)/python -m deploy.runtime_lock
 
 clean:  ## Remove .venv, caches and builds
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
