@@ -293,6 +293,14 @@ def test_delays_of_surges_come_with_exemplars() -> None:
     assert all("surgewatch_event_to_surge_seconds_bucket" in one["expr"] for one in targets)
 
 
+def test_links_lead_to_the_docs_that_the_compose_file_serves() -> None:
+    compose = yaml.safe_load((FOLDER.parents[1] / "compose/prometheus.yml").read_text())
+    docs_url = compose["global"]["external_labels"]["docs_url"]
+    for board in BOARDS.values():
+        (docs,) = (one for one in board["templating"]["list"] if one["name"] == "docs_url")
+        assert docs["query"] == docs_url
+
+
 def test_provisioning_reads_the_folder_of_dashboards_and_one_prometheus() -> None:
     folder = FOLDER.parent / "provisioning"
     (sources,) = (folder / "datasources").glob("*.yml")
