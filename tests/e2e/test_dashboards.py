@@ -255,8 +255,9 @@ def check_lines(panel: Json, said: str) -> None:
     told = [json.loads(line) for line in said.splitlines() if asked[1] in line]
     found = [line for line in told if line.get("event") == asked[2]]
     assert found
-    _, convert, keep = panel["transformations"]
-    columns = keep["options"]["includeByName"].keys() - {"Time"}
+    _, convert, keep, named = panel["transformations"]
+    columns = {*keep["options"]["include"]["names"]} - {"Time"}
+    assert named["options"]["renameByName"].keys() == columns | {"Time"}
     assert columns <= {name for line in found for name in line}
     for conversion in convert["options"]["conversions"]:
         assert all(isinstance(line[conversion["targetField"]], int | float) for line in found)
