@@ -141,17 +141,18 @@ def lines(
 ) -> table.Panel:
     """Make a row for each line of the workers' logs that Loki finds, the newest first.
 
-    ``columns``: heading by field of the line, in their order; ``numbers``: those that are counts.
+    ``columns``: heading by field of the line, in their order; ``numbers``: those that are no words.
     """
     found = loki.Dataquery().expr(expr).query_type("range").max_lines(LINES_SHOWN).ref_id("A")
     made = table.Panel().span(2 * GRAPH_SPAN).height(_GRAPH_HEIGHT).datasource(LOGS)
     made = made.title(title).description(description).unit(units.Short).no_value(none)
     made = made.with_target(found.datasource(LOGS))
-    counts = [{"targetField": name, "destinationType": "number"} for name in numbers]
+    kinds = {"at": "time", **dict.fromkeys(numbers, "number")}
+    typed = [{"targetField": name, "destinationType": kind} for name, kind in kinds.items()]
     return made.transformations(
         [
             _step("extractFields", source="labels", replace=False),
-            _step("convertFieldType", conversions=counts),
+            _step("convertFieldType", conversions=typed),
             *_only(columns),
         ]
     )
