@@ -14,7 +14,12 @@ from typing import Final
 
 from aiokafka.conn import ScramAuthenticator
 
-from streams.edges.errors import KafkaRefusesUs, KafkaUnreachable
+from streams.edges.errors import (
+    KafkaRefusesUs,
+    KafkaUnreachable,
+    SettingsError,
+    SurgewatchError,
+)
 from streams.edges.kafka_login import WRONG_LOGIN, kafka_context_of, kafka_tls_cause_of
 from streams.edges.settings_list import Settings
 
@@ -83,6 +88,17 @@ def probe(settings: Settings) -> None:
     if refused:
         raise KafkaRefusesUs(settings.kafka_bootstrap_servers, refused)
     raise KafkaUnreachable(settings.kafka_bootstrap_servers, unreachable)
+
+
+def refusal_of(settings: Settings) -> SurgewatchError | None:
+    """Why Kafka will not have us as the settings are now; None: that is not what is wrong."""
+    try:
+        probe(settings)
+    except (KafkaRefusesUs, SettingsError) as refusal:
+        return refusal
+    except KafkaUnreachable:
+        pass
+    return None
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -24,9 +24,15 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
-from streams.edges.errors import DataError, KafkaRefusesUs, KafkaUnreachable, UnreachableError
+from streams.edges.errors import (
+    DataError,
+    KafkaRefusesUs,
+    KafkaUnreachable,
+    SurgewatchError,
+    UnreachableError,
+)
 from streams.edges.kafka_login import WRONG_LOGIN, kafka_tls_cause_of, login_options
-from streams.edges.kafka_probe import probe
+from streams.edges.kafka_probe import refusal_of
 from streams.edges.settings_list import Settings
 
 BATCH_BYTES: Final = 262_144
@@ -284,18 +290,16 @@ def _cause_of(error: BaseException) -> Cause:
 
 async def unreachable_of(
     settings: Settings, causes: list[Cause], error: BaseException
-) -> KafkaUnreachable:
+) -> SurgewatchError:
     """Error for a Kafka that a client of ours could not begin with.
 
     ``causes`` are what ``aiokafka_quiet`` kept: the error itself says only that there was one, and
     often only that the connection was closed, so Kafka is asked once more.
     """
+    refusal = await asyncio.to_thread(refusal_of, settings)
+    if refusal is not None:
+        return refusal
     servers = settings.kafka_bootstrap_servers
-    with suppress(KafkaUnreachable):
-        try:
-            await asyncio.to_thread(probe, settings)
-        except KafkaRefusesUs as refused:
-            return refused
     cause = causes[-1] if causes else Cause(str(error) or "no answer", is_refusal=False)
     return (KafkaRefusesUs if cause.is_refusal else KafkaUnreachable)(servers, cause.words)
 

@@ -16,6 +16,7 @@ from streams.app.worker import redis_store_of
 from streams.edges.errors import RedisRefusesUs, SurgewatchError
 from streams.edges.redis_client import async_client_of
 from streams.edges.redis_reader import RedisReader
+from streams.edges.redis_rights import NEEDED
 from streams.edges.redis_servers import RedisServers
 from streams.edges.redis_store import RedisStore
 from streams.edges.settings import read_settings
@@ -160,6 +161,12 @@ def test_the_documented_rights_are_those_that_are_used(
     # both ways: nothing that is used is missing, and nothing more is given
     assert denied(server) == LEFT_OUT
     assert used(server) == set(rights_of(documented_acl()))
+
+
+def test_the_doctor_asks_for_the_same_rights() -> None:
+    asked = {"|".join(one[:2]) if one[0] == "SCRIPT" else one[0] for one in NEEDED}
+    needed = {right.upper() for right in rights_of(documented_acl())}
+    assert asked | {right.upper() for right in WITHOUT_IT_GOES_ON} == needed
 
 
 @pytest.mark.parametrize("right", rights_of(documented_acl()))
