@@ -15,6 +15,7 @@ from deploy.grafana.page import panels_markdown
 from streams.app.doctor_checks import checks_markdown
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
+from tests.chart_files import chart_files
 from tests.log_events import log_lines_markdown
 
 ROOT: Final = Path(__file__).parents[1]
@@ -28,11 +29,13 @@ def documents() -> Mapping[Path, str]:
         "docs/logs.md": ("lines", log_lines_markdown()),
         "docs/doctor.md": ("checks", checks_markdown()),
     }
+    boards = dashboards()
     return {
         **{ROOT / path: _filled(ROOT / path, *made) for path, made in tables.items()},
         ROOT / "docs/metrics.md": metrics_markdown(),
         ROOT / "streams/edges/rule_names.txt": rule_names(),
-        **dashboards(),
+        **boards,
+        **chart_files(boards),
     }
 
 
@@ -53,4 +56,5 @@ def rule_names() -> str:
 
 if __name__ == "__main__":
     for path, text in documents().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
