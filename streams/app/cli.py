@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -16,7 +17,7 @@ import click
 
 from streams import __version__
 from streams.edges.errors import SurgewatchError
-from streams.edges.settings import read_settings
+from streams.edges.settings import READ_SETTINGS, read_settings
 
 _BUG_CODE: Final = 1
 _INTERRUPTED_CODE: Final = 130
@@ -168,7 +169,8 @@ def main(ctx: click.Context, config: Path | None, debug: bool) -> None:
         environ = dict(os.environ)
         if debug:
             environ["SURGEWATCH_LOG_LEVEL"] = "debug"
-        ctx.obj = read_settings(environ, config)
+        ctx.meta[READ_SETTINGS] = partial(read_settings, environ, config)
+        ctx.obj = ctx.meta[READ_SETTINGS]()
 
 
 def _is_debug(ctx: click.Context) -> bool:

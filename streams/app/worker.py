@@ -6,7 +6,7 @@ import itertools
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from streams.app.lane import PipelinePolicy, Trade
 from streams.app.losses import Losses
 from streams.app.pipeline import Pipeline
 from streams.app.placement import Placement
+from streams.app.reloading import Reloading
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
@@ -144,13 +145,22 @@ def login_settings_of(settings: Settings) -> dict[str, Any]:
 
 
 class Worker:
-    """A worker from start to stop. ``clocks`` are where it reads the time, ``logs`` its lines."""
+    """A worker from start to stop.
+
+    ``clocks`` are where it reads the time, ``logs`` its lines; ``read`` reads its settings anew.
+    """
 
     def __init__(
-        self, settings: Settings, clocks: Clocks | None = None, logs: Logs | None = None
+        self,
+        settings: Settings,
+        clocks: Clocks | None = None,
+        logs: Logs | None = None,
+        read: Callable[[], Settings] | None = None,
     ) -> None:
         self._settings = settings
         self._logs = logs
+        self._read = read or (lambda: settings)
+        self._reload_asked = asyncio.Event()
         self._clocks = clocks or Clocks()
         self.registry = CollectorRegistry()
         build = Build(__version__, settings.detector, digest_of(settings))
@@ -166,6 +176,7 @@ class Worker:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_asked.set)
         async with AsyncExitStack() as stack:
             stack.callback(self._tell_suppressed, all_kinds=True)
             self._serve(stack)
@@ -191,12 +202,17 @@ class Worker:
             return
         guard = checks.build_guard()
         stack.push_async_callback(guard.close)
-        trades = trades_of(settings, self._progress, self._clock)
         placement = Placement(settings.topic_partitions, self._metrics)
-        for topic in (settings.topic_follows, settings.topic_comments):
-            trades[topic] = trades[topic].looked_at_by(placement.look)
+
+        def trades_now(settings: Settings) -> dict[str, Trade]:
+            trades = trades_of(settings, self._progress, self._clock)
+            for topic in (settings.topic_follows, settings.topic_comments):
+                trades[topic] = trades[topic].looked_at_by(placement.look)
+            return trades
+
         guarded = GuardedStore(store, guard)
         policy = pipeline_policy_of(settings)
+        trades = trades_now(settings)
         pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
         app = build_app(settings, pipeline, datadir, Losses(settings, self._metrics).options)
@@ -208,9 +224,20 @@ class Worker:
 
         pipeline.on_failure = fail
         pipeline.on_state_lost = app.consumer.read_again
+
+        async def apply(new: Settings, jobs_change: bool) -> None:
+            if self._logs is not None:
+                self._logs.set_level(new.log_level)
+            checks.change(new)
+            pipeline.change(trades_now(new), pipeline_policy_of(new))
+            self._metrics.set_settings_hash(digest_of(new))
+            if jobs_change:
+                await app.consumer.read_again(pipeline.hand_in)
+
+        reloading = Reloading(settings, self._read, check_detector, apply, self._metrics.reloaded)
         try:
             with lost_while_starting(self._settings.kafka_bootstrap_servers):
-                ends = (failed, *checks.watches(guard))
+                ends = (failed, *checks.watches(guard), reloading.run(self._reload_asked))
                 await self._run_app(app, (pipeline, Idleness(announcer)), stop, ends)
         except SurgewatchError as error:
             raise await second_opinion(error, guard) from error
@@ -309,6 +336,7 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_row_max,
         ),
         settings.keys_in_memory_max if settings.detector == OWN_DETECTOR else None,
+        settings_hash=digest_of(settings),
     )
 
 

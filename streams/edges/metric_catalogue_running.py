@@ -1,8 +1,8 @@
 """Metrics of how a worker itself runs: its lines, its settings, its traces."""
 
-from typing import Final
+from typing import Final, Literal, get_args
 
-from streams.edges.metric_specs import MetricSpec
+from streams.edges.metric_specs import Label, MetricSpec
 
 LINES_SUPPRESSED: Final = MetricSpec(
     "surgewatch_log_lines_suppressed_total",
@@ -10,5 +10,20 @@ LINES_SUPPRESSED: Final = MetricSpec(
     "events",
     "Lines of the log held back because many like them came in half a minute.",
 )
+ReloadResult = Literal["applied", "unchanged", "refused"]
 
-RUNNING: Final = (LINES_SUPPRESSED,)
+RELOADS: Final = MetricSpec(
+    "surgewatch_settings_reloads_total",
+    "counter",
+    "events",
+    "Times that SIGHUP had the settings read again, by what came of it.",
+    (
+        Label(
+            "result",
+            "refused: they were wrong, and the old ones stay in force",
+            get_args(ReloadResult),
+        ),
+    ),
+)
+
+RUNNING: Final = (LINES_SUPPRESSED, RELOADS)

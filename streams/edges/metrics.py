@@ -130,6 +130,7 @@ class Metrics:
         self._recounts = self._counter(catalogue.RECOUNTS)
         self._store_bytes = self._counter(catalogue.STORE_BYTES)
         self._suppressed = self._counter(running.LINES_SUPPRESSED)
+        self._reloads = self._counter(running.RELOADS)
 
     def _make_gauges(self) -> None:
         self._owned = self._gauge(catalogue.OWNED)
@@ -160,7 +161,17 @@ class Metrics:
             (catalogue.BUILD, runs),
             (catalogue.SETTINGS, {"hash": build.settings_hash}),
         ):
-            Info(spec.family, spec.meaning, registry=self.registry).info(values)
+            made = Info(spec.family, spec.meaning, registry=self.registry)
+            made.info(values)
+        self._settings = made
+
+    def reloaded(self, result: running.ReloadResult) -> None:
+        """Tell that the settings were read again."""
+        self._reloads.labels(result).inc()
+
+    def set_settings_hash(self, settings_hash: str) -> None:
+        """Tell the digest of the settings in force."""
+        self._settings.info({"hash": settings_hash})
 
     def add_records(
         self,

@@ -1,7 +1,7 @@
 """The consumer of the batch transport: when chunks are handed over, acked and committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
@@ -124,10 +124,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             self._next = starts
             self._sought = True
 
-    async def read_again(self) -> None:
+    async def read_again(self, before: Callable[[], Awaitable[None]] | None = None) -> None:
         """Take every partition over anew; nothing while they are dealt: a seek follows.
 
-        While they are being taken over, whoever does so does it once more.
+        While they are being taken over, whoever does so does it once more. ``before`` is waited
+        for once nothing comes in any more.
         """
         # before it the gate would open to partitions dealt later, which were never sought
         if self._moving:
@@ -138,6 +139,12 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
+        closings = self._closings
+        if before is not None:
+            await before()
+            if closings != self._closings:  # a rebalance came in between, or is here
+                await self.read_again()
+                return
         try:
             await self.perform_seek()
         except RebalanceAgain:
