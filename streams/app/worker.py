@@ -22,11 +22,12 @@ from streams.app.jobs import (
     follow_partition_of,
     limits_of,
 )
-from streams.app.lane import PipelinePolicy, Trade
+from streams.app.lane import Announcer, PipelinePolicy, Trade
 from streams.app.losses import Losses
 from streams.app.pipeline import Pipeline
 from streams.app.placement import Placement
 from streams.app.reloading import Reloading
+from streams.app.tracing import TracedProgress, Tracing, sink_of
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
@@ -167,7 +168,8 @@ class Worker:
         self._clock = SteadyClock(self._clocks, self._clock_jumped)
         self._metrics = Metrics(self.registry, input_topics(settings), build, self._clock.now_ms)
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
-        self._progress = WorkerProgress(self._metrics, self.health)
+        traced = settings.traces_endpoint is not None
+        self._progress = (TracedProgress if traced else WorkerProgress)(self._metrics, self.health)
         self._metrics.set_memory_limit(memory_limit_bytes())
 
     async def run(self) -> None:
@@ -190,6 +192,7 @@ class Worker:
 
     async def _run(self, stack: AsyncExitStack, stop: asyncio.Event) -> None:
         settings = self._settings
+        tracing = self._trace(stack)
         client = async_client_of(settings)
         store = redis_store_of(settings, client)
         stack.push_async_callback(store.close)
@@ -208,14 +211,16 @@ class Worker:
             trades = trades_of(settings, self._progress, self._clock)
             for topic in (settings.topic_follows, settings.topic_comments):
                 trades[topic] = trades[topic].looked_at_by(placement.look)
-            return trades
+            return trades if tracing is None else tracing.trades(trades)
 
-        guarded = GuardedStore(store, guard)
+        parts: tuple[GuardedStore, Announcer] = GuardedStore(store, guard), announcer
+        options = Losses(settings, self._metrics).options
+        if tracing is not None:
+            parts, options = tracing.parts(store, guard, announcer), tracing.options(options)
         policy = pipeline_policy_of(settings)
-        trades = trades_now(settings)
-        pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
+        pipeline = Pipeline(trades_now(settings), *parts, policy, self._progress)
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
-        app = build_app(settings, pipeline, datadir, Losses(settings, self._metrics).options)
+        app = build_app(settings, pipeline, datadir, options)
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
         def fail(error: Exception) -> None:
@@ -231,6 +236,8 @@ class Worker:
             checks.change(new)
             pipeline.change(trades_now(new), pipeline_policy_of(new))
             self._metrics.set_settings_hash(digest_of(new))
+            if tracing is not None:
+                tracing.share = new.traces_sample_share
             if jobs_change:
                 await app.consumer.read_again(pipeline.hand_in)
 
@@ -241,6 +248,16 @@ class Worker:
                 await self._run_app(app, (pipeline, Idleness(announcer)), stop, ends)
         except SurgewatchError as error:
             raise await second_opinion(error, guard) from error
+
+    def _trace(self, stack: AsyncExitStack) -> Tracing | None:
+        """Begin to trace if the settings want it."""
+        if not isinstance(self._progress, TracedProgress):
+            return None
+        sink = sink_of(self._settings, self._metrics)
+        sink.start()
+        stack.callback(sink.stop)
+        self._progress.tracing = Tracing(sink, self._settings.traces_sample_share)
+        return self._progress.tracing
 
     def _clock_jumped(self, _: int, off_ms: int) -> None:
         self._metrics.add_trouble("clock_jump")

@@ -25,5 +25,14 @@ RELOADS: Final = MetricSpec(
         ),
     ),
 )
+SpanResult = Literal["sent", "dropped"]
 
-RUNNING: Final = (LINES_SUPPRESSED, RELOADS)
+SPANS: Final = MetricSpec(
+    "surgewatch_trace_spans_total",
+    "counter",
+    "events",
+    "Spans of traces, by what became of them; none while traces are off.",
+    (Label("result", "dropped: the collector did not take them in time", get_args(SpanResult)),),
+)
+
+RUNNING: Final = (LINES_SUPPRESSED, RELOADS, SPANS)

@@ -131,6 +131,7 @@ class Metrics:
         self._store_bytes = self._counter(catalogue.STORE_BYTES)
         self._suppressed = self._counter(running.LINES_SUPPRESSED)
         self._reloads = self._counter(running.RELOADS)
+        self._spans = self._counter(running.SPANS)
 
     def _make_gauges(self) -> None:
         self._owned = self._gauge(catalogue.OWNED)
@@ -168,6 +169,10 @@ class Metrics:
     def reloaded(self, result: running.ReloadResult) -> None:
         """Tell that the settings were read again."""
         self._reloads.labels(result).inc()
+
+    def add_spans(self, result: running.SpanResult, spans: int) -> None:
+        """Tell what became of spans; from any thread."""
+        self._spans.labels(result).inc(spans)
 
     def set_settings_hash(self, settings_hash: str) -> None:
         """Tell the digest of the settings in force."""

@@ -19,6 +19,7 @@ AT_ONCE: Final = frozenset(
     {
         *("dead_letters_share_max", "dead_letters_window", "dead_letters_row_max"),
         *("flush_interval_ms", "flush_creators_max", "check_interval_ms", "log_level"),
+        "traces_sample_share",
     }
 )
 """Settings that are looked at each time."""

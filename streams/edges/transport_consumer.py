@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Final
 
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
@@ -227,6 +227,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             return
         # a partition whose queue was full must not wait for the others' silence
         wait_seconds = _IDLE_WHILE_FULL_SECONDS if self._buffered_partitions else timeout
+        began_ns, told = time_ns(), self.options.fetched
         epoch, found = await self._thread.run(self._thread.fetch(partitions, wait_seconds))
         for kafka_tp, fetched in found.items():
             if not self._open or epoch != self.epoch:
@@ -240,6 +241,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             self._next[tp] = fetched.chunk.next_offset
             self.last_chunk_at = monotonic()
             receipt = self.ledger.hand_over(tp, fetched.chunk.next_offset)
+            if told is not None:
+                told(tp, fetched.chunk, began_ns)
             generation = self.app.consumer_generation_id
             yield tp, ChunkMessage(tp, fetched.chunk, receipt, generation)
 
@@ -299,7 +302,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def _commit_offsets(
         self, offsets: Mapping[TP, int], start_new_transaction: bool = True
     ) -> bool:
-        limit = self.options.commit_seconds_max
+        limit, began_ns = self.options.commit_seconds_max, time_ns()
         try:
             commit = self._thread.run(self._thread._commit(offsets))
             done: bool = await asyncio.wait_for(commit, limit)
@@ -311,6 +314,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             return False  # after a crash; the store knows the offset
         if done:
             self.ledger.book(offsets)
+            if self.options.committed is not None:
+                self.options.committed(offsets, began_ns)
         else:
             self.options.commit_failed()
         return done

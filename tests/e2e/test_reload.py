@@ -18,6 +18,7 @@ from tests.workers import Site, WorkerProcess, wait_until
 
 RULE = "SURGEWATCH_RULE_FOLLOWERS_24H"
 THRESHOLD = 150
+SPAN_MS = 1_800_000
 
 
 def site_with_file(site_of: Callable[..., Site]) -> tuple[Site, Path]:
@@ -74,7 +75,7 @@ def test_a_rule_lowered_by_sighup_under_load_tells_the_next_crossing_and_loses_n
 ) -> None:
     site, path = site_with_file(site_of)
     path.write_text("rule_followers_24h = 1_000_000\n")
-    sender = Sender(site, 20_000)
+    sender = Sender(site, 20_000, SPAN_MS)
     sender.ledger.threshold = THRESHOLD
     asyncio.run(send_follows(sender, "ann", range(BEGIN_MS, BEGIN_MS + THRESHOLD - 1)))
     asyncio.run(sender.send(0.2))
@@ -88,7 +89,7 @@ def test_a_rule_lowered_by_sighup_under_load_tells_the_next_crossing_and_loses_n
     load.join()
     assert f"rule_followers_24h is changed while running: 1000000 → {THRESHOLD}" in worker.text()
     assert settings_hash_of(worker) != before
-    asyncio.run(send_follows(sender, "ann", range(BEGIN_MS + 80_000_000, BEGIN_MS + 80_000_003)))
+    asyncio.run(send_follows(sender, "ann", range(BEGIN_MS + SPAN_MS, BEGIN_MS + SPAN_MS + 3)))
     wait_until(sender.all_stored, 60, worker.text)
     assert_exact(sender)
 
@@ -99,7 +100,7 @@ def test_a_rule_lowered_by_sighup_under_load_tells_the_next_crossing_and_loses_n
     assert_no_contradiction(surges)
     opened = opened_by_rule(surges)
     (ann,) = [one for one in opened if one.creator_id == "ann"]
-    assert (ann.opened_ms, ann.threshold) == (BEGIN_MS + 80_000_000, THRESHOLD)
+    assert (ann.opened_ms, ann.threshold) == (BEGIN_MS + SPAN_MS, THRESHOLD)
     assert {one.creator_id for one in opened} <= {name for name, _ in sender.ledger.openings}
     assert max(Counter(one.creator_id for one in opened).values()) == 1
     assert " DEBUG " in worker.text()
@@ -125,7 +126,7 @@ def test_sighups_while_partitions_are_dealt_lose_and_double_nothing(
 ) -> None:
     site, path = site_with_file(site_of)
     path.write_text(f"rule_followers_24h = {THRESHOLD}\n")
-    sender = Sender(site, 20_000)
+    sender = Sender(site, 20_000, SPAN_MS)
     sender.ledger.threshold = THRESHOLD
     asyncio.run(sender.send(0.2))
     first = start(site, "first")
