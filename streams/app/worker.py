@@ -303,6 +303,7 @@ class Worker:
             watch = KafkaWatch(
                 self._settings.kafka_bootstrap_servers,
                 lambda: self._progress.kafka_failed("fetch"),
+                lambda silent: self.health.heard_kafka(silent=silent),
             )
             waits.append(asyncio.create_task(watch.run(app)))
             topics = ", ".join(input_topics(self._settings))
@@ -310,6 +311,7 @@ class Worker:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             log.info("stopping", "stopping: what was read is stored first")
+            self.health.stops(time.monotonic())
             await app.stop()
             for wait in waits:
                 wait.cancel()
@@ -331,14 +333,18 @@ class Worker:
             self._metrics.set_clock_off(self._clock.off_ms / 1000)
             if beat % _BEATS_A_TRIM == 0:
                 give_back_spare()
+            heard = True
             if pipeline.lanes:
                 positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
                 pipeline.tell(app.consumer.end_offsets(), positions)
                 fresh = app.consumer.fresh_end_offsets()
                 pipeline.let_quiet(fresh)
                 idleness.look(pipeline.lanes, fresh, positions)
+                heard = pipeline.lanes.keys() <= fresh.keys()
             else:
                 pipeline.tell({}, {})
+            dealing = app.consumer.is_dealing
+            self.health.found_flow(time.monotonic(), heard=heard, dealing=dealing)
             await asyncio.sleep(1.0)
 
 

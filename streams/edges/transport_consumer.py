@@ -81,6 +81,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._sought = False
         self._closings += 1
 
+    @property
+    def is_dealing(self) -> bool:
+        """Whether partitions are being dealt: from the first sign of it until they are."""
+        return self._moving
+
     def begin_rebalance(self) -> None:
         """Close the gate until partitions are dealt; on the consumer's thread."""
         self._moving = True

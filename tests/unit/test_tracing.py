@@ -19,7 +19,8 @@ HERE = TP("follows", 1)
 OFF = """
 import sys
 import streams.app.worker
-theirs = ("opentelemetry.exporter", "google.protobuf", "streams.edges.traces")  # redis takes the rest
+# what else of opentelemetry is there, the client of Redis has imported
+theirs = ("opentelemetry.exporter", "google.protobuf", "streams.edges.traces")
 print([name for name in sys.modules if name.startswith(theirs)])
 """
 
