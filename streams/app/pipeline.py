@@ -178,7 +178,7 @@ class Pipeline:
     def tell(self, end_offsets: Mapping[TP, int], positions: Mapping[TP, int | None]) -> None:
         """Tell progress how far every lane is; to be called every second.
 
-        ``positions`` are where reading stands, for lanes that have taken nothing yet.
+        ``positions`` are where reading began, for lanes that have taken nothing yet.
         """
         tell_standing(self._progress, self._trades, self._lanes, end_offsets, positions)
 

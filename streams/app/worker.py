@@ -335,7 +335,7 @@ class Worker:
                 give_back_spare()
             heard = True
             if pipeline.lanes:
-                positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
+                positions = {tp: app.consumer.begun_at(tp) for tp in pipeline.lanes}
                 pipeline.tell(app.consumer.end_offsets(), positions)
                 fresh = app.consumer.fresh_end_offsets()
                 pipeline.let_quiet(fresh)

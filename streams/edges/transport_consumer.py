@@ -50,6 +50,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._owned: set[TP] = set()
         self._taking: asyncio.Future[dict[TP, int]] | None = None
         self._next: dict[TP, int] = {}
+        self._begun: dict[TP, int] = {}
         self._room = asyncio.Event()
         self._read_offset = NoOffsets()
         self._commit_lock = asyncio.Lock()
@@ -126,7 +127,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
                     break
             self._owned = assigned
             self.ledger.reset(starts)
-            self._next = starts
+            self._next, self._begun = starts, dict(starts)
             self._sought = True
 
     async def read_again(self, before: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -336,6 +337,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def position(self, tp: TP) -> int | None:
         """Offset after the last chunk handed over, or where reading began; None: not known."""
         return self._next.get(tp)
+
+    def begun_at(self, tp: TP) -> int | None:
+        """Offset at which reading began when the partition was dealt; None: not yet."""
+        return self._begun.get(tp)
 
     def end_offsets(self) -> dict[TP, int]:
         """Offsets up to which records can be read, as last heard; asks nobody."""
