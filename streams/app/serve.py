@@ -14,6 +14,7 @@ import click
 from streams.edges.allocator import keep_freed_memory
 from streams.edges.logs import set_up_logs
 from streams.edges.settings import READ_SETTINGS, Settings, read_settings
+from streams.edges.systemd import SystemdNotifier
 from streams.edges.watchdog import STALLED_EXIT_CODE
 
 CLOSE_SECONDS_MAX: Final = 10.0
@@ -60,4 +61,6 @@ def worker(context: click.Context) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop hears it
     logs = set_up_logs(settings)
     keep_freed_memory()
-    run_quickly(Worker(settings, logs=logs, read=read).run())
+    long_running = Worker(settings, logs=logs, read=read)
+    with SystemdNotifier(os.environ, long_running.health):
+        run_quickly(long_running.run())

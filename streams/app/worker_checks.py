@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from streams.edges.announcer import KafkaAnnouncer
-from streams.edges.clock import ClockWrong, SteadyClock
+from streams.edges.clock import ClockWrong, SteadyClock, allowed_off_ms
 from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
 from streams.edges.kafka_identity import Source, TopicIdentity, source_of
 from streams.edges.log_lines import logger_of
@@ -28,7 +28,6 @@ from streams.edges.transport_contract import (
 )
 
 _SECOND_OPINION_SECONDS_MAX: Final = 5.0
-_CLOCKS_AGREE_MS: Final = 60_000
 _TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
     (PartitionsChanged, "partitions_changed"),
     (TopicReplaced, "topic_replaced"),
@@ -180,7 +179,7 @@ class WorkerChecks:
     async def _check_clock(self) -> None:
         """Compare the clock with Redis': while running it is compared with steadier ones only."""
         off_ms = await self._servers.clock_off_ms(self._clock.now_ms)
-        allowed_ms = max(self._settings.future_skew_ms, _CLOCKS_AGREE_MS)
+        allowed_ms = allowed_off_ms(self._settings)
         if off_ms is not None and abs(off_ms) > allowed_ms:
             self._metrics.set_clock_off(off_ms / 1000)
             raise ClockWrong(off_ms, allowed_ms)

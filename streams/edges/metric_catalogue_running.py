@@ -4,6 +4,25 @@ from typing import Final, Literal, get_args
 
 from streams.edges.metric_specs import Label, MetricSpec
 
+BUILD: Final = MetricSpec(
+    "surgewatch_build_info",
+    "info",
+    "none",
+    "What runs; always 1.",
+    (
+        Label("version", "Surgewatch's"),
+        Label("python", "Python's version"),
+        Label("detector", "its name in the settings"),
+    ),
+)
+SETTINGS: Final = MetricSpec(
+    "surgewatch_settings_info",
+    "info",
+    "none",
+    "A digest of the settings that all workers of a fleet must share; always 1.",
+    (Label("hash", "12 hexadecimal digits; no secret and no address of one worker is in it"),),
+)
+
 LINES_SUPPRESSED: Final = MetricSpec(
     "surgewatch_log_lines_suppressed_total",
     "counter",
@@ -35,4 +54,4 @@ SPANS: Final = MetricSpec(
     (Label("result", "dropped: the collector did not take them in time", get_args(SpanResult)),),
 )
 
-RUNNING: Final = (LINES_SUPPRESSED, RELOADS, SPANS)
+RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, RELOADS, SPANS)

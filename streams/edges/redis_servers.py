@@ -19,7 +19,7 @@ from streams.edges.redis_errors import (
 
 PACKED: Final = {"hash-max-listpack-value": "256"}
 """What a Redis of ours is given: a creator with up to 32 busy buckets a day stays packed."""
-_NEAR_FULL: Final = 0.9
+NEAR_FULL: Final = 0.9
 _NO_EVICTION: Final = "noeviction"
 
 log = logger_of(__name__)
@@ -57,6 +57,19 @@ def memory_of(info: Mapping[str, Any]) -> Memory:
         str(info.get("maxmemory_policy", _NO_EVICTION)),
         int(info.get("evicted_keys", 0)),
     )
+
+
+def eviction_words(memory: Memory) -> tuple[str, str]:
+    """What is wrong with a server that may evict, and what to do."""
+    problem = (
+        f"may evict keys: maxmemory is {memory.max_bytes} bytes and maxmemory-policy is "
+        f"{memory.policy}, which loses counts in silence"
+    )
+    fix = (
+        "Set maxmemory-policy noeviction (redis-cli CONFIG SET, and redis.conf), or give "
+        "Surgewatch a Redis of its own"
+    )
+    return problem, fix
 
 
 class EvictsKeys(DataError):
@@ -140,12 +153,8 @@ class RedisServers:
     def _check_one(self, name: str, memory: Memory) -> None:
         where = f"Redis at {self._url_shown}" + (f", node {name}," if name else "")
         if memory.may_evict:
-            msg = (
-                f"{where} may evict keys: maxmemory is {memory.max_bytes} bytes and "
-                f"maxmemory-policy is {memory.policy}, which loses counts in silence. Set "
-                "maxmemory-policy noeviction (redis-cli CONFIG SET, and redis.conf), or give "
-                "Surgewatch a Redis of its own"
-            )
+            problem, fix = eviction_words(memory)
+            msg = f"{where} {problem}. {fix}"
             raise EvictsKeys(msg)
         before = self._evicted.get(name, memory.evicted_keys)
         self._evicted[name] = memory.evicted_keys
@@ -158,7 +167,7 @@ class RedisServers:
             raise EvictsKeys(msg)
 
     def _warn(self, fullest: Memory) -> None:
-        is_near_full = fullest.share >= _NEAR_FULL
+        is_near_full = fullest.share >= NEAR_FULL
         if is_near_full and not self._is_near_full:
             log.warning(
                 "redis_nearly_full",
