@@ -141,8 +141,8 @@ class RedisStates:
     ) -> None:
         """Put what is staged in the place of a partition's state, in one step.
 
-        ``before`` is the meta that was looked at; ``lengths``: fields of each staged hash. Raises WorkerWrites, and DataError if the
-        partition is another one since.
+        ``before`` is the meta that was looked at; ``lengths``: fields of each staged hash. Raises
+        WorkerWrites, and DataError if the partition is another one since.
         """
         place = begins.place
         removed = await self.keys_of(place)
