@@ -12,6 +12,7 @@ from typing import Final
 
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
+from tests.log_events import log_lines_markdown
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -21,7 +22,11 @@ def documents() -> Mapping[Path, str]:
     readme = ROOT / "README.md"
     table = re.compile(r"(<!-- settings: .*? -->\n).*?(<!-- settings end -->)", re.DOTALL)
     told = readme.read_text(encoding="utf-8")
+    logs = ROOT / "docs/logs.md"
+    lines = re.compile(r"(<!-- lines: .*? -->\n).*?(<!-- lines end -->)", re.DOTALL)
+    said = logs.read_text(encoding="utf-8")
     return {
+        logs: lines.sub(lambda found: f"{found[1]}{log_lines_markdown()}{found[2]}", said),
         readme: table.sub(lambda found: f"{found[1]}{settings_markdown()}{found[2]}", told),
         ROOT / "docs/metrics.md": metrics_markdown(),
     }

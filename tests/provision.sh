@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings what the tests start: Java, Maven, Redis and Prometheus from Debian, Kafka's jars from Maven
-# Central.
+# Brings what the tests start: Java, Maven, Redis, Prometheus and Alertmanager from Debian, Kafka's
+# jars from Maven Central.
 # Does nothing, in a few milliseconds, when all of it is there.
 set -euo pipefail
 
@@ -16,6 +16,7 @@ missing_packages() {
   command -v java >/dev/null || echo openjdk-17-jre-headless
   command -v redis-server >/dev/null || echo redis-server
   command -v promtool >/dev/null || echo prometheus
+  command -v amtool >/dev/null || echo prometheus-alertmanager
   # Maven is needed only to fetch the jars.
   [[ -e "$jars/.complete" ]] || command -v mvn >/dev/null || echo maven
 }
@@ -23,7 +24,7 @@ missing_packages() {
 install_packages() {
   local packages=("$@")
   command -v apt-get >/dev/null ||
-    fail "no apt-get here: install Java 17 or newer, Maven, redis-server and prometheus, then run this again"
+    fail "no apt-get here: install Java 17 or newer, Maven, redis-server, prometheus and prometheus-alertmanager, then run this again"
   [[ "$(id -u)" -eq 0 ]] ||
     fail "not root: run 'sudo apt-get install ${packages[*]}', then run this again"
   say "installing ${packages[*]}"
@@ -34,7 +35,7 @@ install_packages() {
   local units=() package
   if [[ -d /run/systemd/system ]]; then
     for package in "${packages[@]}"; do
-      case "$package" in redis-server | prometheus) units+=("$package") ;; esac
+      case "$package" in redis-server | prometheus | prometheus-alertmanager) units+=("$package") ;; esac
     done
   fi
   if ((${#units[@]})); then systemctl -q mask --runtime "${units[@]}"; fi

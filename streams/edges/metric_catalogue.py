@@ -10,6 +10,7 @@ from streams.core.events import Reason
 from streams.core.surges import Kind, Severity, State, Trigger
 from streams.core.wave_incident import PARTS_MAX
 from streams.core.wave_report import REPORTED
+from streams.edges.metric_catalogue_running import RUNNING
 from streams.edges.metric_process import PROCESS_METRICS
 from streams.edges.metric_specs import (
     Label,
@@ -374,7 +375,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     *(SURGES, OPEN, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
     *(MODERATION_SURGES, MODERATION_COMMENTS, CREATORS, LET_GO, READ_BACK, LEFT_OUT),
     *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, OWNED),
-    *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, BUILD, SETTINGS, *PROCESS_METRICS),
+    *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, BUILD, SETTINGS, *RUNNING),
+    *PROCESS_METRICS,
 )
 """All of them, in the order of the document."""
 

@@ -24,6 +24,7 @@ from streams.core.surges import Kind, State, Surge, Trigger
 from streams.core.surging import Surging
 from streams.core.texts import Ints
 from streams.edges import metric_catalogue as catalogue
+from streams.edges import metric_catalogue_running as running
 from streams.edges.metric_catalogue import (
     KafkaOperation,
     RedisOperation,
@@ -128,6 +129,7 @@ class Metrics:
         self._rebalances = self._counter(catalogue.REBALANCES)
         self._recounts = self._counter(catalogue.RECOUNTS)
         self._store_bytes = self._counter(catalogue.STORE_BYTES)
+        self._suppressed = self._counter(running.LINES_SUPPRESSED)
 
     def _make_gauges(self) -> None:
         self._owned = self._gauge(catalogue.OWNED)
@@ -315,6 +317,10 @@ class Metrics:
     def add_recount(self) -> None:
         """Tell that a partition is dropped and counted anew."""
         self._recounts.inc()
+
+    def add_suppressed(self, lines: int) -> None:
+        """Tell that so many lines of the log were held back."""
+        self._suppressed.inc(lines)
 
     def set_known(self, topic: str, creators: int, event_ids: int, left_out: int) -> None:
         """Tell creators in memory, event ids remembered, and keys known to be in the store."""
