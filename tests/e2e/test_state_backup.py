@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -26,7 +27,7 @@ from streams.edges.producer import RecordProducer
 from streams.edges.redis_client import async_client_of
 from streams.edges.redis_state import Meta, RedisStates
 from streams.edges.redis_store import RedisStore, RedisStorePolicy
-from streams.edges.state_file import Hashes, StateReader
+from streams.edges.state_file import Hashes, PlaceBegins, StateReader
 from streams.edges.store import Place, StateLost, Write
 from tests.conftest import start_or_say
 from tests.e2e.desk import FollowsDesk
@@ -276,6 +277,61 @@ def test_a_partition_written_while_it_is_read_is_read_again_and_never_mixed(
     told = [one for one in StateReader(out).blocks() if isinstance(one, Hashes)]
     names = [pairs[::2] for one in told for name, pairs in one.parts if name == "outbox"]
     assert names.count([b"written 1"]) == 1, "what the first try read is not there"
+
+
+def _lose_a_field(client: Redis, stem: str) -> None:
+    key = next(client.scan_iter(match=f"{stem}import:*:s:follows:0", count=1000))
+    client.hdel(key, client.hkeys(key)[0])
+
+
+def _lose_a_hash(client: Redis, stem: str) -> None:
+    client.delete(next(client.scan_iter(match=f"{stem}import:*:s:follows:0", count=1000)))
+
+
+def _write(client: Redis, stem: str) -> None:
+    client.hincrby(f"{stem}meta", "begun", 1)
+
+
+def _claim(client: Redis, stem: str) -> None:
+    client.hset(f"{stem}meta", "written_s", client.time()[0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_lose_a_field, "Redis has lost some of what was put together"),
+        (_lose_a_hash, "Redis has lost some of what was put together"),
+        (_write, "was changed meanwhile, so it was left as it is"),
+        (_claim, "a worker had it 0 s ago"),
+    ],
+)
+def test_what_happens_while_a_backup_is_put_together_leaves_the_partition_as_it_was(
+    exported: tuple[Desk, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Redis, str], None],
+    words: str,
+) -> None:
+    desk, path = exported
+    desk.flush()
+    assert desk.run("import", str(path)).exit_code == 0
+    place = Place(desk.site.settings.topic_follows, 1)
+    stem = f"{desk.site.name}:{{{place.topic}:{place.partition}}}:"
+    swap = RedisStates.swap
+
+    async def spoilt(states: RedisStates, begins: PlaceBegins, *more: Any) -> None:
+        if begins.place == place:
+            with Redis.from_url(desk.redis.url) as client:
+                client.hset(f"{stem}outbox", "kept", b"x")
+                spoil(client, stem)
+        await swap(states, begins, *more)
+
+    monkeypatch.setattr(RedisStates, "swap", spoilt)
+    result = desk.run("import", str(path))
+    assert result.exit_code == 4, result.output
+    assert words in result.stderr
+    held = desk.all_keys()
+    assert held.pop(f"{stem}outbox".encode())[b"kept"] == b"x"
+    assert held == {key: v for key, v in desk.first.items() if key != f"{stem}outbox".encode()}
 
 
 def test_a_worker_that_was_not_seen_is_refused_its_next_write_and_reads_again(
