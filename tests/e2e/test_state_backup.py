@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from streams.edges.state_file import Hashes, PlaceBegins, StateReader
 from streams.edges.store import Place, StateLost, Write
 from tests.conftest import start_or_say
 from tests.e2e.desk import FollowsDesk
+from tests.redis_cluster import RedisCluster
 from tests.servers import KafkaServer, RedisServer
 from tests.workers import Ledger, Site, WorkerProcess, wait_until
 
@@ -359,6 +361,29 @@ def test_a_worker_that_was_not_seen_is_refused_its_next_write_and_reads_again(
             await store.close()
 
     asyncio.run(write())
+    assert desk.all_keys() == desk.first
+
+
+def test_a_backup_goes_from_one_server_to_a_cluster_and_back(
+    exported: tuple[Desk, Path], tmp_path: Path
+) -> None:
+    desk, path = exported
+    with RedisCluster(tmp_path / "cluster") as cluster:
+        site = replace(desk.site, redis_url=cluster.url)
+        environ = dict(site.environ)
+        there = CliRunner(env=environ).invoke(main, ["state", "import", str(path)])
+        assert there.exit_code == 0, there.output
+        held: dict[bytes, dict[bytes, bytes]] = {}
+        for server in cluster.servers:
+            with Redis.from_url(server.url) as client:
+                held |= {key: client.hgetall(key) for key in client.scan_iter(count=1000)}
+        for key, fields in desk.first.items():
+            assert {name: held[key][name] for name in fields} == fields
+        out = tmp_path / "of-the-cluster.backup"
+        back = CliRunner(env=environ).invoke(main, ["state", "export", "--out", str(out)])
+        assert back.exit_code == 0, back.output
+    desk.flush()
+    assert desk.run("import", str(out)).exit_code == 0
     assert desk.all_keys() == desk.first
 
 

@@ -119,6 +119,24 @@ def test_no_letter_makes_the_judge_raise_and_what_it_lets_through_can_be_decoded
             assert [one.encode() for one in decoded.chunk.creator_ids] == [fit.creator_id]
 
 
+LETTERS = st.builds(
+    lambda raw, topic, size: letter(raw, topic, raw_bytes=len(raw) + size),
+    st.sampled_from([follow(), follow(event_id="e"), follow(creator_id="ü"), b"x", b"", b"[]"])
+    | st.binary(max_size=9),
+    st.sampled_from(["follows", "follows", "comments", "waves"]),
+    st.sampled_from([0, 0, 0, 1]),
+)
+
+
+@given(letters=st.lists(LETTERS, max_size=200), mended=st.none() | st.just(follow(event_id="m")))
+def test_letters_judged_together_are_judged_as_each_alone(
+    letters: list[DeadLetter], mended: bytes | None
+) -> None:
+    pairs = [(one, mended if nth % 3 == 0 else None) for nth, one in enumerate(letters)]
+    together = JUDGE.verdicts(pairs, AT_MS)
+    assert together == [JUDGE.verdict(*pair, AT_MS) for pair in pairs]
+
+
 def test_marks_of_copies_are_one_and_of_other_records_at_the_same_place_are_not() -> None:
     assert mark_key_of(letter(b"a")) == mark_key_of(letter(b"a"))
     others = [
