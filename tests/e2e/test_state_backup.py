@@ -71,7 +71,7 @@ class Desk:
         return CliRunner(env=dict(self.site.environ)).invoke(main, ["state", *arguments])
 
     def send(self, begin: int, count: int) -> None:
-        """Follows, unfollows and comments of creators in turn, one each second of event time."""
+        """Follows, unfollows and comments of creators, one each second of event time."""
         asyncio.run(self._send(range(begin, begin + count)))
 
     async def _send(self, numbers: range) -> None:
@@ -80,7 +80,9 @@ class Desk:
             for topic in (settings.topic_follows, settings.topic_comments):
                 await producer.open_topic(topic)
             for number in numbers:
-                creator, at_ms = f"c-{number % CREATORS}", AT_MS + 1_000 * number
+                at_ms = AT_MS + 1_000 * number
+                # later ones are new, so that there are hashes which the backup has not
+                creator = f"c-{number % CREATORS if number < 1_500 else number}"
                 follow = self.ledger.follow(creator, at_ms, unfollow=number % 7 == 0)
                 comment = self.ledger.comment(creator, f"p-{creator}", at_ms, "de")
                 key = creator.encode()
