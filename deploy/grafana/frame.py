@@ -16,8 +16,8 @@ from streams.edges.metric_catalogue import BUILD, MODERATION_SURGES, RECORDS, SU
 from streams.edges.metric_specs import MetricSpec
 
 TAG: Final = "surgewatch"
-DOCS_URL: Final = "https://docs.example.com/surgewatch"
-"""Where the docs are read, until it is set in a dashboard: the ``docs_url`` of the alerts."""
+DOCS_URL: Final = "http://localhost:8000"
+"""Where the docs are read until something else is set: where docker-compose.yml serves them."""
 _VALUES_FROM: Final[dict[str, MetricSpec]] = {
     "job": BUILD,
     "instance": BUILD,

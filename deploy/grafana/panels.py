@@ -122,7 +122,7 @@ def rows(
     made = table.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT)
     target = _target(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
     made = _told(made.with_target(target), title, [query], None, description)
-    made = made.no_value(none or "no series").with_transformation(_only(columns))
+    made = made.no_value(none or "no series").transformations(_only(columns))
     if "alertname" in columns:
         link = {"title": "Runbook", "url": f"{RUNBOOKS}/${{__value.text}}.md", "targetBlank": True}
         links = models.DynamicConfigValue(id_val="links", value=[link])
@@ -141,39 +141,34 @@ def lines(
 ) -> table.Panel:
     """Make a row for each line of the workers' logs that Loki finds, the newest first.
 
-    ``columns``: heading by field of the line, in their order; ``numbers``: those that are counts.
+    ``columns``: heading by field of the line, in their order; ``numbers``: those that are no words.
     """
     found = loki.Dataquery().expr(expr).query_type("range").max_lines(LINES_SHOWN).ref_id("A")
     made = table.Panel().span(2 * GRAPH_SPAN).height(_GRAPH_HEIGHT).datasource(LOGS)
     made = made.title(title).description(description).unit(units.Short).no_value(none)
-    made = made.with_target(found.datasource(LOGS)).with_transformation(
-        models.DataTransformerConfig(
-            id_val="extractFields", options={"source": "labels", "replace": False}
-        )
+    made = made.with_target(found.datasource(LOGS))
+    kinds = {"at": "time", **dict.fromkeys(numbers, "number")}
+    typed = [{"targetField": name, "destinationType": kind} for name, kind in kinds.items()]
+    return made.transformations(
+        [
+            _step("extractFields", source="labels", replace=False),
+            _step("convertFieldType", conversions=typed),
+            *_only(columns),
+        ]
     )
-    made = made.with_transformation(
-        models.DataTransformerConfig(
-            id_val="convertFieldType",
-            options={
-                "conversions": [
-                    {"targetField": name, "destinationType": "number"} for name in numbers
-                ]
-            },
-        )
-    )
-    return made.with_transformation(_only(columns))
 
 
-def _only(columns: Mapping[str, str]) -> models.DataTransformerConfig:
+def _only(columns: Mapping[str, str]) -> list[models.DataTransformerConfig]:
     """Keep these columns, in their order, under other names."""
-    return models.DataTransformerConfig(
-        id_val="organize",
-        options={
-            "includeByName": dict.fromkeys(columns, True),
-            "indexByName": {name: at for at, name in enumerate(columns)},
-            "renameByName": dict(columns),
-        },
-    )
+    places = {name: at for at, name in enumerate(columns)}
+    return [
+        _step("filterFieldsByName", include={"names": [*columns]}),
+        _step("organize", indexByName=places, renameByName=dict(columns)),
+    ]
+
+
+def _step(name: str, **options: object) -> models.DataTransformerConfig:
+    return models.DataTransformerConfig(id_val=name, options=options)
 
 
 def _target(query: Query, name: str = "A") -> prometheus.Dataquery:

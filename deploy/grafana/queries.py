@@ -131,7 +131,12 @@ class Scope:
         return self._of("max", by, self.series(spec, where), UNIT_OF[spec.unit], spec)
 
     def rate(self, spec: MetricSpec, *by: str, where: Where = ALL, how: str = "sum") -> Query:
-        """How much a counter grows a second; ``how``: over the series, ``sum`` or ``avg``."""
+        """How much a counter grows a second; ``how``: over the series, ``sum`` or ``avg``.
+
+        >>> from streams.edges.metric_catalogue import RECORDS
+        >>> Scope(("job",)).rate(RECORDS, "result").expr
+        'sum by (result) (rate(surgewatch_records_total{job=~"$job"}[$__rate_interval]))'
+        """
         expr = f"rate({self.series(spec, where)}[{RATE_WINDOW}])"
         return self._of(how, by, expr, UNIT_PER_SECOND_OF[spec.unit], spec)
 
@@ -186,5 +191,10 @@ class Scope:
 
 
 def _is_narrowed(label: Label) -> bool:
-    """Whether a label means what the variable of its name does: bad input has kinds of its own."""
+    """Whether a label means what the variable of its name does: bad input has kinds of its own.
+
+    >>> from streams.edges.metric_catalogue import BAD_INPUT
+    >>> Scope(("job", "kind")).series(BAD_INPUT)
+    'surgewatch_bad_input_total{job=~"$job"}'
+    """
     return label.name != "kind" or set(label.values) <= set(get_args(Kind))

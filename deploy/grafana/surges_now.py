@@ -139,7 +139,7 @@ _SURGES: Final = Section(
             "Newest surges that matter",
             SCOPE.lines("surge_page", "kind"),
             {
-                "Time": "told at",
+                "at": "told at",
                 "kind": "kind",
                 "state": "state",
                 "creator_id": "creator",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -255,8 +256,11 @@ def check_lines(panel: Json, said: str) -> None:
     told = [json.loads(line) for line in said.splitlines() if asked[1] in line]
     found = [line for line in told if line.get("event") == asked[2]]
     assert found
-    _, convert, keep = panel["transformations"]
-    columns = keep["options"]["includeByName"].keys() - {"Time"}
+    _, convert, keep, named = panel["transformations"]
+    columns = {*keep["options"]["include"]["names"]}
+    assert named["options"]["renameByName"].keys() == columns
     assert columns <= {name for line in found for name in line}
+    read: dict[str, Callable[[str], object]] = {"number": float, "time": datetime.fromisoformat}
     for conversion in convert["options"]["conversions"]:
-        assert all(isinstance(line[conversion["targetField"]], int | float) for line in found)
+        for line in found:
+            read[conversion["destinationType"]](str(line[conversion["targetField"]]))
