@@ -51,6 +51,7 @@ class _MendedLine(msgspec.Struct, frozen=True):
 
 
 _LINE = msgspec.json.Decoder(_MendedLine)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def place_of(text: str) -> LetterPlace:
@@ -119,18 +120,27 @@ class Judge(NamedTuple):
                 for row, (letter, _) in enumerate(pairs)
                 if not told[row] and letter.topic == topic
             ]
-            without_id = []
+            to_name = []
             found = self._decoded(topic, [values[row] for row in rows], now_ms)
             for row, one in zip(rows, found, strict=True):
                 told[row] = f"{one.value}: {WORDS[one]}" if isinstance(one, Reason) else one
-                if isinstance(one, Fit) and not one.has_event_id:
-                    without_id.append(row)
-            given = [with_event_id(values[row], event_id_of(pairs[row][0])) for row in without_id]
-            for row, one in zip(without_id, self._decoded(topic, given, now_ms), strict=True):
-                # no room for an id: without one it might count twice
+                if isinstance(one, Fit) and self._wants_id(pairs[row][0], one):
+                    to_name.append(row)
+            given = [with_event_id(values[row], event_id_of(pairs[row][0])) for row in to_name]
+            for row, one in zip(to_name, self._decoded(topic, given, now_ms), strict=True):
+                # no room for an id: without one it might count twice, or not at all
                 no_room = isinstance(one, Reason) and f"{one.value} with an event_id: {WORDS[one]}"
                 told[row] = no_room or one
         return told
+
+    def _wants_id(self, letter: DeadLetter, fit: "Fit") -> bool:
+        """Whether a record gets an event id of its letter.
+
+        A worker that takes a partition over under a larger record_bytes_max learns the ids of what
+        was too large before it, and would take what is put back for a repeat.
+        """
+        learnt = letter.reason is Reason.TOO_LARGE
+        return self.limits.with_event_ids and (learnt or not fit.has_event_id)
 
     def _unfit(self, letter: DeadLetter, mended: bytes | None) -> str | None:
         """Why a letter cannot be put back, whatever its record is; None: it can."""
@@ -173,14 +183,14 @@ class Fit(NamedTuple):
 
 
 def with_event_id(value: bytes, event_id: str) -> bytes:
-    """A record, which has no event id, with this one; the rest of it byte for byte as it was.
+    """A record, which is a JSON object, with this event id; other values byte for byte as before.
 
-    >>> with_event_id(b'{"a": 1} ', "e-1")
-    b'{"a": 1,"event_id":"e-1"}'
+    >>> with_event_id(b'{"a": 1.0, "event_id": null}', "e-1")
+    b'{"a":1.0,"event_id":"e-1"}'
     """
-    head = value.rstrip()
-    assert head.endswith(b"}"), "an object that was decoded"
-    return b'%b,"event_id":%b}' % (head[:-1], msgspec.json.encode(event_id))
+    fields = _FIELDS.decode(value)
+    fields["event_id"] = msgspec.Raw(msgspec.json.encode(event_id))
+    return msgspec.json.encode(fields)
 
 
 def is_too_late(at_ms: int, watermark_ms: int) -> bool:

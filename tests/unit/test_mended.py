@@ -53,7 +53,7 @@ def test_a_record_with_an_event_id_is_put_back_as_it_was() -> None:
 
 @pytest.mark.parametrize("event_id", [None, "absent"])
 def test_a_record_without_an_event_id_gets_the_same_one_each_time(event_id: str | None) -> None:
-    raw = follow(**({} if event_id else {"event_id": None}))
+    raw = follow(**({} if event_id else {"event_id": None}), weight=1.50)
     first, second = (JUDGE.verdict(letter(raw), None, AT_MS + n) for n in range(2))
     assert isinstance(first, Fit)
     assert first == second
@@ -61,7 +61,14 @@ def test_a_record_without_an_event_id_gets_the_same_one_each_time(event_id: str 
     decoded = decode_follows(RawChunk("t", 0, [first.value], [0], 1, -1, 1), AT_MS, limits)
     assert decoded.chunk.event_ids is not None
     assert [*decoded.chunk.event_ids] == [event_id_of(letter(raw))]
-    assert first.value.startswith(raw[:-1])
+    assert json.loads(first.value) == json.loads(raw) | {"event_id": event_id_of(letter(raw))}
+
+
+def test_what_was_too_large_gets_an_event_id_that_no_worker_can_have_learnt() -> None:
+    large = msgspec.structs.replace(letter(follow(event_id="e-1")), reason=Reason.TOO_LARGE)
+    fit = JUDGE.verdict(large, None, AT_MS)
+    assert isinstance(fit, Fit)
+    assert json.loads(fit.value) == json.loads(follow(event_id=event_id_of(large)))
 
 
 def test_without_a_horizon_no_event_id_is_given() -> None:
