@@ -54,7 +54,7 @@ chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUN
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LATENESS),--lateness-seconds $(LATENESS))
 
-docs: $(STAMP)  ## Write docs/metrics.md and the README's table of settings from the code
+docs: $(STAMP)  ## Write from the code: docs/metrics.md, the README's settings, Grafana's dashboards
 	@$(BIN)/python -m tests.docs
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt

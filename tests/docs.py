@@ -10,21 +10,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from deploy.grafana.build import dashboards
+from deploy.grafana.page import panels_markdown
 from streams.edges.metric_page import metrics_markdown
 from streams.edges.settings_specs import settings_markdown
+from tests.log_events import log_lines_markdown
 
 ROOT: Final = Path(__file__).parents[1]
 
 
 def documents() -> Mapping[Path, str]:
     """Each document, as it has to be."""
-    readme = ROOT / "README.md"
-    table = re.compile(r"(<!-- settings: .*? -->\n).*?(<!-- settings end -->)", re.DOTALL)
-    told = readme.read_text(encoding="utf-8")
-    return {
-        readme: table.sub(lambda found: f"{found[1]}{settings_markdown()}{found[2]}", told),
-        ROOT / "docs/metrics.md": metrics_markdown(),
+    tables = {
+        "README.md": ("settings", settings_markdown()),
+        "docs/dashboards.md": ("panels", panels_markdown()),
+        "docs/logs.md": ("lines", log_lines_markdown()),
     }
+    return {
+        **{ROOT / path: _filled(ROOT / path, *made) for path, made in tables.items()},
+        ROOT / "docs/metrics.md": metrics_markdown(),
+        **dashboards(),
+    }
+
+
+def _filled(path: Path, name: str, made: str) -> str:
+    """A document with its part of this name made anew."""
+    part = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- {name} end -->)", re.DOTALL)
+    told = path.read_text(encoding="utf-8")
+    return part.sub(lambda found: f"{found[1]}{made}{found[2]}", told)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import yaml
@@ -18,14 +19,26 @@ RULES: Final = Path(__file__).parents[1] / "deploy/prometheus"
 
 
 class PrometheusServer(Server):
-    """Scrapes these addresses each second, and evaluates each rule as often."""
+    """Scrapes these addresses each second, and evaluates each rule as often.
+
+    ``waits``: alerts that fire sooner than they say. ``alertmanager``: its address, if it has one.
+    """
 
     name = "prometheus"
 
-    def __init__(self, folder: Path, targets: Sequence[str], urls: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        targets: Sequence[str],
+        urls: Mapping[str, str],
+        waits: Mapping[str, str] = MappingProxyType({}),
+        alertmanager: str | None = None,
+    ) -> None:
         super().__init__(folder)
         self._targets = [*targets]
         self._urls = dict(urls)
+        self._waits = waits
+        self._alertmanagers = [] if alertmanager is None else [alertmanager]
 
     def _prepare(self) -> None:
         self.port = free_port()
@@ -34,6 +47,9 @@ class PrometheusServer(Server):
             content = yaml.safe_load(path.read_text())
             for group in content["groups"]:
                 group["interval"] = "1s"
+                for rule in group["rules"]:
+                    if rule.get("alert") in self._waits:
+                        rule["for"] = self._waits[rule["alert"]]
             rules.append(self.folder / path.name)
             rules[-1].write_text(yaml.safe_dump(content))
         (self.folder / "prometheus.yml").write_text(
@@ -41,6 +57,9 @@ class PrometheusServer(Server):
                 {
                     "global": {"scrape_interval": "1s", "external_labels": self._urls},
                     "rule_files": [*map(str, rules)],
+                    "alerting": {
+                        "alertmanagers": [{"static_configs": [{"targets": self._alertmanagers}]}]
+                    },
                     "scrape_configs": [
                         {"job_name": "surgewatch", "static_configs": [{"targets": self._targets}]}
                     ],
@@ -55,6 +74,7 @@ class PrometheusServer(Server):
             f"--web.listen-address=127.0.0.1:{self.port}",
             f"--storage.tsdb.path={self.folder / 'data'}",
             "--enable-feature=exemplar-storage",
+            "--rules.alert.resend-delay=1s",  # what fired before Alertmanager was found, too
         ]
 
     def _answers(self) -> bool:

@@ -1,7 +1,6 @@
 """Asking the store: for as long as it takes, and what is said when its answer cannot be read."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -11,6 +10,7 @@ from streams.core.block_state import DetectorStateError
 from streams.core.detector_river import RiverStateError
 from streams.core.packing import LayoutUnknown
 from streams.edges.errors import DataError, RedisUnreachable
+from streams.edges.log_lines import logger_of
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
 from streams.edges.store import FencedOff, Place
@@ -25,7 +25,7 @@ _RETRY_SECONDS_MAX: Final = 5.0
 
 Answer = TypeVar("Answer")
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 async def patiently(
@@ -38,11 +38,11 @@ async def patiently(
             return await ask()
         except RedisUnreachable as error:
             progress.redis_failed(operation)
-            log.warning("waiting for the store: %s", error)
+            log.warning("store_waited_for", "waiting for the store: {error}", error=error)
         except FencedOff as error:
             if operation != "connect":
                 raise
-            log.warning("waiting for the partition: %s", error)
+            log.warning("partition_waited_for", "waiting for the partition: {error}", error=error)
         await asyncio.sleep(wait_seconds)
         wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
 

@@ -15,11 +15,13 @@ from typing import Any, Final, NoReturn
 import click
 
 from streams import __version__
-from streams.edges.errors import SurgewatchError
+from streams.edges.errors import SettingsError, SurgewatchError
 from streams.edges.settings import read_settings
 
 _BUG_CODE: Final = 1
 _INTERRUPTED_CODE: Final = 130
+_TELLS_OF_SETTINGS: Final = "doctor"
+"""The command that tells of broken settings itself, among its other findings."""
 _WANTS_HELP: Final = "surgewatch.wants_help"
 
 _HELP: Final = """Say within seconds which creator, post or platform is surging.
@@ -52,6 +54,8 @@ class LazyCommand:
     module: str
     name: str
     short_help: str
+    attribute: str = ""
+    """Its name in the module, where that is another one."""
 
     @property
     def is_there(self) -> bool:
@@ -60,7 +64,9 @@ class LazyCommand:
 
     def load(self) -> click.Command:
         """Import it."""
-        command: click.Command = getattr(importlib.import_module(self.module), self.name)
+        command: click.Command = getattr(
+            importlib.import_module(self.module), self.attribute or self.name
+        )
         return command
 
 
@@ -75,6 +81,20 @@ COMMANDS: Final = {
         LazyCommand("streams.app.serve", "worker", "Count, score and announce until it is ended."),
         LazyCommand("streams.app.topics", "topics", "Create or check the five topics in Kafka."),
         LazyCommand("streams.app.counts", "counts", "Show the counts that Redis holds."),
+        LazyCommand(
+            "streams.app.doctor",
+            "doctor",
+            "Check settings, Kafka, Redis, the group, lag and clocks, and say what to do.",
+        ),
+        LazyCommand(
+            "streams.app.lag", "lag", "Show how far behind the counts are, by topic and partition."
+        ),
+        LazyCommand(
+            "streams.app.dead_letters",
+            "dead-letters",
+            "List the records that could not be used, and put them back when they are mended.",
+            attribute="dead_letters",
+        ),
         LazyCommand("streams.app.config", "config", "Show the settings in force."),
         LazyCommand(
             "streams.app.backtest", "backtest", "Find the surges in files, with no servers."
@@ -168,7 +188,12 @@ def main(ctx: click.Context, config: Path | None, debug: bool) -> None:
         environ = dict(os.environ)
         if debug:
             environ["SURGEWATCH_LOG_LEVEL"] = "debug"
-        ctx.obj = read_settings(environ, config)
+        try:
+            ctx.obj = read_settings(environ, config)
+        except SettingsError as error:
+            if ctx.invoked_subcommand != _TELLS_OF_SETTINGS:
+                raise
+            ctx.obj = error
 
 
 def _is_debug(ctx: click.Context) -> bool:

@@ -1,14 +1,13 @@
 """What is said, and counted, of records that Kafka deleted too early."""
 
-import logging
-
 from faust.types import TP
 
+from streams.edges.log_lines import logger_of
 from streams.edges.metrics import Metrics
 from streams.edges.settings_list import Settings
 from streams.edges.transport_contract import RecordsGone, TransportOptions
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class Losses:
@@ -37,10 +36,13 @@ class Losses:
             raise RecordsGone(tp, expected_offset, first_offset)
         self._metrics.add_trouble("records_gone")
         log.warning(
-            "%s/%d: %d records were deleted by Kafka before they were counted; going on at %d",
-            *tp,
-            missed,
-            first_offset,
+            "records_gone",
+            "{topic}/{partition}: {records} records were deleted by Kafka before they were "
+            "counted; going on at {offset}",
+            topic=tp.topic,
+            partition=tp.partition,
+            records=missed,
+            offset=first_offset,
         )
 
     def ids_gone(self, tp: TP, count: int) -> None:
@@ -50,11 +52,13 @@ class Losses:
         self._metrics.add_ids_gone(tp.topic, count)
         self._metrics.add_trouble("ids_gone")
         log.warning(
-            "%s/%d: %d records whose event ids were to be learnt again were deleted by Kafka's "
-            "retention: a repeat of one of them counts again. Let it keep records for longer than "
-            "SURGEWATCH_REPEATS_HORIZON_MS",
-            *tp,
-            count,
+            "event_ids_gone",
+            "{topic}/{partition}: {records} records whose event ids were to be learnt again were "
+            "deleted by Kafka's retention: a repeat of one of them counts again. Let it keep "
+            "records for longer than SURGEWATCH_REPEATS_HORIZON_MS",
+            topic=tp.topic,
+            partition=tp.partition,
+            records=count,
         )
 
     def counts_gone(self, tp: TP, count: int) -> None:
@@ -62,10 +66,12 @@ class Losses:
         self._metrics.add_missed(tp.topic, count)
         self._metrics.add_trouble("counts_gone")
         log.error(
-            "%s/%d: Redis holds nothing of it, though this group has counted here before, and "
-            "the first %d records were deleted by Kafka's retention since: it is counted anew "
-            "without them, so counts are too low for up to 24 hours. Was Redis emptied? Let Kafka "
-            "keep records for two days",
-            *tp,
-            count,
+            "counts_gone",
+            "{topic}/{partition}: Redis holds nothing of it, though this group has counted here "
+            "before, and the first {records} records were deleted by Kafka's retention since: it "
+            "is counted anew without them, so counts are too low for up to 24 hours. Was Redis "
+            "emptied? Let Kafka keep records for two days",
+            topic=tp.topic,
+            partition=tp.partition,
+            records=count,
         )

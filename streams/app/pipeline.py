@@ -6,38 +6,30 @@ announced and the chunks acked. While one write is on its way the next chunks ar
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 from faust.types import TP
 
 from streams.app.asking import UNREADABLE, cannot_be_read, patiently
 from streams.app.lane import Announcer, Lane, PipelinePolicy, Trade
+from streams.app.loading import Loading
 from streams.app.rereading import Rereading, from_future_in
 from streams.app.room import forget_gone, keys_known, let_go
 from streams.app.standing import tell_standing
-from streams.core.dead_letter_limit import DeadLetterCount
+from streams.app.surge_lines import tell_surges
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.hold import Ready
-from streams.core.packing import StateDamaged
 from streams.core.repeats import Moment
 from streams.core.texts import Ints
+from streams.edges.log_lines import logger_of, placed
 from streams.edges.metrics import RedisOperation
 from streams.edges.progress import Progress
-from streams.edges.report_lot import lot_in_outbox
 from streams.edges.store import (
-    NO_LIMIT,
-    Fence,
     FencedOff,
-    Held,
-    KeyLimit,
     OtherWriter,
-    Place,
     StateLost,
-    StateTorn,
     Store,
     Write,
 )
@@ -52,7 +44,7 @@ _FENCED_SECONDS_MAX: Final = 30.0
 Answer = TypeVar("Answer")
 Ask = Callable[[], Awaitable[Answer]]
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class Pipeline:
@@ -72,7 +64,7 @@ class Pipeline:
         self._policy = policy
         self._progress = progress
         self._lanes: dict[TP, Lane] = {}
-        self._lanes_shared = 1
+        self._loading = Loading(trades, store, policy, progress)
         self._state_lost = self._reads_again = False
         self.on_failure: Callable[[Exception], object] | None = None
         self.on_state_lost: Callable[[], Awaitable[None]] | None = None
@@ -98,11 +90,10 @@ class Pipeline:
         """Claim and load partitions; where reading goes on."""
         self._lanes.clear()
         ours = sorted(tp for tp in partitions if tp.topic in self._trades)
-        self._lanes_shared = len(ours)
         self._progress.owns([(tp.topic, tp.partition) for tp in ours])
         offsets: dict[TP, int | None] = {}
         for tp in ours:
-            lane, offsets[tp] = await self._load(tp, generation)
+            lane, offsets[tp] = await self._loading.load(tp, generation, self._lanes, len(ours))
             self._lanes[tp] = lane
         self._progress.loaded()
         return offsets
@@ -124,7 +115,8 @@ class Pipeline:
         if lane is None or lane.lost:
             return  # not ours any more: whoever owns it reads it again
         async with lane.turn:
-            taken = await self._take_or_fail(lane, message, chunk)
+            with placed(message.tp.topic, message.tp.partition, lane.next_offset):
+                taken = await self._take_or_fail(lane, message, chunk)
         message.value = event.value = None  # what waits for its ack need not keep its megabytes
         if taken and lane.unstored >= self._policy.flush_records_max:
             await self._flush_behind(lane)
@@ -239,51 +231,6 @@ class Pipeline:
             raise cannot_be_read(lane.place, error) from error
         self._progress.read_back(lane.tp.topic, sum(len(series.names) for series in held.values()))
 
-    async def _load(self, tp: TP, generation: int) -> tuple[Lane, int | None]:
-        place = Place(tp.topic, tp.partition)
-        fence = await self._patiently(lambda: self._store.claim(place, generation), "connect")
-        try:
-            job, held = await self._restored(place)
-            resend = {name: lot_in_outbox(stored) for name, stored in held.outbox.items()}
-        except (StateTorn, StateDamaged) as damage:
-            await self._recount(place, fence, damage)
-            return await self._load(tp, generation)
-        except UNREADABLE as error:
-            raise cannot_be_read(place, error) from error
-        lane = Lane(
-            tp=tp,
-            fence=fence,
-            job=job,
-            dead_count=DeadLetterCount(self._policy.dead_letters),
-            stored_offset=held.next_offset,
-            next_offset=held.next_offset or 0,
-            resend=resend,
-            forgets_at=asyncio.get_running_loop().time() + self._policy.forget_seconds,
-        )
-        lane.took_over(held)
-        return lane, held.next_offset
-
-    async def _restored(self, place: Place) -> tuple[Any, Held]:
-        job = self._trades[place.topic].build()
-        most, limit = self._policy.keys_in_memory_max, NO_LIMIT
-        if most is not None:  # a lane loaded late may find little room, but never less than a share
-            room = max(most - keys_known(self._lanes.values()), most // max(1, self._lanes_shared))
-            limit = KeyLimit(room, job.watched)
-        held = await self._patiently(lambda: self._store.read(place, limit), "read")
-        job.restore(held.state)
-        return job, held
-
-    async def _recount(self, place: Place, fence: Fence, damage: Exception) -> None:
-        """Drop a partition that cannot be trusted: what Kafka still has is then counted anew."""
-        log.error(
-            "%s[%d] is dropped and counted anew from the beginning of what Kafka still has: %s",
-            *place,
-            damage,
-        )
-        self._progress.recounts()
-        with suppress(FencedOff, StateLost):  # whoever claimed it, or emptied it: look again
-            await self._patiently(lambda: self._store.drop(place, fence), "write")
-
     async def _flush_behind(self, lane: Lane) -> None:
         """Have the store work while the next chunks are counted; wait if it is far behind."""
         ahead = AHEAD_FLUSHES * self._policy.flush_records_max
@@ -304,7 +251,8 @@ class Pipeline:
 
     async def _flush_or_crash(self, lane: Lane) -> None:
         try:
-            await self._flush_or_lose(lane)
+            with placed(lane.tp.topic, lane.tp.partition, lane.next_offset):
+                await self._flush_or_lose(lane)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # told to the worker, which ends
@@ -317,11 +265,11 @@ class Pipeline:
         except FencedOff as fenced:
             lane.lost = True
             if self._lanes.get(lane.tp) is lane:  # else by a claim of our own, for one
-                log.warning("%s", fenced)
+                log.warning("partition_fenced", "{cause}", cause=fenced)
                 asyncio.get_running_loop().call_later(_FENCED_SECONDS_MAX, self._check_fenced, lane)
         except StateLost as lost:
             lane.lost = True
-            log.warning("%s: reading on from there", lost)
+            log.warning("state_lost", "{cause}: reading on from there", cause=lost)
             if self._lanes.get(lane.tp) is lane:
                 await self._read_again()
 
@@ -385,6 +333,7 @@ class Pipeline:
             self._progress.waited("kafka", time.perf_counter() - began)
             lane.resend, lane.announced = {}, [*lane.announced, *lots]
             self._progress.announced(told)
+            tell_surges(told)
         self._progress.told_of(times)
         for message in messages:
             message.acked = True  # the transport's ledger has it now

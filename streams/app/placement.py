@@ -1,16 +1,16 @@
 """Whether creators' records are in the partitions that Kafka's default partitioner chooses."""
 
-import logging
 from typing import Final
 
 from streams.core.events import CommentChunk, FollowChunk, RawChunk
+from streams.edges.log_lines import logger_of
 from streams.edges.metrics import Metrics
 from streams.edges.partitions import partitions_of
 
 _LOOKED_AT: Final = 64
 """Creators of each chunk that are looked at: records without a key are found at once."""
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class Placement:
@@ -32,11 +32,13 @@ class Placement:
         self._told.add(raw.topic)
         self._metrics.add_trouble("other_partition")
         log.warning(
-            "%s/%d: %d of %d records are of creators that Kafka's default partitioner puts into "
-            "other partitions: have producers key records by creator_id. Counts and surges are "
-            "right only if all records of a creator are in one partition",
-            raw.topic,
-            raw.partition,
-            elsewhere,
-            len(chosen),
+            "creators_in_other_partition",
+            "{topic}/{partition}: {elsewhere} of {looked_at} records are of creators that Kafka's "
+            "default partitioner puts into other partitions: have producers key records by "
+            "creator_id. Counts and surges are right only if all records of a creator are in one "
+            "partition",
+            topic=raw.topic,
+            partition=raw.partition,
+            elsewhere=elsewhere,
+            looked_at=len(chosen),
         )

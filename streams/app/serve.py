@@ -54,6 +54,6 @@ def worker(context: click.Context) -> None:
     from streams.app.worker import Worker  # noqa: PLC0415 Faust takes 2 s; the help needs none
 
     settings = context.find_object(Settings) or read_settings(os.environ)
-    set_up_logs(settings)
+    logs = set_up_logs(settings)
     keep_freed_memory()
-    run_quickly(Worker(settings).run())
+    run_quickly(Worker(settings, logs=logs).run())

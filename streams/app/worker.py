@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import itertools
-import logging
 import signal
 import tempfile
 import time
@@ -39,6 +38,8 @@ from streams.edges.codec_reports import decode_reports
 from streams.edges.errors import SurgewatchError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
+from streams.edges.log_lines import logger_of
+from streams.edges.logs import Logs
 from streams.edges.memory_limit import memory_limit_bytes
 from streams.edges.metrics import Build, Metrics
 from streams.edges.producer import client_options_of
@@ -57,7 +58,7 @@ from streams.edges.watchdog import Watchdog
 _BEATS_A_TRIM: Final = 2
 """Memory that growing tables left behind is looked at every other second."""
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class WorkerApp(faust.App):  # type: ignore[misc]  # untyped
@@ -143,10 +144,13 @@ def login_settings_of(settings: Settings) -> dict[str, Any]:
 
 
 class Worker:
-    """A worker from start to stop. ``clocks`` are where it reads the time."""
+    """A worker from start to stop. ``clocks`` are where it reads the time, ``logs`` its lines."""
 
-    def __init__(self, settings: Settings, clocks: Clocks | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clocks: Clocks | None = None, logs: Logs | None = None
+    ) -> None:
         self._settings = settings
+        self._logs = logs
         self._clocks = clocks or Clocks()
         self.registry = CollectorRegistry()
         build = Build(__version__, settings.detector, digest_of(settings))
@@ -163,6 +167,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with AsyncExitStack() as stack:
+            stack.callback(self._tell_suppressed, all_kinds=True)
             self._serve(stack)
             try:
                 await self._run(stack, stop)
@@ -222,7 +227,12 @@ class Worker:
             port = exporter.start(settings.metrics_host, settings.metrics_port)
             stack.callback(exporter.stop)
             stack.push_async_callback(exporter.be_scraped)
-            log.info("metrics on http://%s:%d/metrics", settings.metrics_host, port)
+            log.info(
+                "metrics_served",
+                "metrics on http://{host}:{port}/metrics",
+                host=settings.metrics_host,
+                port=port,
+            )
         watchdog = Watchdog(self.health)
         watchdog.start()
         stack.callback(watchdog.stop)
@@ -251,10 +261,11 @@ class Worker:
                 lambda: self._progress.kafka_failed("fetch"),
             )
             waits.append(asyncio.create_task(watch.run(app)))
-            log.info("reading %s, %s and %s", *input_topics(self._settings))
+            topics = ", ".join(input_topics(self._settings))
+            log.info("reading", "reading {topics}", topics=topics)
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            log.info("stopping: what was read is stored first")
+            log.info("stopping", "stopping: what was read is stored first")
             await app.stop()
             for wait in waits:
                 wait.cancel()
@@ -263,9 +274,15 @@ class Worker:
             if isinstance(error, Exception):
                 raise error
 
+    def _tell_suppressed(self, *, all_kinds: bool = False) -> None:
+        if self._logs is not None:
+            self._logs.tell_suppressed(all_kinds=all_kinds)
+            self._metrics.add_suppressed(self._logs.take_suppressed())
+
     async def _beat(self, app: WorkerApp, pipeline: Pipeline, idleness: Idleness) -> None:
         """Tell once a second that the loop runs, and how far it is; look at the clock."""
         for beat in itertools.count(1):
+            self._tell_suppressed()
             self._clock.now_ms()
             self._metrics.set_clock_off(self._clock.off_ms / 1000)
             if beat % _BEATS_A_TRIM == 0:

@@ -1,7 +1,6 @@
 """What must hold of Kafka and Redis for the counts to be right: at the start and while running."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -10,9 +9,10 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from streams.edges.announcer import KafkaAnnouncer
-from streams.edges.clock import ClockWrong, SteadyClock
+from streams.edges.clock import ClockWrong, SteadyClock, allowed_off_ms
 from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
 from streams.edges.kafka_identity import Source, TopicIdentity, source_of
+from streams.edges.log_lines import logger_of
 from streams.edges.metrics import Metrics, Trouble
 from streams.edges.output_watch import OutputWatch
 from streams.edges.redis_servers import EvictsKeys, RedisServers
@@ -28,7 +28,6 @@ from streams.edges.transport_contract import (
 )
 
 _SECOND_OPINION_SECONDS_MAX: Final = 5.0
-_CLOCKS_AGREE_MS: Final = 60_000
 _TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
     (PartitionsChanged, "partitions_changed"),
     (TopicReplaced, "topic_replaced"),
@@ -42,11 +41,11 @@ _TROUBLES: Final[tuple[tuple[type[SurgewatchError], Trouble], ...]] = (
 )
 
 _BY_PRODUCERS: Final = (
-    "%s. Until then what is from the future is judged by the time at which it is read: in a "
+    "{finding}. Until then what is from the future is judged by the time at which it is read: in a "
     "backlog one fast clock may make the other records of its partition late"
 )
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class TopicUnfit(DataError):
@@ -129,7 +128,7 @@ class WorkerChecks:
             try:
                 await check()
             except UnreachableError as error:  # who needs it says so, and waits
-                log.debug("not checked: %s", error)
+                log.debug("not_checked", "not checked: {error}", error=error)
 
     async def _check_kafka(self) -> None:
         findings = await asyncio.to_thread(check_topics, self._settings)
@@ -140,7 +139,7 @@ class WorkerChecks:
         events = (self._settings.topic_follows, self._settings.topic_comments)
         for finding in findings:
             if finding.kind == "times" and finding.topic in events:
-                log.warning(_BY_PRODUCERS, finding)
+                log.warning("times_by_producers", _BY_PRODUCERS, finding=finding)
 
     async def _ask_source(self) -> None:
         try:
@@ -176,7 +175,7 @@ class WorkerChecks:
     async def _check_clock(self) -> None:
         """Compare the clock with Redis': while running it is compared with steadier ones only."""
         off_ms = await self._servers.clock_off_ms(self._clock.now_ms)
-        allowed_ms = max(self._settings.future_skew_ms, _CLOCKS_AGREE_MS)
+        allowed_ms = allowed_off_ms(self._settings)
         if off_ms is not None and abs(off_ms) > allowed_ms:
             self._metrics.set_clock_off(off_ms / 1000)
             raise ClockWrong(off_ms, allowed_ms)
@@ -205,7 +204,7 @@ async def _wait_for(
         except UnreachableError as error:
             if time.monotonic() >= give_up or not error.retry:
                 raise
-            log.warning("waiting: %s", error)
+            log.warning("server_waited_for", "waiting: {error}", error=error)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1.0)
     return None

@@ -111,9 +111,9 @@ class MixWatch:
         return f"mix.{self._tally.name}"
 
     @property
-    def open_count(self) -> int:
-        """How many shifts last."""
-        return sum(surge.closed_ms is None for surge in self._surges.values())
+    def open_langs(self) -> list[str]:
+        """Languages of the shifts that last, once for each."""
+        return [surge.lang for surge in self._surges.values() if surge.closed_ms is None]
 
     def drain(self) -> dict[str, MixSurge | None]:
         """Shifts changed since the last call, by name; None: forgotten."""

@@ -28,9 +28,9 @@ class Mixes:
         self._watches = [MixWatch(policy, tally, crowd) for tally in (languages.posts, creators)]
 
     @property
-    def open_count(self) -> int:
-        """How many shifts last."""
-        return sum(watch.open_count for watch in self._watches)
+    def open_langs(self) -> list[str]:
+        """Languages of the shifts that last, once for each."""
+        return [lang for watch in self._watches for lang in watch.open_langs]
 
     def look(self, stretches: Sequence[Stretch]) -> Iterator[Happening]:
         """Tell the shifts that a stretch opens, before it is counted: posts', then creators'."""

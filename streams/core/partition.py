@@ -63,10 +63,10 @@ class Partition:
         self._tallies = {tally.name: tally for tally in tallies}
         self.tables: tuple[Table, ...] = (*watches, *tallies)
         self.mixes: Mixes | None = None
-        self._cohorts = Cohorts()
+        self.cohorts = Cohorts()
         self.waves = [watch.waves for watch in watches if watch.waves is not None]
         for waves in self.waves:
-            waves.name_by(self._cohorts)
+            waves.name_by(self.cohorts)
 
     @property
     def creators_known(self) -> int:
@@ -105,7 +105,7 @@ class Partition:
             if len(slots):
                 series += table.packed(slots)
             series += table.packed_shared()
-        surges = drained_surges(self.watches, self.mixes) | self._cohorts.drain()
+        surges = drained_surges(self.watches, self.mixes) | self.cohorts.drain()
         return StateChange(self.watermark_ms, series, surges, self.standing)
 
     def restore(self, stored: StoredState) -> None:
@@ -120,7 +120,7 @@ class Partition:
                 table.leave_out(*stored.left_out[table.name])
             table.restore_shared(stored.series)
         surges = dict(stored.surges)
-        self._cohorts.restore(surges.pop(COHORTS_NAME, None))
+        self.cohorts.restore(surges.pop(COHORTS_NAME, None))
         restore_surges(surges, self.watches, self.mixes)
 
     def _stand(self, standing: Standing) -> None:
@@ -237,7 +237,7 @@ class Partition:
         told = chunk.audiences
         if told is not None and not told.any():
             told = None  # nobody votes
-        cohorts = None if told is None else self._cohorts.numbers_of(told)
+        cohorts = None if told is None else self.cohorts.numbers_of(told)
         rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1, cohorts)
         bounds = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist(), len(at_ms)]
         happenings: list[Happening] = []

@@ -4,6 +4,7 @@ All of it follows from the records and their order, and what is stored of a surg
 restarts leave no trace.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -63,6 +64,11 @@ class SurgeLife:
                 marks.quiet_until[slot] = max(int(marks.quiet_until[slot]), surge.quiet_until)
             if surge.closing is None:
                 (marks.rule if surge.trigger == "rule" else marks.model)[slot] = surge.mark
+
+    def notices_by_cohort(self) -> Counter[int]:
+        """Surges that are open and notices, by number of their key's cohort."""
+        cohorts = self._watched.votes.cohorts
+        return Counter(cohorts[self.book.open_slots("notice")].tolist())
 
     def open(self, entry: Entry) -> None:
         """Take up a surge that opened, or comes from the store."""

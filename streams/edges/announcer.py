@@ -6,7 +6,6 @@ compacted; its partition is its creator's, so that all about one creator is in o
 """
 
 import asyncio
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from streams.core.texts import Texts
 from streams.edges.codec_out import encode_dead_letter
 from streams.edges.codec_reports import sent_report_of
 from streams.edges.errors import KafkaUnreachable
+from streams.edges.log_lines import logger_of
 from streams.edges.partitions import partitions_of
 from streams.edges.producer import client_options_of
 from streams.edges.report_lot import Lot, ReportLot
@@ -36,7 +36,7 @@ _RETRY_SECONDS_MAX: Final = 5.0
 _NO_TIME: Final = -1
 """A record's time that a broker takes whatever its clock and its topic's limits are."""
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 _Letter = tuple[bytes | None, bytes]
@@ -138,7 +138,12 @@ class KafkaAnnouncer:
             if letters:
                 self._failed()
                 left = sum(map(len, letters.values()))
-                log.warning("waiting for Kafka to take %d records for %s", left, topic)
+                log.warning(
+                    "announcing_waits",
+                    "waiting for Kafka to take {records} records for {topic}",
+                    records=left,
+                    topic=topic,
+                )
                 await asyncio.sleep(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
 
@@ -191,10 +196,11 @@ class KafkaAnnouncer:
         self._untimed.add(topic)
         self._failed()
         log.warning(
-            "Kafka refuses this machine's time on records for %s: they are sent without one from "
-            "now on. Is time synchronised here and on the brokers, and are the topic's "
+            "record_time_refused",
+            "Kafka refuses this machine's time on records for {topic}: they are sent without one "
+            "from now on. Is time synchronised here and on the brokers, and are the topic's "
             "message.timestamp.before.max.ms and message.timestamp.after.max.ms not too small?",
-            topic,
+            topic=topic,
         )
 
     def _batch_of(self, letters: Sequence[_Letter], now_ms: int) -> tuple[Any, int]:

@@ -1,15 +1,19 @@
 """The time it is now, by the clocks that agree; ``core/clock.py`` decides."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from streams.core.clock import ClockPolicy, Readings
 from streams.edges.errors import DataError
+from streams.edges.log_lines import logger_of
+from streams.edges.settings_list import Settings
 
-log = logging.getLogger(__name__)
+_CLOCKS_AGREE_MS: Final = 60_000
+
+log = logger_of(__name__)
 
 
 def wall_ms() -> int:
@@ -24,17 +28,25 @@ def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-class ClockWrong(DataError):
-    """Our clock and Redis' differ at the start by more than the times of records may."""
+def allowed_off_ms(settings: Settings) -> int:
+    """By how much our clock and a server's may differ when a worker starts."""
+    return max(settings.future_skew_ms, _CLOCKS_AGREE_MS)
 
-    def __init__(self, off_ms: int, allowed_ms: int) -> None:
+
+class ClockWrong(DataError):
+    """Our clock and a server's differ by more than the times of records may: what, and the fix."""
+
+    def __init__(self, off_ms: int, allowed_ms: int, whose: str = "Redis'") -> None:
         way = "ahead of" if off_ms > 0 else "behind"
-        super().__init__(
-            f"this machine's clock is {abs(off_ms) / 1000:.0f} s {way} Redis' clock: by it good "
-            "records would be taken for ones from the future, or those let in. Have time "
-            "synchronised on both machines, or set SURGEWATCH_FUTURE_SKEW_MS higher than the "
-            f"difference (now {allowed_ms} is allowed)"
+        self.problem = (
+            f"this machine's clock is {abs(off_ms) / 1000:.0f} s {way} {whose} clock: by it good "
+            "records would be taken for ones from the future, or those let in"
         )
+        self.fix = (
+            "Have time synchronised on both machines, or set SURGEWATCH_FUTURE_SKEW_MS higher "
+            f"than the difference (now {allowed_ms} is allowed)"
+        )
+        super().__init__(f"{self.problem}. {self.fix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +94,19 @@ class SteadyClock:
         seconds = abs(jump_ms) / 1000
         if off_ms:
             log.warning(
-                "this machine's clock jumped %s by %.0f s; records are judged by its monotonic "
-                "clock until they agree or Kafka's time goes with it: is time synchronised here?",
-                way,
-                seconds,
+                "clock_jumped",
+                "this machine's clock jumped {way} by {seconds:.0f} s; records are judged by its "
+                "monotonic clock until they agree or Kafka's time goes with it: is time "
+                "synchronised here?",
+                way=way,
+                seconds=seconds,
             )
         else:
             log.warning(
-                "this machine's clock jumped %s by %.0f s and is believed: it agrees with the "
-                "monotonic clock or with Kafka's time",
-                way,
-                seconds,
+                "clock_believed",
+                "this machine's clock jumped {way} by {seconds:.0f} s and is believed: it agrees "
+                "with the monotonic clock or with Kafka's time",
+                way=way,
+                seconds=seconds,
             )
         self._told(jump_ms, off_ms)

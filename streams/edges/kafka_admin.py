@@ -18,8 +18,9 @@ from streams.edges.settings_list import Settings
 with warnings.catch_warnings():
     # kafka-python 3.0.12 reads its schemas, when imported, in a way that Python 3.11 deprecates.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
+    from kafka import TopicPartition
     from kafka import errors as kafka_errors
-    from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+    from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
     from kafka.errors import KafkaError
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "ConfigResourceType",
     "KafkaAdminClient",
     "KafkaError",
+    "OffsetSpec",
+    "TopicPartition",
     "admin_client",
     "kafka_errors",
 ]

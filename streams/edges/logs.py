@@ -1,16 +1,28 @@
-"""Messages on stderr: plain text for people, or one JSON object a line for machines."""
+"""Messages on stderr: lines for people, or one JSON object a line for machines.
+
+Our own lines (``edges/log_lines.py``) and those of libraries go one way: filters decide which are
+told, structlog's processors give each its fields, and a renderer writes them.
+"""
 
 import logging
+import os
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiokafka.errors import KafkaError
+from structlog.contextvars import get_contextvars
+from structlog.processors import format_exc_info
+from structlog.stdlib import ProcessorFormatter
 
+from streams.core.report import shown
 from streams.edges.errors import SurgewatchError
+from streams.edges.log_limit import HELD_BACK, WINDOW_SECONDS, Limit
+from streams.edges.log_lines import EVENT, FIELDS, SPOKEN
 from streams.edges.settings_list import Settings
 
 _CHATTY: Final = (
@@ -24,6 +36,13 @@ _CHATTY: Final = (
     "streams.edges.transport_thread",
 )
 """Libraries that tell of their daily work; below a warning it is of use in debugging only."""
+_INDISCREET: Final = (
+    "aiokafka.conn",
+    "aiokafka.producer.producer",
+    "kafka.admin.client",
+    "kafka.net",
+)
+"""Debugging, they print whole requests and answers: records of people, and passwords."""
 _PASSING: Final = (
     "Group Coordinator Request failed",
     "Topic %s not found in cluster metadata",
@@ -35,55 +54,19 @@ _PASSING: Final = (
 )
 _GIVEN_UP: Final = ("Task exception was never retrieved", "_do_commit_offsets()")
 """In what asyncio says of aiokafka's commit when nobody waits for it any more."""
-_SELDOM_SECONDS: Final = 30.0
+_PLACE: Final = "surgewatch_place"
+"""Attribute of a record: the partition that was worked on when the line was said."""
+
+Told = MutableMapping[str, Any]
 
 
-class TextFormatter(logging.Formatter):
-    """One line a message: UTC time, level, text; a traceback follows it."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
-        """Write the time in UTC, to the millisecond (the name is logging's)."""
-        return _iso_of(record.created)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a message: ``at``, ``level``, ``logger``, ``message``, ``traceback``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one line; a line break in the message stays inside it."""
-        told = {
-            "at": _iso_of(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            told["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(told).decode()
-
-
-class Seldom(logging.Filter):
-    """Lets one message of a kind through every half minute.
-
-    The client's library tells of a lost broker 50 times a second.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__()
-        self._clock = clock
-        self._told: dict[tuple[str, str], float] = {}
+class Placed(logging.Filter):
+    """Notes on each record which partition was worked on: another task may write it out."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this message is not like one of the last half minute."""
-        if not record.name.startswith(_CHATTY):
-            return True
-        kind, now = (record.name, str(record.msg)), self._clock()
-        if now - self._told.get(kind, -_SELDOM_SECONDS) < _SELDOM_SECONDS:
-            return False
-        self._told[kind] = now
+        """Let every message through."""
+        if not hasattr(record, _PLACE):
+            setattr(record, _PLACE, get_contextvars())
         return True
 
 
@@ -116,20 +99,96 @@ class Passing(logging.Filter):
         return True
 
 
-def set_up_logs(settings: Settings) -> None:
+class Logs:
+    """The messages of this process, as the settings want them."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = Limit(clock, _CHATTY)
+        self._handler = logging.StreamHandler(sys.stderr)
+        render = text_of if settings.log_format == "text" else json_of
+        self._handler.setFormatter(formatter_of(worker_name_of(settings), render))
+        self.set_level(settings.log_level)
+        logging.basicConfig(handlers=[self._handler], force=True)
+        logging.captureWarnings(capture=True)
+
+    def set_level(self, level: str) -> None:
+        """Tell what is of this weight and more; while debugging, all of it and nothing lowered."""
+        quiet = (Untold(), Passing(), self._limit) if level != "debug" else ()
+        self._handler.filters = [Placed(), *quiet]
+        logging.getLogger().setLevel(level.upper())
+        for name in _CHATTY:
+            is_left = level in {"debug", "error"}
+            logging.getLogger(name).setLevel(logging.NOTSET if is_left else logging.WARNING)
+        for name in _INDISCREET:
+            logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.NOTSET)
+
+    def take_suppressed(self) -> int:
+        """How many lines were held back since the last call."""
+        return self._limit.take_suppressed()
+
+    def tell_suppressed(self, *, all_kinds: bool = False) -> None:
+        """Tell how many lines were held back, of kinds whose half minute is over."""
+        for last, count in self._limit.take_due(all_kinds=all_kinds):
+            again = logging.makeLogRecord({**last.__dict__, HELD_BACK: count})
+            again.created = time.time()
+            self._handler.handle(again)
+
+
+def set_up_logs(settings: Settings) -> Logs:
     """Send messages of this process to stderr as the settings want; replaces what was set up."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
-    if settings.log_level != "debug":
-        handler.addFilter(Untold())
-        handler.addFilter(Seldom(time.monotonic))
-        handler.addFilter(Passing())
-    level = settings.log_level.upper()
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.captureWarnings(capture=True)
-    for name in _CHATTY:
-        is_quiet = settings.log_level in {"debug", "error"}
-        logging.getLogger(name).setLevel(logging.NOTSET if is_quiet else logging.WARNING)
+    return Logs(settings)
+
+
+def worker_name_of(settings: Settings) -> str:
+    """How lines name this worker: its name in the group, or its machine and process."""
+    return settings.kafka_instance_id or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def formatter_of(worker: str, render: Callable[[object, str, Told], str]) -> ProcessorFormatter:
+    """The formatter of one worker's lines."""
+
+    def fields_of(_logger: object, _method: str, told: Told) -> Told:
+        record: logging.LogRecord = told["_record"]
+        event = getattr(record, EVENT, None)
+        fields = {
+            "at": _iso_of(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **({"event": event} if event else {}),
+            "message": told["event"],
+            "worker": worker,
+            **getattr(record, _PLACE, {}),
+            **getattr(record, FIELDS, {}),
+            "_spoken": getattr(record, SPOKEN, frozenset()),
+        }
+        if held_back := getattr(record, HELD_BACK, 0):
+            fields["like_this"] = held_back
+        if "exception" in told:
+            fields["traceback"] = told["exception"]
+        return fields
+
+    return ProcessorFormatter(processors=[format_exc_info, fields_of, render])
+
+
+def json_of(_logger: object, _method: str, told: Told) -> str:
+    """One JSON object; a line break in the message stays inside it."""
+    del told["_spoken"]
+    return msgspec.json.encode(told, enc_hook=str).decode()
+
+
+def text_of(_logger: object, _method: str, told: Told) -> str:
+    """UTC time, level, sentence, and the fields that it has not; a traceback follows.
+
+    What would move a terminal's cursor or look like another line is escaped.
+    """
+    at, level, message = told.pop("at"), told.pop("level"), shown(told.pop("message"))
+    traceback, like_this = told.pop("traceback", None), told.pop("like_this", None)
+    spoken = {*told.pop("_spoken"), "logger", "event"}
+    if like_this:
+        message += f" (… {like_this:,} like this in the last {WINDOW_SECONDS:.0f} s)"
+    rest = " ".join(f"{name}={shown(str(told[name]))}" for name in told if name not in spoken)
+    line = f"{at} {level.upper():<7} {message}  [{rest}]"
+    return line if traceback is None else f"{line}\n{traceback}"
 
 
 def _iso_of(seconds: float) -> str:

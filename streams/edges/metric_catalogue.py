@@ -10,11 +10,11 @@ from streams.core.events import Reason
 from streams.core.surges import Kind, Severity, State, Trigger
 from streams.core.wave_incident import PARTS_MAX
 from streams.core.wave_report import REPORTED
+from streams.edges.metric_catalogue_running import RUNNING
+from streams.edges.metric_process import PROCESS_METRICS
 from streams.edges.metric_specs import (
     Label,
     MetricSpec,
-    MetricType,
-    Unit,
     series_bound_of,
 )
 
@@ -42,6 +42,8 @@ Trouble = Literal[
 PREFIX: Final = "surgewatch_"
 LANGS_MAX: Final = 32
 """Languages told apart in metrics: the first that are met; what comes beyond is OTHER_LANG."""
+COHORTS_MAX: Final = 64
+"""The same of cohorts."""
 OTHER_LANG: Final = "other"
 
 _TOPIC: Final = Label("topic", "input topic: of follows, comments or wave reports")
@@ -227,6 +229,19 @@ OPEN: Final = MetricSpec(
     ),
     series=OPEN_SERIES,
 )
+NOTICES_OPEN: Final = MetricSpec(
+    f"{PREFIX}notices_open",
+    "gauge",
+    "surges",
+    "Those of them that are notices, by the cohort whose audience surges; a shift of languages by "
+    f"its language. The first {COHORTS_MAX} cohorts that were met, else {OTHER_LANG}.",
+    (
+        Label("kind", "what surges"),
+        Label("lang", "the cohort's language"),
+        Label("region", "the cohort's region; empty for kind mix"),
+    ),
+    most=len([one for one in OPEN_SERIES if one[1] == "notice"]) * (COHORTS_MAX + 1),
+)
 OUTBOX: Final = MetricSpec(
     f"{PREFIX}outbox_pending",
     "gauge",
@@ -353,36 +368,19 @@ SETTINGS: Final = MetricSpec(
     (Label("hash", "12 hexadecimal digits; no secret and no address of one worker is in it"),),
 )
 
-
-def _process(name: str, type_: MetricType, unit: Unit, meaning: str) -> MetricSpec:
-    return MetricSpec(f"process_{name}", type_, unit, meaning, is_ours=False)
-
-
-_PROCESS: Final = (
-    _process("virtual_memory_bytes", "gauge", "bytes", "Virtual memory size in bytes."),
-    _process("resident_memory_bytes", "gauge", "bytes", "Resident memory size in bytes."),
-    _process(
-        *("start_time_seconds", "gauge", "seconds"),
-        "Start time of the process since unix epoch in seconds.",
-    ),
-    _process(
-        *("cpu_seconds_total", "counter", "seconds"),
-        "Total user and system CPU time spent in seconds.",
-    ),
-    _process("open_fds", "gauge", "none", "Number of open file descriptors."),
-    _process("max_fds", "gauge", "none", "Maximum number of open file descriptors."),
-)
-
 CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     *(RECORDS, LATE, DEAD, MISSED, LAG_RECORDS, LAG_SECONDS, WATERMARK, PROGRESS),
     *(REREAD, IDS_GONE, FORGOTTEN, IDS_REMEMBERED, HELD, BEYOND_LATENESS, RELEASED_EARLY),
     *(STAGE_SECONDS, SERVER_WAIT, EVENT_TO_STORED, EVENT_TO_SURGE, STORE_WRITE, STORE_BYTES),
-    *(SURGES, OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
+    *(SURGES, OPEN, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
     *(MODERATION_SURGES, MODERATION_COMMENTS, CREATORS, LET_GO, READ_BACK, LEFT_OUT),
     *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, OWNED),
-    *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, BUILD, SETTINGS, *_PROCESS),
+    *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, BUILD, SETTINGS, *RUNNING),
+    *PROCESS_METRICS,
 )
 """All of them, in the order of the document."""
+
+BY_NAME: Final = {spec.name: spec for spec in CATALOGUE}
 
 SERIES_BOUND: Final = series_bound_of(CATALOGUE)
 """Most series of a worker, however many creators there are."""

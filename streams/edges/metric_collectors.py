@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from prometheus_client.core import Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -12,6 +13,8 @@ from prometheus_client.utils import floatToGoString
 from streams.core.texts import Ints
 from streams.edges.metric_catalogue import LAG_RECORDS, LAG_SECONDS, WATERMARK
 from streams.edges.metric_specs import MetricSpec
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +113,22 @@ class Delays(Collector):
         yield family
 
 
-class Langs:
-    """Names of languages for labels: the first ``most`` that are met, then one for all others."""
+class FirstMet(Generic[Value]):
+    """Values for labels: the first ``most`` that are met, then one for all others."""
 
-    def __init__(self, most: int, other: str) -> None:
+    def __init__(self, most: int, other: Value) -> None:
         self._most, self._other = most, other
-        self._known: set[str] = set()
+        self._known: set[Value] = set()
 
-    def name_of(self, lang: str) -> str:
-        """The language, or what stands for those beyond the limit.
+    def name_of(self, value: Value) -> Value:
+        """The value, or what stands for those beyond the limit.
 
-        >>> langs = Langs(2, "other")
+        >>> langs = FirstMet(2, "other")
         >>> [langs.name_of(lang) for lang in ("zh", "en", "fr", "zh")]
         ['zh', 'en', 'other', 'zh']
         """
-        if lang not in self._known:
+        if value not in self._known:
             if len(self._known) >= self._most:
                 return self._other
-            self._known.add(lang)
-        return lang
+            self._known.add(value)
+        return value

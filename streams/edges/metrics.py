@@ -5,6 +5,7 @@ Nothing here costs a record anything: the worker calls these methods once a chun
 
 import platform
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from streams.core.surges import Kind, State, Surge, Trigger
 from streams.core.surging import Surging
 from streams.core.texts import Ints
 from streams.edges import metric_catalogue as catalogue
+from streams.edges import metric_catalogue_running as running
 from streams.edges.metric_catalogue import (
     KafkaOperation,
     RedisOperation,
@@ -30,7 +32,7 @@ from streams.edges.metric_catalogue import (
     Stage,
     Trouble,
 )
-from streams.edges.metric_collectors import Delays, Factors, Langs, Place, Places
+from streams.edges.metric_collectors import Delays, Factors, FirstMet, Place, Places
 from streams.edges.metric_specs import MetricSpec
 
 __all__ = [
@@ -77,11 +79,17 @@ class Metrics:
         self._make_infos(build)
         self._places = Places(now_ms)
         self._factors = Factors(catalogue.WAVE_FACTOR)
+        self._notices = Factors(catalogue.NOTICES_OPEN)
         self._event_to_surge = Delays(catalogue.EVENT_TO_SURGE)
         self._event_to_stored = Delays(catalogue.EVENT_TO_STORED)
-        for one in (self._places, self._factors, self._event_to_surge, self._event_to_stored):
+        for one in (
+            *(self._places, self._factors, self._notices),
+            *(self._event_to_surge, self._event_to_stored),
+        ):
             registry.register(one)
-        self._langs = Langs(catalogue.LANGS_MAX, catalogue.OTHER_LANG)
+        other = catalogue.OTHER_LANG
+        self._langs = FirstMet(catalogue.LANGS_MAX, other)
+        self._cohorts = FirstMet(catalogue.COHORTS_MAX, (other, other))
         ProcessCollector(registry=registry)
 
     def _counter(self, spec: MetricSpec) -> Counter:
@@ -121,6 +129,7 @@ class Metrics:
         self._rebalances = self._counter(catalogue.REBALANCES)
         self._recounts = self._counter(catalogue.RECOUNTS)
         self._store_bytes = self._counter(catalogue.STORE_BYTES)
+        self._suppressed = self._counter(running.LINES_SUPPRESSED)
 
     def _make_gauges(self) -> None:
         self._owned = self._gauge(catalogue.OWNED)
@@ -241,7 +250,7 @@ class Metrics:
         self._asked.labels(kind).inc(alarms)
 
     def set_surging(self, surging: Surging) -> None:
-        """Tell what is open now; cohorts that no wave lifts any more vanish."""
+        """Tell what is open now; cohorts of which nothing is any more vanish."""
         for kind, severity in catalogue.OPEN_SERIES:
             self._open.labels(kind, severity).set(surging.open[kind, severity])
         self._factors.factors = {
@@ -249,6 +258,10 @@ class Metrics:
             for series, parts in surging.wave_parts.items()
             for part in parts
         }
+        notices: dict[tuple[str, ...], float] = defaultdict(float)
+        for (kind, audience), count in surging.notices.items():
+            notices[kind, *self._cohorts.name_of(audience)] += count
+        self._notices.factors = notices
 
     def progressed(self) -> None:
         """Tell that something was stored, or read once more, just now."""
@@ -304,6 +317,10 @@ class Metrics:
     def add_recount(self) -> None:
         """Tell that a partition is dropped and counted anew."""
         self._recounts.inc()
+
+    def add_suppressed(self, lines: int) -> None:
+        """Tell that so many lines of the log were held back."""
+        self._suppressed.inc(lines)
 
     def set_known(self, topic: str, creators: int, event_ids: int, left_out: int) -> None:
         """Tell creators in memory, event ids remembered, and keys known to be in the store."""

@@ -5,17 +5,17 @@ the others wait. What is to be told stands in Redis with the state that led to i
 soon as there is a topic that takes it.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiokafka.errors import KafkaError
 
 from streams.edges.kafka_identity import Source, TopicIdentity
+from streams.edges.log_lines import logger_of
 from streams.edges.metrics import Trouble
 from streams.edges.source_guard import MISSING_SECONDS_MAX
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class OutputWatch:
@@ -41,7 +41,7 @@ class OutputWatch:
         try:
             found = await self._ask()
         except (KafkaError, OSError) as error:  # who needs Kafka says so, and waits
-            log.debug("not looked at: %s", error)
+            log.debug("outputs_not_looked_at", "not looked at: {error}", error=error)
             return
         for topic in self._expected:
             now = found.topics.get(topic)
@@ -57,9 +57,10 @@ class OutputWatch:
         self._gone.add(topic)
         self._told("topic_gone")
         log.error(
-            "topic %s does not exist any more; partitions that have something for it wait, and "
-            "nothing is lost, until it is made again: surgewatch topics create",
-            topic,
+            "output_topic_gone",
+            "topic {topic} does not exist any more; partitions that have something for it wait, "
+            "and nothing is lost, until it is made again: surgewatch topics create",
+            topic=topic,
         )
 
     def _meet(self, topic: str, now: TopicIdentity) -> None:
@@ -68,21 +69,27 @@ class OutputWatch:
         if before.topic_id and now.topic_id and before.topic_id != now.topic_id:
             self._told("topic_replaced")
             log.warning(
-                "topic %s was deleted and made again: what was in it before is gone; what waited, "
-                "and all from now on, is sent to the new one",
-                topic,
+                "output_topic_replaced",
+                "topic {topic} was deleted and made again: what was in it before is gone; what "
+                "waited, and all from now on, is sent to the new one",
+                topic=topic,
             )
         elif topic in self._gone:
-            log.info("topic %s is there again: what waited is sent", topic)
+            log.info(
+                "output_topic_back",
+                "topic {topic} is there again: what waited is sent",
+                topic=topic,
+            )
         self._gone.discard(topic)
         wanted = self._expected[topic].partitions
         if now.partitions not in (before.partitions, wanted):
             self._told("partitions_changed")
             log.error(
-                "topic %s has %d partitions now, not %d: what is to be sent to one that it lacks "
-                "waits, and no worker starts; all five topics need one count (surgewatch topics "
-                "check says how)",
-                topic,
-                now.partitions,
-                wanted,
+                "output_partitions_changed",
+                "topic {topic} has {partitions} partitions now, not {wanted}: what is to be sent "
+                "to one that it lacks waits, and no worker starts; all five topics need one count "
+                "(surgewatch topics check says how)",
+                topic=topic,
+                partitions=now.partitions,
+                wanted=wanted,
             )

@@ -171,15 +171,21 @@ class RecordProducer:
         return count
 
     async def send(
-        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]
+        self,
+        topic: str,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        partitions: Sequence[int] | None = None,
     ) -> None:
         """Hand over records in order; waits when Kafka is slower than the caller.
 
-        A record without a key goes to the next partition in turn.
+        Where no partitions are given, the key's is taken; a record without a key goes to the next
+        one in turn.
         """
         builders = self._builders[topic]
         now_ms = int(time.time() * 1000)
-        partitions = self._partitions_of(topic, keys)
+        if partitions is None:
+            partitions = self._partitions_of(topic, keys)
         for partition, key, value in zip(partitions, keys, values, strict=True):
             builder = builders[partition]
             if builder is None or not builder.append(timestamp=now_ms, key=key, value=value):

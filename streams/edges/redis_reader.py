@@ -4,7 +4,7 @@ The keys are those of ``edges/redis_store.py``. A worker may write meanwhile: wh
 partition is then of some moments, each creator's counts of one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Self, cast
@@ -12,6 +12,7 @@ from typing import Final, Self, cast
 from redis import RedisCluster
 from redis.exceptions import NoPermissionError, ResponseError
 
+from streams.core.keys import GROUP_KEYS
 from streams.core.packing import LAYOUT_VERSION
 from streams.core.report import Batch, StoredRows
 from streams.edges.errors import DataError, SettingsError
@@ -42,6 +43,20 @@ class Shelf:
     def is_watched(self, series: str) -> bool:
         """Whether the series' values hold a detector's state; River's stand apart from them."""
         return series in {"follows", "comments", "posts"} and f"{series}.models" not in self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How far one partition is: the next offset (None: nothing was ever stored of it).
+
+    ``stored_ms`` is when it was written last, by Redis' clock. ``torn``: half of a write stands
+    in it. ``keys_max``: it holds no more keys than these.
+    """
+
+    offset: int | None
+    stored_ms: int | None
+    torn: bool
+    keys_max: int
 
 
 class RedisReader:
@@ -87,6 +102,21 @@ class RedisReader:
             if self._client.info("cluster").get("cluster_enabled"):
                 raise SettingsError(node_of_cluster(self._url_shown))
 
+    def layout(self) -> dict[str, str]:
+        """What kind of state is held (``redis_layout.py``); empty: no worker has begun here."""
+        with self._plain_errors():
+            held = self._hash(f"{self._prefix}:layout")
+        return {field.decode(): value.decode() for field, value in held.items()}
+
+    def stands(self, places: Sequence[Place]) -> dict[Place, Stand]:
+        """How far partitions are, asked in one go."""
+        pipeline = self._client.pipeline(transaction=False)
+        for place in places:
+            pipeline.hgetall(self._key(place, "meta"))
+        with self._plain_errors():
+            metas: Sequence[dict[bytes, bytes]] = pipeline.execute() if places else []
+        return {place: _stand_of(meta) for place, meta in zip(places, metas, strict=True)}
+
     def shelf(self, place: Place) -> Shelf:
         """What there is of a partition. DataError if half of a write stands in it."""
         with self._plain_errors():
@@ -97,12 +127,7 @@ class RedisReader:
                 f"[{place.partition}]: ask again when a worker has counted it anew"
             )
             raise DataError(message)
-        groups = {
-            field.removeprefix(_GROUPS).decode(): int(highest) + 1
-            for field, highest in meta.items()
-            if field.startswith(_GROUPS)
-        }
-        return Shelf(place, int(meta.get(b"watermark_ms", -1)), groups)
+        return Shelf(place, int(meta.get(b"watermark_ms", -1)), _groups_of(meta))
 
     def rows(self, shelf: Shelf, series: str) -> StoredRows:
         """All keys of a series, some thousands at a time."""
@@ -158,3 +183,21 @@ class RedisReader:
             raise refused_of(self._url_shown, error) from error
         except CONNECTION_LOST as error:
             raise unreachable_of(self._url_shown, error) from error
+
+
+def _groups_of(meta: Mapping[bytes, bytes]) -> dict[str, int]:
+    return {
+        field.removeprefix(_GROUPS).decode(): int(highest) + 1
+        for field, highest in meta.items()
+        if field.startswith(_GROUPS)
+    }
+
+
+def _stand_of(meta: Mapping[bytes, bytes]) -> Stand:
+    offset, written_s = meta.get(b"offset"), meta.get(b"written_s")
+    return Stand(
+        None if offset is None else int(offset),
+        None if written_s is None else 1000 * int(written_s),
+        meta.get(b"begun") != meta.get(b"done"),
+        GROUP_KEYS * sum(_groups_of(meta).values()),
+    )

@@ -1,6 +1,5 @@
 """Checks of the Redis servers themselves: that they never evict, how full they are, packing."""
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError, ResponseError
 
 from streams.edges.errors import DataError, SettingsError
+from streams.edges.log_lines import logger_of
 from streams.edges.redis_client import AsyncClient, nodes_of
 from streams.edges.redis_errors import (
     CONNECTION_LOST,
@@ -19,10 +19,10 @@ from streams.edges.redis_errors import (
 
 PACKED: Final = {"hash-max-listpack-value": "256"}
 """What a Redis of ours is given: a creator with up to 32 busy buckets a day stays packed."""
-_NEAR_FULL: Final = 0.9
+NEAR_FULL: Final = 0.9
 _NO_EVICTION: Final = "noeviction"
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,19 @@ def memory_of(info: Mapping[str, Any]) -> Memory:
     )
 
 
+def eviction_words(memory: Memory) -> tuple[str, str]:
+    """What is wrong with a server that may evict, and what to do."""
+    problem = (
+        f"may evict keys: maxmemory is {memory.max_bytes} bytes and maxmemory-policy is "
+        f"{memory.policy}, which loses counts in silence"
+    )
+    fix = (
+        "Set maxmemory-policy noeviction (redis-cli CONFIG SET, and redis.conf), or give "
+        "Surgewatch a Redis of its own"
+    )
+    return problem, fix
+
+
 class EvictsKeys(DataError):
     """Redis drops keys, or did: counts would be missing and nobody would know."""
 
@@ -83,7 +96,8 @@ class RedisServers:
         except NoPermissionError:
             if not self._was_forbidden:
                 log.warning(
-                    "whether Redis may evict keys cannot be seen: its user may not run INFO"
+                    "redis_info_forbidden",
+                    "whether Redis may evict keys cannot be seen: its user may not run INFO",
                 )
             self._was_forbidden = True
             return None
@@ -108,8 +122,12 @@ class RedisServers:
             least = min((int(found) for found in asked if found is not None), default=None)
             if least is not None and least < int(wanted):
                 log.info(
-                    "Redis has %s %d: with %s a creator takes about a quarter less of its memory",
-                    *(setting, least, wanted),
+                    "redis_packs_little",
+                    "Redis has {setting} {least}: with {wanted} a creator takes about a quarter "
+                    "less of its memory",
+                    setting=setting,
+                    least=least,
+                    wanted=wanted,
                 )
 
     async def clock_off_ms(self, now_ms: Callable[[], int]) -> int | None:
@@ -135,12 +153,8 @@ class RedisServers:
     def _check_one(self, name: str, memory: Memory) -> None:
         where = f"Redis at {self._url_shown}" + (f", node {name}," if name else "")
         if memory.may_evict:
-            msg = (
-                f"{where} may evict keys: maxmemory is {memory.max_bytes} bytes and "
-                f"maxmemory-policy is {memory.policy}, which loses counts in silence. Set "
-                "maxmemory-policy noeviction (redis-cli CONFIG SET, and redis.conf), or give "
-                "Surgewatch a Redis of its own"
-            )
+            problem, fix = eviction_words(memory)
+            msg = f"{where} {problem}. {fix}"
             raise EvictsKeys(msg)
         before = self._evicted.get(name, memory.evicted_keys)
         self._evicted[name] = memory.evicted_keys
@@ -153,10 +167,12 @@ class RedisServers:
             raise EvictsKeys(msg)
 
     def _warn(self, fullest: Memory) -> None:
-        is_near_full = fullest.share >= _NEAR_FULL
+        is_near_full = fullest.share >= NEAR_FULL
         if is_near_full and not self._is_near_full:
             log.warning(
-                "Redis uses %.0f %% of its maxmemory; full, it takes no writes: raise maxmemory",
-                100 * fullest.share,
+                "redis_nearly_full",
+                "Redis uses {percent:.0f} % of its maxmemory; full, it takes no writes: raise "
+                "maxmemory",
+                percent=100 * fullest.share,
             )
         self._is_near_full = is_near_full

@@ -1,10 +1,13 @@
-"""The JSON Schemas (draft 2020-12) of the records, shipped in the package."""
+"""The JSON Schemas (draft 2020-12) of records and of what commands tell, shipped in the package."""
 
 import json
 from importlib import resources
 from typing import Any, Final
 
-SCHEMA_NAMES: Final = ("follow", "comment", "surge", "dead_letter", "wave_report")
+SCHEMA_NAMES: Final = (
+    *("follow", "comment", "surge", "dead_letter", "retry_mark", "wave_report"),
+    *("lag", "doctor"),
+)
 
 
 def read_schema(name: str) -> dict[str, Any]:

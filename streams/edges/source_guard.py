@@ -8,7 +8,6 @@ back, nor does a partition go). One answer serves all writes that waited for it:
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -18,6 +17,7 @@ from streams.core.packing import StoredSeries
 from streams.core.texts import Ints
 from streams.edges.errors import DataError
 from streams.edges.kafka_identity import Source
+from streams.edges.log_lines import logger_of
 from streams.edges.redis_layout import topic_replaced
 from streams.edges.store import (
     NO_LIMIT,
@@ -35,7 +35,7 @@ MISSING_SECONDS_MAX: Final = 10.0
 _RETRY_SECONDS_MAX: Final = 1.0
 _TELL_SECONDS: Final = 10.0
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 class PartitionsChanged(DataError):
@@ -159,7 +159,7 @@ class SourceGuard:
         now = asyncio.get_running_loop().time()
         if now - self._told_seconds >= _TELL_SECONDS:
             self._told_seconds = now
-            log.warning("%s", line)
+            log.warning("topics_waited_for", "{cause}", cause=line)
 
 
 class GuardedStore:

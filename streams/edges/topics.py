@@ -1,7 +1,7 @@
 """The five topics in Kafka: create them, and say what differs from what they must be."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -20,6 +20,7 @@ from streams.edges.settings_list import Settings
 HOUR_MS: Final = 3_600_000
 INPUT_RETENTION_MS_MIN: Final = 48 * HOUR_MS
 """Inputs are kept for at least two days: a worker that was away must find its 24 hours."""
+COUNTED_MS: Final = 24 * HOUR_MS
 INPUT_RETENTION_MS: Final = 168 * HOUR_MS
 DEAD_LETTER_RETENTION_MS: Final = 720 * HOUR_MS
 DEAD_LETTER_BYTES_MAX: Final = 4_194_304
@@ -27,8 +28,13 @@ DEAD_LETTER_BYTES_MAX: Final = 4_194_304
 _TIMES: Final = "message.timestamp.type"
 
 Role = Literal["input", "surges", "dead_letters"]
-FindingKind = Literal["missing", "partitions", "times", "config"]
+FindingKind = Literal[
+    "missing", "partitions", "times", "cleanup", "retention", "retention_short", "message_size"
+]
 
+_KINDS: Final[Mapping[str, FindingKind]] = MappingProxyType(
+    {_TIMES: "times", "cleanup.policy": "cleanup", "max.message.bytes": "message_size"}
+)
 _CONFIGS: Final[Mapping[Role, Mapping[str, str]]] = MappingProxyType(
     {
         "input": {
@@ -75,7 +81,8 @@ class TopicMade:
 class Finding:
     """One difference, in plain words. ``blocks``: a worker must not start with it.
 
-    ``kind`` "times": records do not bear the broker's own time.
+    ``kind`` "times": records do not bear the broker's own time; "retention_short": not even the
+    24 hours that are counted are kept.
     """
 
     topic: str
@@ -119,12 +126,12 @@ def create_topics(settings: Settings) -> list[TopicMade]:
     """
     plans = topic_plans(settings)
     with admin_client(settings) as admin:
-        before = _partition_counts(admin, [plan.name for plan in plans])
+        before = partition_counts(admin, [plan.name for plan in plans])
         missing = [plan for plan in plans if plan.name not in before]
         made = {plan.name for plan in missing if _create(admin, plan)}
         if made:
             admin.wait_for_topics(sorted(made), timeout_ms=settings.kafka_timeout_ms)
-        after = _partition_counts(admin, [plan.name for plan in plans])
+        after = partition_counts(admin, [plan.name for plan in plans])
     return [
         TopicMade(plan.name, plan.name in made, after.get(plan.name, plan.partitions))
         for plan in plans
@@ -138,8 +145,8 @@ def check_topics(settings: Settings) -> list[Finding]:
     """
     plans = topic_plans(settings)
     with admin_client(settings) as admin:
-        counts = _partition_counts(admin, [plan.name for plan in plans])
-        configs = _configs(admin, sorted(counts))
+        counts = partition_counts(admin, [plan.name for plan in plans])
+        configs = topic_configs(admin, sorted(counts))
     return findings_of(plans, counts, configs)
 
 
@@ -196,13 +203,16 @@ def _config_findings(plan: TopicPlan, config: Mapping[str, str]) -> list[Finding
         )
         # Compaction keeps one record a creator: follows would be lost before they are counted.
         blocks = plan.role == "input" and key == "cleanup.policy"
-        problem, kind = f"{key} is {value}, not {wanted}", _kind_of(key)
+        problem, kind = f"{key} is {value}, not {wanted}", _kind_of(plan.role, key, value)
         found.append(Finding(plan.name, problem, fix, blocks=blocks, kind=kind))
     return found
 
 
-def _kind_of(key: str) -> FindingKind:
-    return "times" if key == _TIMES else "config"
+def _kind_of(role: Role, key: str, value: str) -> FindingKind:
+    if key == "retention.ms":
+        short = role == "input" and int(value) < COUNTED_MS
+        return "retention_short" if short else "retention"
+    return _KINDS[key]
 
 
 def _is_enough(role: Role, key: str, value: str) -> bool:
@@ -240,7 +250,8 @@ def _create(admin: KafkaAdminClient, plan: TopicPlan) -> bool:
     return True
 
 
-def _partition_counts(admin: KafkaAdminClient, names: list[str]) -> dict[str, int]:
+def partition_counts(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Partitions of each of these topics that is there. Raises KafkaError."""
     # Listing first: asking about a topic may create it where brokers create topics by themselves.
     present = sorted(set(names) & set(admin.list_topics()))
     if not present:
@@ -248,7 +259,8 @@ def _partition_counts(admin: KafkaAdminClient, names: list[str]) -> dict[str, in
     return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(present)}
 
 
-def _configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+def topic_configs(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Configuration of each of these topics; nothing where we may not ask for it."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     described: dict[str, Any] = {}
     # A broker without this request (the demo's) or a user without the right to ask: the

@@ -1,7 +1,6 @@
 """Says in one plain line that Kafka is lost, since when, and when it is back."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +10,14 @@ from typing import Any, Final
 from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError
 
 from streams.edges.errors import KafkaUnreachable
+from streams.edges.log_lines import logger_of
 
 TOLD_AFTER_SECONDS: Final = 5.0
 """A broker answers twice a second when there is nothing to read, and is asked after 3 s."""
 _AGAIN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 1.0
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 @contextmanager
@@ -52,18 +52,23 @@ class KafkaWatch:
         if silent_seconds < TOLD_AFTER_SECONDS:
             if self._lost_seconds is not None:
                 log.warning(
-                    "Kafka at %s answers again after %.0f s", self._servers, self._lost_seconds
+                    "kafka_answers_again",
+                    "Kafka at {servers} answers again after {seconds:.0f} s",
+                    servers=self._servers,
+                    seconds=self._lost_seconds,
                 )
             self._lost_seconds = None
             return
         if self._lost_seconds is None or now_seconds - self._told_at >= _AGAIN_SECONDS:
             since = datetime.fromtimestamp(now_seconds - silent_seconds, tz=UTC)
             log.warning(
-                "Kafka at %s has not answered since %s UTC (%.0f s): nothing is read, committed "
-                "or announced; what was counted is stored, and it goes on when Kafka answers",
-                self._servers,
-                since.strftime("%H:%M:%S"),
-                silent_seconds,
+                "kafka_silent",
+                "Kafka at {servers} has not answered since {since} UTC ({seconds:.0f} s): nothing "
+                "is read, committed or announced; what was counted is stored, and it goes on when "
+                "Kafka answers",
+                servers=self._servers,
+                since=since.strftime("%H:%M:%S"),
+                seconds=silent_seconds,
             )
             self._failed()
             self._told_at = now_seconds

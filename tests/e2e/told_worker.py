@@ -57,14 +57,14 @@ def assert_plain(worker: WorkerProcess, *words: str) -> None:
 def main() -> int:
     """Run the worker; its exit code."""
     settings = read_settings({k: v for k, v in os.environ.items() if k != _SHIFT_FILE})
-    set_up_logs(settings)
+    logs = set_up_logs(settings)
     shift_file = Path(os.environ[_SHIFT_FILE])
 
     def shift_ms(place: int) -> int:
         return int(shift_file.read_text().split()[place])
 
     clocks = Clocks(lambda: wall_ms() + shift_ms(0), lambda: monotonic_ms() + shift_ms(1))
-    worker = Worker(settings, clocks)
+    worker = Worker(settings, clocks, logs)
     code = 0
     try:
         run_quickly(worker.run())

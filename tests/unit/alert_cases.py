@@ -59,6 +59,9 @@ def _used(name: str, limit: str, values: str, most: str) -> Series:
     return {f"{name}{{{ONE}}}": values, f"{limit}{{{ONE}}}": most}
 
 
+_COHORT: Final = f'{ONE},kind="comments",lang="zh",region="CN"'
+_MODERATION: Final = f'surgewatch_moderation_surges_total{{{ONE},lang="zh"}}'
+_FACTOR: Final = f'surgewatch_wave_factor{{{ONE},series="follows",lang="zh",region="CN"}}'
 _MEMORY: Final = ("process_resident_memory_bytes", "surgewatch_memory_limit_bytes")
 _REDIS: Final = ("surgewatch_redis_memory_used_bytes", "surgewatch_redis_memory_max_bytes")
 
@@ -226,9 +229,25 @@ CASES: Final[Mapping[str, Case]] = {
         {"$value": "2"},
     ),
     "SurgewatchCreatorSurgeNotice": Case(
-        _open("comments", "notice", "0 0 0 4x20"),
-        *(3, [_open("comments", "page", "4x20")], OF_JOB | {"kind": "comments"}),
+        {f"surgewatch_notices_open{{{_COHORT}}}": "_ _ _ 4x20"},
+        *(
+            3,
+            [_open("comments", "page", "4x20"), {f"surgewatch_notices_open{{{_COHORT}}}": "0x20"}],
+        ),
+        OF_JOB | {"kind": "comments", "lang": "zh", "region": "CN"},
         {"$value": "4"},
+    ),
+    "SurgewatchModerationLoad": Case(
+        {_MODERATION: "_x20 1x20"},  # the first of its language: no increase is seen
+        *(20, [{_MODERATION: "0x40"}, {_MODERATION: "1x40"}, {_MODERATION: "1 2x40"}]),
+        OF_JOB | {"lang": "zh"},
+        {"$value | humanize": "1"},
+    ),
+    "SurgewatchWaveLifts": Case(
+        {_FACTOR: "_ _ _ 6.5x20"},
+        *(3, [{_FACTOR: "0.2x20"}]),
+        OF_JOB | {"lang": "zh", "region": "CN"},
+        {"$value | humanize": "6.5"},
     ),
     "SurgewatchDeadMansSwitch": Case({}, 0, [], {}, fires_without_series=True),
 }

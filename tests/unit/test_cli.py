@@ -220,7 +220,7 @@ def test_messages_are_plain_lines_or_json(capsys: pytest.CaptureFixture[str]) ->
     set_up_logs(Settings())
     log.info("read %d", 7)
     log.debug("not told")
-    assert capsys.readouterr().err.endswith("Z INFO    read 7\n")
+    assert "Z INFO    read 7  [worker=" in capsys.readouterr().err
     set_up_logs(Settings(log_format="json"))
     try:
         raise ZeroDivisionError

@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 
 from streams.core.events import Reason
-from streams.core.surges import LanguageShare, WavePart
+from streams.core.surges import Kind, LanguageShare, WavePart
 from streams.core.surging import Surging
 from streams.core.wave_incident import PARTS_MAX
 from streams.core.wave_report import REPORTED
-from streams.edges.metric_catalogue import CATALOGUE, SERIES_BOUND
+from streams.edges.metric_catalogue import CATALOGUE, COHORTS_MAX, OPEN_SERIES, SERIES_BOUND
 from streams.edges.metrics import Build, Metrics, Place
 from tests.jobs import follow_partition, follows
 
@@ -45,7 +45,16 @@ def fill(metrics: Metrics, topics: tuple[str, ...], partitions: int) -> None:
     langs = [LanguageShare(f"l{n}", 0.01) for n in range(50)]
     metrics.add_moderation([replace(surge, langs=[lang]) for lang in langs])
     parts = [WavePart(f"l{n}", "US", 2.0, 10, 5.0) for n in range(PARTS_MAX)]
-    metrics.set_surging(Surging(wave_parts=dict.fromkeys(REPORTED, parts)))
+    audiences = [(f"l{n}", "US") for n in range(100)]
+    notices: Counter[tuple[Kind, tuple[str, str]]] = Counter(
+        {
+            (kind, one): 1
+            for kind, severity in OPEN_SERIES
+            if severity == "notice"
+            for one in audiences
+        }
+    )
+    metrics.set_surging(Surging(wave_parts=dict.fromkeys(REPORTED, parts), notices=notices))
 
 
 def _openmetrics(metrics: Metrics) -> str:
@@ -117,8 +126,14 @@ def test_open_surges_are_told_by_kind_and_severity_and_a_waves_factors_vanish(
     metrics: Metrics,
 ) -> None:
     part = WavePart("zh", None, 4.5, 45, 10.0)
-    found = Surging(Counter({("comments", "page"): 3, ("wave", "page"): 1}), {"follows": [part]})
+    found = Surging(
+        open=Counter({("comments", "page"): 3, ("wave", "page"): 1}),
+        notices=Counter({("followers", ("zh", "CN")): 7}),
+        wave_parts={"follows": [part]},
+    )
     metrics.set_surging(found)
+    notices = {"kind": "followers", "lang": "zh", "region": "CN"}
+    assert _value(metrics, "notices_open", **notices) == 7
     assert _value(metrics, "surges_open", kind="comments", severity="page") == 3
     assert _value(metrics, "surges_open", kind="wave", severity="page") == 1
     assert _value(metrics, "surges_open", kind="comments", severity="notice") == 0
@@ -127,6 +142,7 @@ def test_open_surges_are_told_by_kind_and_severity_and_a_waves_factors_vanish(
     metrics.set_surging(Surging())
     assert _value(metrics, "surges_open", kind="comments", severity="page") == 0
     assert _value(metrics, "wave_factor", **cohort) is None
+    assert _value(metrics, "notices_open", **notices) is None
 
 
 def test_languages_beyond_the_limit_are_told_together(metrics: Metrics) -> None:
@@ -134,6 +150,10 @@ def test_languages_beyond_the_limit_are_told_together(metrics: Metrics) -> None:
     assert _value(metrics, "moderation_surges_total", lang="l31") == 1
     assert _value(metrics, "moderation_surges_total", lang="l32") is None
     assert _value(metrics, "moderation_surges_total", lang="other") == 18
+    last = {"kind": "mix", "lang": f"l{COHORTS_MAX - 1}", "region": "US"}
+    assert _value(metrics, "notices_open", **last) == 1
+    others = {"kind": "mix", "lang": "other", "region": "other"}
+    assert _value(metrics, "notices_open", **others) == 100 - COHORTS_MAX
 
 
 def test_the_last_surge_in_a_bucket_is_its_exemplar(metrics: Metrics) -> None:

@@ -3,11 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from streams.app.pipeline import Pipeline
+from streams.core.buckets import BUCKET_MS
+from streams.core.cohorts import audience_of
 from streams.core.fleet_waves import FleetWaves
 from streams.core.partition import FollowPartition
 from streams.core.surges import Kind, Severity, Surge
@@ -46,6 +49,12 @@ def test_open_surges_are_those_that_were_told_and_not_closed() -> None:
         found = surging_of([followers, talk, by_model])
         assert +found.open == open_by_records(told), hour
         most |= found.open
+        of_kind = Counter[Kind]()
+        for (kind, _), count in found.notices.items():
+            of_kind[kind] += count
+        assert of_kind == {
+            k: n for (k, severity), n in (+found.open).items() if severity == "notice"
+        }
     assert most["followers", "page"] == 20
     assert most["comments", "page"] == 9
     assert most["followers", "notice"] > 0
@@ -65,6 +74,24 @@ def test_a_wave_is_open_from_its_opening_to_its_close_and_has_factors_meanwhile(
         factors |= {part.factor for part in lifted if part.lang == "en"}
     assert told[-1].state == "closed"
     assert 4 < max(factors) < 6, "those with an English audience get five times as much"
+
+
+def test_notices_are_told_of_the_cohort_whose_audience_surges() -> None:
+    partition = FollowPartition(watch("follows", "followers", None, alarms_per_day=0.5))
+    for hour in range(60):
+        met = [
+            (f"{lang}-{creator}", BEGIN_MS + hour * HOUR_MS + creator)
+            for lang in ("zh", "en")
+            for creator in range(20)
+            for _ in range(20 if (hour, lang, creator) == (59, "zh", 7) else 2)
+        ]
+        met += [("en-0", at_ms + BUCKET_MS) for _, at_ms in met[-1:]]  # closes the bucket
+        chunk = follows([(name, at_ms, False) for name, at_ms in met])
+        regions = [("zh", "CN") if name[:2] == "zh" else ("en", "US") for name, _ in met]
+        audiences = np.array([audience_of(*one) for one in regions], dtype=np.uint64)
+        partition.take(replace(chunk, audiences=audiences))
+    found = surging_of([partition])
+    assert found.notices["followers", ("zh", "CN")] == found.open["followers", "notice"] > 0
 
 
 def test_the_alarms_asked_for_are_the_rate_times_keys_and_days() -> None:

@@ -1,0 +1,1 @@
+"""What it takes to run Surgewatch: containers, rules of Prometheus, dashboards of Grafana."""

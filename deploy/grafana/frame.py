@@ -1,0 +1,97 @@
+"""What all dashboards have around their panels: variables, links to each other, alerts as marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.models import dashboard as models
+
+from deploy.grafana.panels import SOURCE, Panel
+from deploy.grafana.queries import Scope
+from streams.edges.metric_catalogue import BUILD, RECORDS, SURGES
+from streams.edges.metric_specs import MetricSpec
+
+TAG: Final = "surgewatch"
+DOCS_URL: Final = "https://docs.example.com/surgewatch"
+"""Where the docs are read, until it is set in a dashboard: the ``docs_url`` of the alerts."""
+_VALUES_FROM: Final[dict[str, MetricSpec]] = {
+    "job": BUILD,
+    "instance": BUILD,
+    "topic": RECORDS,
+    "kind": SURGES,
+}
+"""Which metric's labels a variable offers."""
+_MARKS: Final = (("page", "red"), ("notice", "orange"))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A row's title and the panels under it."""
+
+    title: str
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One dashboard. Alerts link to its ``uid``."""
+
+    uid: str
+    title: str
+    description: str
+    scope: Scope
+    sections: Sequence[Section]
+
+    def build(self) -> models.Dashboard:
+        """Build it, with panels numbered from 1."""
+        made = dashboard.Dashboard(self.title).uid(self.uid).description(self.description)
+        made = made.tags([TAG]).readonly().refresh("30s").time("now-3h", "now")
+        made = made.tooltip(models.DashboardCursorSync.CROSSHAIR).timezone("browser")
+        for link in _links():
+            made = made.link(link)
+        for severity, color in _MARKS:
+            made = made.annotation(_marks(severity, color))
+        made = made.with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
+        for name in self.scope.variables:
+            made = made.with_variable(_variable(name))
+        made = made.with_variable(
+            dashboard.TextBoxVariable("docs_url").label("docs").default_value(DOCS_URL)
+        )
+        for section in self.sections:
+            made = made.with_row(dashboard.Row(section.title))
+            for panel in section.panels:
+                made = made.with_panel(panel)
+        built = made.build()
+        for number, placed in zip(count(1), built.panels or [], strict=False):
+            placed.id_val = number
+        return built
+
+
+def _variable(name: str) -> dashboard.QueryVariable:
+    scope = '{job=~"$job"}' if name != "job" else ""
+    query = f"label_values({_VALUES_FROM[name].name}{scope}, {name})"
+    made = dashboard.QueryVariable(name).datasource(SOURCE)
+    made = made.query({"qryType": 1, "query": query, "refId": f"{name}-values"})
+    made = made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    made = made.sort(models.VariableSort.ALPHABETICAL_ASC).multi(True).include_all(True)
+    every = models.VariableOption(selected=True, text=["All"], value=["$__all"])
+    return made.all_value(".*").current(every)
+
+
+def _links() -> list[dashboard.DashboardLink]:
+    others = dashboard.DashboardLink("Surgewatch").type(models.DashboardLinkType.DASHBOARDS)
+    docs = dashboard.DashboardLink("What is shown").type(models.DashboardLinkType.LINK)
+    return [
+        others.tags([TAG]).include_vars(True).keep_time(True),
+        docs.url("${docs_url}/dashboards.md").icon("doc").target_blank(True),
+    ]
+
+
+def _marks(severity: str, color: str) -> dashboard.AnnotationQuery:
+    made = dashboard.AnnotationQuery().name(f"alerts: {severity}").datasource(SOURCE)
+    matchers = f'alertname=~"Surgewatch.*",alertstate="firing",severity="{severity}"'
+    return made.expr(f"ALERTS{{{matchers}}}").icon_color(color).enable(True)

@@ -1,0 +1,195 @@
+"""Panels: a title, queries, and from those the unit, the description, the thresholds and links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    dashboard,
+    heatmap,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.models import common as common_models
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import heatmap as heatmap_models
+from grafana_foundation_sdk.models import prometheus as prometheus_models
+from grafana_foundation_sdk.models import units
+
+from deploy.grafana.alert_limits import SMALLEST_COUNT, Limit
+from deploy.grafana.queries import Query
+
+Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel | heatmap.Panel
+Made = TypeVar("Made", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel, heatmap.Panel)
+
+SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+RUNBOOKS: Final = "${docs_url}/runbooks"
+STAT_SPAN: Final = 4
+GRAPH_SPAN: Final = 12
+_COLOR_OF: Final = {"page": "red", "notice": "orange"}
+_FINE: Final = "green"
+_STAT_HEIGHT, _GRAPH_HEIGHT = 4, 8
+
+
+def number(
+    title: str, query: Query, *, limit: Limit | None = None, description: str = "", none: str = ""
+) -> stat.Panel:
+    """Make one large number, of now and not of the past; ``none``: what stands for no series."""
+    made = stat.Panel().graph_mode(common_models.BigValueGraphMode.NONE).span(STAT_SPAN)
+    made = made.height(_STAT_HEIGHT).color_mode(common_models.BigValueColorMode.BACKGROUND)
+    made = made.with_target(_target(query).instant())
+    made = made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    return _told(made, title, [query], limit, description).no_value(none or "no series")
+
+
+def graph(
+    title: str,
+    queries: Sequence[Query],
+    *,
+    limit: Limit | None = None,
+    description: str = "",
+    stacked: bool = False,
+    most: float | None = None,
+) -> timeseries.Panel:
+    """Make lines over time; with a limit, where it lies.
+
+    ``most``: where the axis ends.
+    """
+    made = timeseries.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT).line_width(1).min(0)
+    made = made.fill_opacity(40 if stacked else 8).show_points(common_models.VisibilityMode.AUTO)
+    made = made.span_nulls(False).legend(_legend())
+    made = made.tooltip(
+        common.VizTooltipOptions()
+        .mode(common_models.TooltipDisplayMode.MULTI)
+        .sort(common_models.SortOrder.DESCENDING)
+    )
+    if stacked:
+        made = made.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL))
+    if most is not None:
+        made = made.max(most)
+    if limit is not None:
+        made = made.thresholds_style(
+            common.GraphThresholdsStyleConfig().mode(common_models.GraphTresholdsStyleMode.DASHED)
+        )
+    for query, name in zip(queries, "ABCDEFGH", strict=False):
+        made = made.with_target(_target(query, name).range().exemplar(query.exemplars))
+    return _told(made, title, queries, limit, description)
+
+
+def bars(
+    title: str, query: Query, *, limit: Limit | None = None, description: str = "", none: str = ""
+) -> bargauge.Panel:
+    """Make one bar for each series, as it is now."""
+    made = bargauge.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT).min(0)
+    made = made.orientation(common_models.VizOrientation.HORIZONTAL)
+    made = made.display_mode(common_models.BarGaugeDisplayMode.GRADIENT)
+    made = made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    made = made.with_target(_target(query).instant())
+    return _told(made, title, [query], limit, description).no_value(none or "no series")
+
+
+def cells(title: str, query: Query, *, description: str = "") -> heatmap.Panel:
+    """Make a histogram's buckets over time, the busier the brighter; the axis has their unit."""
+    made = heatmap.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT).calculate(False).show_tooltip()
+    made = made.y_axis(heatmap.YAxisConfig().unit(query.unit))
+    made = made.color(
+        heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Blues")
+    ).cell_values(heatmap.CellValues().unit(units.EventsPerSecond))
+    target = _target(query).range().format(prometheus_models.PromQueryFormat.HEATMAP)
+    return _told(made.with_target(target), title, [query], None, description)
+
+
+def rows(
+    title: str,
+    query: Query,
+    columns: Mapping[str, str],
+    *,
+    description: str = "",
+    none: str = "",
+) -> table.Panel:
+    """Make a row for each series; ``columns``: heading by label, in their order.
+
+    ``Value`` is the column of the values. Names of alerts are links to their runbooks.
+    """
+    made = table.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT)
+    target = _target(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
+    made = _told(made.with_target(target), title, [query], None, description)
+    made = made.no_value(none or "no series").with_transformation(
+        models.DataTransformerConfig(
+            id_val="organize",
+            options={
+                "includeByName": dict.fromkeys(columns, True),
+                "indexByName": {name: at for at, name in enumerate(columns)},
+                "renameByName": dict(columns),
+            },
+        )
+    )
+    if "alertname" in columns:
+        link = {"title": "Runbook", "url": f"{RUNBOOKS}/${{__value.text}}.md", "targetBlank": True}
+        links = models.DynamicConfigValue(id_val="links", value=[link])
+        made = made.override_by_name(columns["alertname"], [links])
+    return made
+
+
+def _target(query: Query, name: str = "A") -> prometheus.Dataquery:
+    made = prometheus.Dataquery().expr(query.expr).ref_id(name).datasource(SOURCE)
+    made = made.editor_mode(prometheus_models.QueryEditorMode.CODE)
+    return made.legend_format(query.legend or "__auto")
+
+
+def _legend() -> common.VizLegendOptions:
+    made = common.VizLegendOptions().show_legend(True).calcs(["lastNotNull", "max"])
+    made = made.display_mode(common_models.LegendDisplayMode.TABLE)
+    return made.placement(common_models.LegendPlacement.BOTTOM)
+
+
+def _told(
+    made: Made, title: str, queries: Sequence[Query], limit: Limit | None, description: str
+) -> Made:
+    """Give it what every panel has. Without a description the metrics' meanings are it."""
+    (unit,) = {query.unit for query in queries}
+    meanings = dict.fromkeys(spec.meaning for query in queries for spec in query.specs)
+    text = description or "\n\n".join(meanings)
+    assert text, f"{title} says what it shows"
+    color = models.FieldColorModeId.PALETTE_CLASSIC
+    if limit is not None:
+        text = f"{text}\n\n{_words_of(limit)}"
+        made = made.links([_runbook(limit.alert)])
+        if not isinstance(made, timeseries.Panel):
+            color = models.FieldColorModeId.THRESHOLDS
+    elif isinstance(made, stat.Panel):
+        color = models.FieldColorModeId.FIXED
+    made = made.title(title).description(text).datasource(SOURCE).unit(unit)
+    return made.color_scheme(_colors(color)).thresholds(
+        dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(_steps_of(limit))
+    )
+
+
+def _colors(mode: models.FieldColorModeId) -> dashboard.FieldColor:
+    made = dashboard.FieldColor().mode(mode)
+    return made.fixed_color("blue") if mode is models.FieldColorModeId.FIXED else made
+
+
+def _steps_of(limit: Limit | None) -> list[models.Threshold]:
+    if limit is None:
+        return [models.Threshold(None, _FINE)]
+    color = _COLOR_OF[limit.severity]
+    below, above = (color, _FINE) if limit.is_least else (_FINE, color)
+    value = limit.value or SMALLEST_COUNT
+    return [models.Threshold(None, below), models.Threshold(value, above)]
+
+
+def _words_of(limit: Limit) -> str:
+    side = "at or below" if limit.is_least else "above"
+    name = f"[{limit.alert}]({RUNBOOKS}/{limit.alert}.md)"
+    return f"{_COLOR_OF[limit.severity].capitalize()} {side} {limit.value:g}, the limit of {name}."
+
+
+def _runbook(alert: str) -> dashboard.DashboardLink:
+    made = dashboard.DashboardLink(f"Runbook: {alert}").type(models.DashboardLinkType.LINK)
+    return made.url(f"{RUNBOOKS}/{alert}.md").target_blank(True)

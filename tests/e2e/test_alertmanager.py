@@ -1,0 +1,175 @@
+"""The story ends at a webhook: real Kafka, worker, Prometheus and Alertmanager in between."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from streams.core.surges import Surge
+from tests.alertmanager import AlertmanagerServer, Webhook
+from tests.conftest import start_or_say
+from tests.prometheus import PrometheusServer
+from tests.unit.test_runbooks import NAMES
+from tests.workers import Site, WorkerProcess, wait_until
+
+URLS: Final = {"docs_url": "https://docs.test", "grafana_url": "https://grafana.test"}
+SOON: Final = {"SurgewatchWorkerAbsent": "1s", "SurgewatchWorkerDown": "8s"}
+STORY: Final = (
+    *("--creators", "3000", "--follows-per-day", "150000", "--wave-users", "60000"),
+    *("--hours", "12"),  # the wave, the newcomer and some posts are open as it ends
+)
+RULES: Final = {
+    "SURGEWATCH_RULE_FOLLOWERS_24H": "10000",
+    "SURGEWATCH_RULE_COMMENTS_24H": "4000",
+}
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    with Webhook() as webhook:
+        yield webhook
+
+
+def open_in(surges: list[Surge]) -> list[Surge]:
+    """The last that was said of each surge that is open."""
+    last = {surge.surge_id: surge for surge in sorted(surges, key=lambda one: one.revision)}
+    return [surge for surge in last.values() if surge.closed_ms is None]
+
+
+def told_to(webhook: Webhook, receiver: str, status: str = "firing") -> set[str]:
+    alerts = [one for one in webhook.alerts(receiver) if one["status"] == status]
+    return {said(one["labels"]) for one in alerts}
+
+
+def said(labels: Mapping[str, str]) -> str:
+    """An alert and what it is of, in a line."""
+    of = [labels[name] for name in ("kind", "lang", "region") if name in labels]
+    return " ".join([labels["alertname"].removeprefix("Surgewatch"), *of])
+
+
+def test_the_story_ends_in_exactly_its_notifications_each_with_links(
+    site_of: Callable[..., Site],
+    start: Callable[[Site, str], WorkerProcess],
+    webhook: Webhook,
+    tmp_path: Path,
+) -> None:
+    site = site_of(**RULES)
+    worker = start(site, "worker")
+    wait_until(lambda: "metrics on" in worker.text(), 60, worker.text)
+    (target,) = re.findall(r"metrics on http://(\S+)/metrics", worker.text())
+    tell_the_story(site)
+    surges = asyncio.run(caught_up(site, worker))
+    # Only now: half a day passed in seconds, and what was open in between is no matter here.
+    alertmanager = AlertmanagerServer(tmp_path / "alertmanager", webhook.url)
+    try:
+        start_or_say(alertmanager)
+        address = f"127.0.0.1:{alertmanager.port}"
+        prometheus = PrometheusServer(tmp_path / "prometheus", [target], URLS, SOON, address)
+        try:
+            start_or_say(prometheus)
+            wait_until(lambda: told_to(webhook, "watchman") != set(), 60, "all of it is connected")
+            check_the_storys(webhook, alertmanager, open_in(surges))
+            check_the_links(webhook)
+            check_the_end_of_the_worker(webhook, alertmanager, worker)
+        finally:
+            prometheus.stop()
+    finally:
+        alertmanager.stop()
+
+
+def tell_the_story(site: Site) -> None:
+    command = [sys.executable, "-m", "streams.app.cli", "simulate", *STORY]
+    environ = {**os.environ, **site.environ}
+    subprocess.run(command, env=environ, check=True, capture_output=True, timeout=120)
+
+
+async def caught_up(site: Site, worker: WorkerProcess) -> list[Surge]:
+    """All surges, once every record is counted and the wave was told."""
+
+    def is_through() -> bool:
+        metrics = worker.metrics()
+        lag = sum(value for name, value in metrics.items() if "_lag_records{" in name)
+        counted = sum(value for name, value in metrics.items() if 'result="counted"' in name)
+        waves = metrics['surgewatch_surges_open{kind="wave",severity="page"}']
+        return lag == 0 and counted > 0 and waves > 0
+
+    await asyncio.to_thread(wait_until, is_through, 120, worker.text)
+    metrics = worker.metrics()
+    told = {name: int(value) for name, value in metrics.items() if "surges_total{" in name}
+    count = sum(value for name, value in told.items() if "forgotten" not in name)
+    return await site.surges(lambda found: len(found) >= count)
+
+
+def check_the_storys(
+    webhook: Webhook, alertmanager: AlertmanagerServer, surges: list[Surge]
+) -> None:
+    """Who has to be told of what is open was told of that, and nobody of anything else."""
+    kinds = Counter((one.kind, one.severity) for one in surges)
+    assert kinds["wave", "page"] == 1
+    assert kinds["followers", "page"] == 1
+    assert kinds["comments", "page"] >= 1
+    pages = {f"CreatorSurge {kind}" for kind, severity in kinds if severity == "page"}
+    paged = {"WaveOpen"} | (pages - {"CreatorSurge wave"})
+    wait_until(lambda: told_to(webhook, "pager") >= paged, 60, lambda: str(webhook.received))
+    assert told_to(webhook, "pager") == paged
+    held_back = {
+        said(one["labels"]): one["status"]["inhibitedBy"]
+        for one in alertmanager.alerts()
+        if one["labels"]["alertname"] == "SurgewatchCreatorSurgeNotice"
+    }
+    lifted = {
+        (one["labels"].get("lang"), one["labels"].get("region"))
+        for one in alertmanager.alerts()
+        if one["labels"]["alertname"] == "SurgewatchWaveLifts"
+    }
+    assert lifted, "the wave's cohorts are known"
+    in_wave = {name for name in held_back if tuple(name.split()[-2:]) in lifted}
+    assert {name for name, by in held_back.items() if by} == in_wave != set()
+    assert told_to(webhook, "operations") == held_back.keys() - in_wave != set()
+    assert {name.split()[0] for name in held_back} == {"CreatorSurgeNotice"}
+    assert {name.split()[1] for name in held_back} == {
+        kind for kind, severity in kinds if severity == "notice"
+    }
+    langs = {name.split()[-1] for name in told_to(webhook, "moderation")}
+    assert langs == {"en"}, "what has no team of its own"
+    assert told_to(webhook, "moderation-zh") == {"ModerationLoad zh"}
+
+
+def check_the_links(webhook: Webhook) -> None:
+    """Each notification links to a runbook that there is, and to a dashboard."""
+    for _, note in webhook.received:
+        for alert in note["alerts"]:
+            links: dict[str, Any] = alert["annotations"]
+            book = urlsplit(links["runbook_url"])
+            assert book.netloc == "docs.test"
+            assert Path(book.path).stem in NAMES
+            assert urlsplit(links["dashboard_url"]).path.startswith("/d/surgewatch-")
+
+
+def check_the_end_of_the_worker(
+    webhook: Webhook, alertmanager: AlertmanagerServer, worker: WorkerProcess
+) -> None:
+    """A worker that is gone is one page; what follows from it is held back."""
+    worker.kill()
+    wait_until(
+        lambda: "WorkerAbsent" in told_to(webhook, "pager"), 60, lambda: str(webhook.received)
+    )
+
+    def is_held_back() -> bool:
+        by = {said(one["labels"]): one["status"]["inhibitedBy"] for one in alertmanager.alerts()}
+        return bool(by.get("WorkerDown"))
+
+    wait_until(is_held_back, 30, lambda: str(alertmanager.alerts()))
+    assert "WorkerDown" not in told_to(webhook, "operations")
+    resolved = told_to(webhook, "pager", "resolved")
+    wait_until(
+        lambda: "WaveOpen" in told_to(webhook, "pager", "resolved"), 60, lambda: str(resolved)
+    )
