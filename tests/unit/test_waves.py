@@ -233,6 +233,18 @@ def test_buckets_close_together_up_to_one_in_which_a_wave_begins() -> None:
     assert seen.factors is not None
 
 
+def test_a_waves_bucket_says_how_busy_it_is_for_each_cohort() -> None:
+    waves, bucket = warmed()
+    sums = sums_of(5400, 600)
+    sums[USUAL, 1:3] = np.array([900, 300]) * 1024
+    sums[USUAL + 1, 1:3] = np.array([1800, 150]) * 1024
+    seen = waves.close(bucket, sums, NAMES)
+    assert seen.factors is not None
+    assert seen.busy is not None
+    assert seen.busy[1:3] == pytest.approx([2.0, 0.5], rel=0.03)
+    assert seen.factors[1:3] == pytest.approx([3.0, 4.0], rel=0.05)
+
+
 def seen_values(seen: Seen) -> list[object]:
     factors = None if seen.factors is None else seen.factors.tolist()
     return [seen.above.excess.tolist(), seen.lifted.tolist(), seen.begun.tolist(), factors]
