@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench bench-scaling detection chaos docs lock clean
+.PHONY: help setup demo test test-containers lint types bench bench-scaling detection chaos soak \
+	docs lock clean
 
 help:  ## Say what the commands do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv with the locked packages and Surgewatch in it
 	@echo "setup: ready: $(BIN)/surgewatch"
@@ -19,10 +20,16 @@ demo: $(STAMP)  ## Watch the story being caught live: no Docker, no Java, about 
 	@$(BIN)/surgewatch demo
 
 test: lint types  ## Everything: lint, types and all tests, on real Kafka and Redis
-	@echo "== servers for the tests (Kafka, Redis)"
+	@echo "== servers and tools for the tests (Kafka, Redis, Helm)"
 	@tests/provision.sh
+	@tests/tools/provision.sh $(BIN)/python
 	@echo "== tests"
 	@$(BIN)/python -m tests.run
+
+test-containers: $(STAMP)  ## Image and compose file on an engine of their own (as root on Debian, minutes)
+	@tests/provision.sh
+	@tests/containers/provision.sh $(BIN)/python
+	@$(BIN)/python -m pytest -o python_files='check_*.py' -o timeout=1800 -s --durations=5 tests/containers
 
 lint: $(STAMP)  ## ruff: rules and format
 	@echo "== ruff"
@@ -54,7 +61,11 @@ chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUN
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LATENESS),--lateness-seconds $(LATENESS))
 
-docs: $(STAMP)  ## Write from the code: docs/metrics.md, the README's settings, Grafana's dashboards
+soak: $(STAMP)  ## A worker near the machine's limit for hours, every count compared: make soak HOURS=1
+	@tests/provision.sh
+	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS))
+
+docs: $(STAMP)  ## Write from the code: metrics, settings, dashboards, the chart's copies
 	@$(BIN)/python -m tests.docs
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt
@@ -67,6 +78,7 @@ lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev
 	@# Its closing warning is about Surgewatch itself, which setup installs from this folder.
 	@sed -i '/^# WARNING: The following packages/,$$d' requirements-dev.txt
 	@$(MAKE) --no-print-directory setup
+	@$(BIN)/python -m deploy.runtime_lock
 
 clean:  ## Remove .venv, caches and builds
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -6,6 +6,7 @@ bug and says so.
 
 import importlib
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from streams.edges.settings import read_settings
 
 _BUG_CODE: Final = 1
 _INTERRUPTED_CODE: Final = 130
+_TERMINATED_CODE: Final = 128 + signal.SIGTERM
 _TELLS_OF_SETTINGS: Final = "doctor"
 """The command that tells of broken settings itself, among its other findings."""
 _WANTS_HELP: Final = "surgewatch.wants_help"
@@ -184,6 +186,9 @@ class SurgewatchGroup(click.Group):
 @click.pass_context
 def main(ctx: click.Context, config: Path | None, debug: bool) -> None:
     """Read the settings for the command that follows."""
+    if os.getpid() == 1:
+        # In a container the kernel ignores a signal for which there is no handler (yet).
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED_CODE))
     if not ctx.meta[_WANTS_HELP]:  # broken settings must not hide a command's help
         environ = dict(os.environ)
         if debug:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from streams.core.event_world import EventWorld, event_world_of, steps_of
 from streams.core.events import RawChunk
 from streams.core.simulated_delivery import WorldStep
 from streams.core.truth import Truth, TruthLedger
-from streams.core.world import PolicyOutOfRange, World, WorldPolicy, world_of
+from streams.core.world import HOUR_MS, PolicyOutOfRange, World, WorldPolicy, world_of
 from streams.core.world_plans import STORY, WORLDS
 from streams.edges.errors import Interrupted
 from streams.edges.files import OutputFile
@@ -33,14 +34,19 @@ from streams.edges.timeline import merged_by_time
 
 _DEFAULT: Final = WorldPolicy()
 _START: Final = "2025-01-13T00:00:00Z"
+_AGO: Final = re.compile(r"now-(\d{1,3})h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulateTask:
-    """What to simulate and where to; with neither output file it goes to Kafka."""
+    """What to simulate and where to; with neither output file it goes to Kafka.
+
+    ``live``: nothing goes to Kafka before its event time.
+    """
 
     world: World | EventWorld
     speed: float | None = None
+    live: bool = False
     follows_out: Path | None = None
     comments_out: Path | None = None
     truth_out: Path | None = None
@@ -119,7 +125,8 @@ async def _send(task: SimulateTask, settings: Settings, told: Told) -> None:
             topics = (settings.topic_follows, settings.topic_comments)
             for topic in topics:
                 await producer.open_topic(topic)
-            await send_world(task.world, producer, topics, Pace(task.speed), told)
+            pace = Pace(task.speed, now_ms if task.live else None)
+            await send_world(task.world, producer, topics, pace, told)
 
 
 async def send_world(
@@ -137,12 +144,12 @@ async def send_world(
     for step in steps_of(world):
         keys = (encoder.keys(step.follows), encoder.keys(step.comments))
         values = (encoder.encode_follows(step.follows), encoder.encode_comments(step.comments))
-        if pace.speed is None:
+        if not pace.holds:
             for number, topic in enumerate(topics):
                 await producer.send(topic, keys[number], values[number])
         else:
             sources = [iter([_chunk_of(t, v)]) for t, v in zip(topics, values, strict=True)]
-            for start_ms, number, timed in merged_by_time(sources, pace.slice_ms):
+            for start_ms, number, timed in merged_by_time(sources, pace.slice_before(step.end_ms)):
                 await pace.wait(start_ms)
                 first, after = timed.chunk.offsets[0], timed.chunk.next_offset
                 await producer.send(topics[number], keys[number][first:after], timed.chunk.values)
@@ -181,11 +188,31 @@ def lines_of(summary: SimulateSummary) -> list[str]:
     return lines
 
 
+def now_ms() -> int:
+    """What this machine's clock says, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Event time of the begin, and whether it was told from now on."""
+
+    at_ms: int
+    live: bool
+
+
+def _start_of(context: click.Context, parameter: click.Parameter, text: str) -> _Start:
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return _Start(now_ms() - int(ago.group(1)) * HOUR_MS, live=True)
+    return _Start(_start_ms_of(context, parameter, text), live=False)
+
+
 def _start_ms_of(context: click.Context, parameter: click.Parameter, text: str) -> int:
     try:
         start = datetime.fromisoformat(text)
     except ValueError as error:
-        message = f"{text!r} is no time: write it like {_START}"
+        message = f"{text!r} is no time: write it like {_START} or now-24h"
         raise click.BadParameter(message, context, parameter) from error
     start = start if start.tzinfo else start.replace(tzinfo=UTC)
     start_ms = int(start.timestamp()) * 1000
@@ -224,8 +251,9 @@ _COUNT = click.IntRange(min=0)
 @click.option("--wave-users", type=_COUNT, help=f"Story. Absent: {_DEFAULT.wave_users}.")
 @click.option("--bad-share", type=float, default=0.0, help="Share of spoilt records, 0 to 1.")
 @click.option(
-    "--start", "start_ms", default=_START, show_default=True, callback=_start_ms_of,
-    help="Event time of the begin, ISO 8601.",
+    "--start", default=_START, show_default=True, callback=_start_of,
+    help="Event time of the begin, ISO 8601; or now-24h: what is to come then goes to Kafka when "
+    "it comes.",
 )  # fmt: skip
 @click.option(
     "--speed", type=click.FloatRange(min=0, min_open=True),
@@ -246,18 +274,18 @@ def simulate(context: click.Context, /, **options: Any) -> None:
     name, series_out = options.pop("name"), options.pop("series_out")
     names = ("creators", "hours", "follows_per_day", "wave_users", "bad_share")
     given = {key: value for key in names if (value := options.pop(key)) is not None}
-    seed, start_ms = options.pop("seed"), options.pop("start_ms")
+    seed, start = options.pop("seed"), options.pop("start")
     if name != STORY and {"follows_per_day", "wave_users"} & set(given):
         message = f"--follows-per-day and --wave-users are for --world {STORY}"
         raise click.UsageError(message, context)
     try:
         if series_out is not None:
-            _end_series(context, name, (seed, start_ms, given), (series_out, options))
+            _end_series(context, name, (seed, start.at_ms, given), (series_out, options))
             return
-        world = _world_of(name, given, seed, start_ms)
+        world = _world_of(name, given, seed, start.at_ms)
     except PolicyOutOfRange as error:
         raise click.BadParameter(str(error), context) from error
-    task = SimulateTask(world=world, **options)
+    task = SimulateTask(world=world, live=start.live, **options)
     if task.to_files and task.speed is not None:
         message = "--speed is for Kafka: a file is written as quick as it goes"
         raise click.UsageError(message, context)

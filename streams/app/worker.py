@@ -35,7 +35,7 @@ from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import Clocks, SteadyClock
 from streams.edges.codec import decode_comments, decode_follows
 from streams.edges.codec_reports import decode_reports
-from streams.edges.errors import SurgewatchError
+from streams.edges.errors import SettingsError, SurgewatchError
 from streams.edges.exporter import Exporter
 from streams.edges.health import Health
 from streams.edges.log_lines import logger_of
@@ -164,8 +164,13 @@ class Worker:
         """Run until SIGTERM or SIGINT, or until something stops it; raises what did."""
         check_detector(self._settings)
         stop = asyncio.Event()
+
+        def end() -> None:
+            self.health.stopping()
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, end)
         async with AsyncExitStack() as stack:
             stack.callback(self._tell_suppressed, all_kinds=True)
             self._serve(stack)
@@ -198,7 +203,7 @@ class Worker:
         guarded = GuardedStore(store, guard)
         policy = pipeline_policy_of(settings)
         pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
-        datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="surgewatch-"))
+        datadir = stack.enter_context(temporary_folder())
         app = build_app(settings, pipeline, datadir, Losses(settings, self._metrics).options)
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
@@ -233,6 +238,8 @@ class Worker:
                 host=settings.metrics_host,
                 port=port,
             )
+        self._metrics.gc_pauses.start()
+        stack.callback(self._metrics.gc_pauses.stop)
         watchdog = Watchdog(self.health)
         watchdog.start()
         stack.callback(watchdog.stop)
@@ -296,6 +303,18 @@ class Worker:
             else:
                 pipeline.tell({}, {})
             await asyncio.sleep(1.0)
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is gone when it ends. Raises SettingsError where none can be made."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="surgewatch-")
+    except OSError as error:
+        message = (
+            f"no folder for temporary files can be made ({error.strerror}): set TMPDIR to one that "
+            "can be written; in a container with a read-only root, mount a tmpfs on /tmp"
+        )
+        raise SettingsError(message) from error
 
 
 def pipeline_policy_of(settings: Settings) -> PipelinePolicy:

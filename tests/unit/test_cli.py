@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.app.cli import COMMANDS, LazyCommand, main
-from streams.edges.errors import DataError, KafkaUnreachable
+from streams.app.worker import temporary_folder
+from streams.edges.errors import DataError, KafkaUnreachable, SettingsError
 from streams.edges.logs import set_up_logs
 from streams.edges.settings import Settings
 
@@ -242,3 +244,26 @@ def test_libraries_chatter_is_told_in_debugging_only(capsys: pytest.CaptureFixtu
     assert "chatter" not in told
     assert "weighty" in told
     assert "wanted" in told
+
+
+def test_pid_1_of_a_container_ends_at_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        run("config")
+        assert signal.getsignal(signal.SIGTERM) == before, "any other ends by the default"
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        run("config")
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(signal.SIGTERM)
+        assert ended.value.code == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_worker_without_a_folder_to_write_to_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+    with pytest.raises(SettingsError, match="a read-only root, mount a tmpfs on /tmp") as caught:
+        temporary_folder()
+    assert caught.value.exit_code == 2

@@ -1,67 +1,20 @@
-"""What is shipped beside the package: the lock, the Makefile, the compose file, the image."""
+"""What is shipped beside the package: the lock, the image's part of it, the Makefile."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-import yaml
 
-from streams.core.keys import GROUP_KEYS
-from streams.edges.redis_servers import PACKED
-from streams.edges.settings_list import Settings
+from deploy.runtime_lock import LOCK, build_text, runtime_text
 
+TextOf = Callable[[str, Mapping[str, Any]], str]
 ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
-    loaded = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    assert isinstance(loaded, dict)
-    return loaded
-
-
-def test_compose_has_kafka_redis_topics_and_two_workers(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"kafka", "redis", "topics", "worker-1", "worker-2"}
-
-
-def test_compose_sets_only_settings_that_exist(compose: dict[str, Any]) -> None:
-    known = {f"SURGEWATCH_{f.name.upper()}" for f in msgspec.structs.fields(Settings)}
-    for name in ("topics", "worker-1", "worker-2"):
-        assert set(compose["services"][name]["environment"]) <= known
-
-
-def test_compose_starts_workers_after_topics_and_redis(compose: dict[str, Any]) -> None:
-    for name in ("worker-1", "worker-2"):
-        assert compose["services"][name]["depends_on"] == {
-            "topics": {"condition": "service_completed_successfully"},
-            "redis": {"condition": "service_healthy"},
-        }
-
-
-def test_compose_redis_keeps_its_data_and_never_evicts(compose: dict[str, Any]) -> None:
-    command = compose["services"]["redis"]["command"]
-    packed = [f"--{setting} {value}" for setting, value in PACKED.items()]
-    for option in ("--appendonly yes", "--maxmemory-policy noeviction", *packed):
-        assert option in command
-    (entries,) = re.findall(r"--hash-max-listpack-entries (\d+)", command)
-    assert int(entries) >= GROUP_KEYS
-
-
-def test_compose_opens_ports_to_this_machine_only(compose: dict[str, Any]) -> None:
-    for service in compose["services"].values():
-        for port in service.get("ports", []):
-            assert port.startswith("127.0.0.1:")
-
-
-def test_image_does_not_run_as_root() -> None:
-    users = re.findall(r"^USER (\S+)", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
-    assert users
-    assert users[-1] not in {"root", "0"}
 
 
 def test_lock_pins_and_hashes_every_package_and_names_no_index() -> None:
@@ -72,6 +25,30 @@ def test_lock_pins_and_hashes_every_package_and_names_no_index() -> None:
     for line in packages:
         assert re.match(r"[\w.-]+==[\w.!]+( *;.*?)? +--hash=sha256:[0-9a-f]{64}", line), line
     assert not re.search(r"https?:|file:|--index|--extra-index|--find-links", text)
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "text_of"),
+    [("requirements.txt", runtime_text), ("requirements-build.txt", build_text)],
+)
+def test_the_image_installs_its_part_of_the_lock(name: str, text_of: TextOf) -> None:
+    wanted = text_of(LOCK.read_text(), PROJECT)
+    assert (ROOT / "deploy" / name).read_text() == wanted, "run: python -m deploy.runtime_lock"
+
+
+def test_the_image_has_what_a_worker_needs_and_nothing_of_the_tests() -> None:
+    names = re.findall(r"^([\w.-]+)==", runtime_text(LOCK.read_text(), PROJECT), re.MULTILINE)
+    assert {"faust-streaming", "aiohttp", "river", "scipy", "uvloop", "structlog"} <= {*names}
+    assert not {"pytest", "mypy", "setuptools", "pyarrow", "matplotlib"} & {*names}
+
+
+def test_a_package_that_the_lock_lacks_is_an_error() -> None:
+    lock = LOCK.read_text().replace("\naiohttp==", "\nother==")
+    with pytest.raises(KeyError, match="aiohttp"):
+        runtime_text(lock, PROJECT)
 
 
 def test_make_help_names_every_command() -> None:

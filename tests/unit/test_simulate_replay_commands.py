@@ -1,5 +1,6 @@
 """The simulate and replay commands as a user types them, without a server."""
 
+import asyncio
 import gzip
 import io
 import json
@@ -13,7 +14,13 @@ from rich.console import Console
 
 from streams.app.pace import Pace, progress_bar
 from streams.app.replay import replay
-from streams.app.simulate import SimulateTask, run_simulate, simulate, write_world
+from streams.app.simulate import (
+    SimulateSummary,
+    SimulateTask,
+    run_simulate,
+    simulate,
+    write_world,
+)
 from streams.core.simulated_delivery import WorldStep
 from streams.core.truth import Truth
 from streams.core.world import WorldPolicy, world_of
@@ -24,6 +31,18 @@ from streams.edges.producer import client_options_of, partition_of
 from streams.edges.settings import Settings
 
 SMALL = ("--creators", "100", "--follows-per-day", "2000", "--wave-users", "500", "--hours", "26")
+NOTHING_TRUE = Truth(
+    seed=7,
+    start_ms=0,
+    end_ms=0,
+    follows=0,
+    unfollows=0,
+    comments=0,
+    bad_records=0,
+    surges=[],
+    stories=[],
+    wave=None,
+)
 NO_KAFKA = Settings(kafka_bootstrap_servers="127.0.0.1:9", kafka_timeout_ms=1_000)
 
 
@@ -132,6 +151,48 @@ def test_slices_of_a_pace_are_a_fifth_of_a_second_of_real_time() -> None:
     assert Pace(3600.0).slice_ms == 720_000
     assert Pace(0.001).slice_ms == 1
     assert Pace(None).slice_ms == 60_000
+
+
+def test_a_pace_with_a_clock_tells_what_is_to_come_in_slices_of_a_fifth_of_a_second() -> None:
+    pace = Pace(3600.0, lambda: 1_000_000)
+    assert pace.slice_before(1_000_000) == 720_000
+    assert pace.slice_before(1_000_001) == 200
+    assert Pace(3600.0).slice_before(10**15) == 720_000
+    assert [one.holds for one in (Pace(None), Pace(1.0), pace)] == [False, True, True]
+
+
+def test_a_pace_with_a_clock_sends_nothing_before_its_time() -> None:
+    async def waited(pace: Pace, at_ms: int) -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await pace.wait(at_ms)
+        return loop.time() - began
+
+    async def all_waits() -> list[float]:
+        pace = Pace(3_600_000.0, lambda: 1_000_000)
+        return [await waited(pace, at_ms) for at_ms in (0, 999_700, 1_000_100)]
+
+    first, past, to_come = asyncio.run(all_waits())
+    assert max(first, past) < 0.2
+    assert to_come >= 0.3, "until the slice of 200 ms from it is over"
+
+
+def test_simulate_begins_hours_ago_and_then_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[SimulateTask] = []
+
+    def taken(task: SimulateTask, settings: object, console: object) -> SimulateSummary:
+        tasks.append(task)
+        return SimulateSummary(truth=NOTHING_TRUE, records=0, seconds=1.0)
+
+    monkeypatch.setattr("streams.app.simulate.run_simulate", taken)
+    monkeypatch.setattr("streams.app.simulate.now_ms", lambda: 1_736_899_200_000)
+    for start in ("now-24h", "2025-01-13T00:00:00Z"):
+        result = run(simulate, *SMALL, "--start", start)
+        assert result.exit_code == 0, result.output
+    assert [(task.world.start_ms, task.live) for task in tasks] == [
+        (1_736_899_200_000 - 86_400_000, True),
+        (1_736_726_400_000, False),
+    ]
 
 
 def test_bar_is_drawn_on_a_terminal_only() -> None:

@@ -1,0 +1,219 @@
+"""The compose file and the Dockerfile, as far as no engine is needed.
+
+``make test-containers`` runs them for real: tests/containers.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import subprocess
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from deploy import healthcheck
+from streams.app.simulate import simulate
+from streams.core.keys import GROUP_KEYS
+from streams.edges.exporter import Exporter
+from streams.edges.health import Health
+from streams.edges.redis_servers import PACKED
+from streams.edges.settings_list import Settings
+from tests.conftest import program_or_say
+from tests.containers.compose_file import COMPOSE, ROOT, compose_program
+from tests.servers import KAFKA_VERSION
+
+OURS = {"topics", "worker-1", "worker-2", "simulator", "docs"}
+Services = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def services() -> Services:
+    found = yaml.safe_load(COMPOSE.read_text())["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_compose_has_all_that_is_looked_at_and_woken_by(services: Services) -> None:
+    others = {"kafka", "redis", "prometheus", "alertmanager", "grafana"}
+    assert set(services) == OURS | others
+    assert [name for name, one in services.items() if "profiles" in one] == ["simulator"]
+
+
+def test_compose_sets_only_settings_that_exist(services: Services) -> None:
+    known = {f"SURGEWATCH_{f.name.upper()}" for f in msgspec.structs.fields(Settings)}
+    for name in OURS:
+        assert set(services[name]["environment"]) <= known
+
+
+def test_compose_starts_workers_after_topics_and_redis(services: Services) -> None:
+    for name in ("worker-1", "worker-2"):
+        assert services[name]["depends_on"] == {
+            "topics": {"condition": "service_completed_successfully"},
+            "redis": {"condition": "service_healthy"},
+        }
+
+
+def test_compose_redis_keeps_its_data_and_never_evicts(services: Services) -> None:
+    command = services["redis"]["command"]
+    packed = [f"--{setting} {value}" for setting, value in PACKED.items()]
+    limits = ("--maxmemory 2gb", "--maxmemory-policy noeviction")
+    for option in ("--appendonly yes", "--appendfsync everysec", *limits, *packed):
+        assert option in command
+    (entries,) = re.findall(r"--hash-max-listpack-entries (\d+)", command)
+    assert int(entries) >= GROUP_KEYS
+    assert services["redis"]["mem_limit"] == "4g", "twice its data: a rewrite copies"
+
+
+def test_compose_opens_ports_to_this_machine_only_and_each_once(services: Services) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    parts = [port.split(":") for port in ports]
+    assert all(len(part) == 3 and ipaddress.ip_address(part[0]).is_loopback for part in parts)
+    assert len({outside for _, outside, _ in parts}) == len(parts) >= 8
+
+
+def test_every_service_is_hardened_and_limited(services: Services) -> None:
+    for name, one in services.items():
+        assert one["cap_drop"] == ["ALL"], name
+        assert one["security_opt"] == ["no-new-privileges:true"], name
+        assert "cap_add" not in one, name
+        assert "privileged" not in one, name
+        assert one["mem_limit"], name
+        assert one["pids_limit"], name
+        assert one["logging"]["options"]["max-size"], name
+
+
+def test_roots_that_can_be_read_only_are(services: Services) -> None:
+    writing = {name for name, one in services.items() if not one.get("read_only")}
+    assert writing == {"kafka", "grafana"}, "they write settings and plugins beside their data"
+    for name in OURS:
+        assert services[name]["tmpfs"] == ["/tmp:size=64m,mode=1777,noexec,nosuid,nodev"]
+
+
+def test_images_of_others_name_a_version_and_are_not_built(services: Services) -> None:
+    for name in services.keys() - OURS:
+        assert re.search(r":v?\d+\.\d+\.\d+$", services[name]["image"]), name
+        assert services[name]["pull_policy"] == "missing", name
+        assert "build" not in services[name]
+    assert services["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_our_image_is_made_here_and_never_pulled(services: Services) -> None:
+    for name in OURS:
+        assert services[name]["image"] == "surgewatch"
+        assert services[name]["pull_policy"] == "build"
+        assert services[name]["build"] == {"context": ".", "dockerfile": "deploy/Dockerfile"}
+
+
+def test_mounted_files_exist_and_are_read_only(services: Services) -> None:
+    names = yaml.safe_load(COMPOSE.read_text())["volumes"]
+    for service in services.values():
+        for mount in service.get("volumes", []):
+            source, _, rest = mount.partition(":")
+            if source in names:
+                continue
+            assert (ROOT / source).exists(), source
+            assert rest.endswith(":ro"), mount
+
+
+def test_prometheus_scrapes_both_workers_and_links_to_what_is_served(services: Services) -> None:
+    config = yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    assert job["job_name"] == "surgewatch"
+    assert job["static_configs"] == [{"targets": ["worker-1:9464", "worker-2:9464"]}]
+    (manager,) = config["alerting"]["alertmanagers"]
+    assert manager["static_configs"] == [{"targets": ["alertmanager:9093"]}]
+    urls = config["global"]["external_labels"]
+    for label, name in (("docs_url", "docs"), ("grafana_url", "grafana")):
+        (port,) = services[name]["ports"]
+        assert urls[label] == f"http://localhost:{port.split(':')[1]}"
+
+
+def test_prometheus_takes_its_configuration() -> None:
+    path = ROOT / "deploy/compose/prometheus.yml"
+    command = [program_or_say("promtool"), "check", "config", "--syntax-only", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_simulators_options_exist(services: Services) -> None:
+    name, *options = services["simulator"]["command"].split()
+    assert name == "simulate"
+    simulate.make_context("simulate", options)
+
+
+def test_hadolint_finds_nothing() -> None:
+    lint("hadolint", "deploy/Dockerfile")
+    # Stand-ins take what Debian has now, and are thrown away.
+    ignored = [f"--ignore={rule}" for rule in ("DL3008", "DL3009", "DL3066")]
+    lint("hadolint", *ignored, "tests/containers/images/Dockerfile")
+
+
+def test_yamllint_finds_nothing() -> None:
+    lint("yamllint", "--strict", "docker-compose.yml", "deploy/compose", "tests/containers")
+
+
+def lint(program: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [ROOT / ".venv/bin" / program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("profile", [(), ("--profile", "demo"), ("--profile", "*")])
+def test_compose_itself_takes_the_file(profile: tuple[str, ...]) -> None:
+    program = compose_program()
+    if program is None:
+        pytest.skip("no Compose v2 here: make test-containers builds it into .cache/tools")
+    command = [program, "--file", str(COMPOSE), *profile, "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_image_runs_as_a_number_that_is_not_root_and_nothing_in_it_builds() -> None:
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    final = text.rpartition("\nFROM ")[2]
+    assert re.findall(r"^USER (\S+)", final, re.MULTILINE) == ["10001:10001"]
+    assert not re.findall(r"^RUN ", final, re.MULTILINE), "what runs there is no same bytes twice"
+    assert "--mount" not in text, "the classic builder has none"
+
+
+def test_what_is_sent_to_the_builder_is_what_the_dockerfile_copies() -> None:
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = {line[1:] for line in ignored if line.startswith("!")}
+    assert kept == {source for sources in copied for source in sources.split()}
+    assert ignored[0] == "*"
+
+
+def test_health_check_says_whether_the_worker_is_ready_and_why_not() -> None:
+    health = Health(0.0, 120.0)
+    with Exporter(CollectorRegistry(), health, lambda: 1.0) as exporter:
+        port = exporter.start("127.0.0.1", 0)
+        reason = healthcheck.unready_reason("127.0.0.1", port)
+        assert reason == "it has not joined the consumer group yet"
+        health.assigned(0.0, 4)
+        health.reached_redis(reachable=True)
+        health.loaded()
+        assert healthcheck.unready_reason("127.0.0.1", port) is None
+    gone = healthcheck.unready_reason("127.0.0.1", port)
+    assert gone is not None
+    assert gone.startswith(f"nobody answers at 127.0.0.1:{port}: ")
+
+
+def test_health_check_needs_nothing_of_the_site() -> None:
+    command = ["python3", "-I", "-S", str(ROOT / "deploy/healthcheck.py")]
+    environ = {**os.environ, "SURGEWATCH_METRICS_PORT": "1"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("nobody answers at 127.0.0.1:1: ")
