@@ -89,6 +89,8 @@ def other_value_of(spec: Spec) -> Any:
     if spec.type_name == "text":
         return f"other-{spec.name}"
     schema = schema_of(spec)
+    if "exclusiveMaximum" in schema:
+        return schema["exclusiveMaximum"] / 2
     most = schema["maximum"]
     return most if most != spec.default else schema["minimum"]
 
