@@ -21,6 +21,7 @@ demo: $(STAMP)  ## Watch the story being caught live: no Docker, no Java, about 
 test: lint types  ## Everything: lint, types and all tests, on real Kafka and Redis
 	@echo "== servers for the tests (Kafka, Redis)"
 	@tests/provision.sh
+	@tests/tools/compose.sh $(BIN)/python
 	@echo "== tests"
 	@$(BIN)/python -m tests.run
 

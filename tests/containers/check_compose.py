@@ -31,10 +31,8 @@ class Compose:
     """``docker compose`` on our files, with an engine."""
 
     def __init__(self, engine: Engine) -> None:
-        program = compose_program()
-        assert program is not None, "tests/containers/provision.sh builds it"
         files = ("--file", str(COMPOSE), "--file", str(OVERRIDE))
-        self._command = [program, "--project-name", "surgewatch", *files]
+        self._command = [compose_program(), "--project-name", "surgewatch", *files]
         self._engine = engine
 
     def __call__(self, *arguments: str, seconds_max: float = 180.0) -> str:
@@ -72,9 +70,7 @@ def value_of(query: str) -> float:
 
 @pytest.mark.parametrize("profile", [(), ("--profile", "demo"), ("--profile", "*")])
 def test_compose_takes_the_file_as_it_is_shipped(profile: tuple[str, ...]) -> None:
-    program = compose_program()
-    assert program is not None
-    command = [program, "--file", str(COMPOSE), *profile, "config", "--quiet"]
+    command = [compose_program(), "--file", str(COMPOSE), *profile, "config", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

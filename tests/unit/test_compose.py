@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,8 +24,8 @@ from streams.edges.exporter import Exporter
 from streams.edges.health import Health
 from streams.edges.redis_servers import PACKED
 from streams.edges.settings_list import Settings
-from tests.conftest import program_or_say
-from tests.containers.compose_file import COMPOSE, ROOT, compose_program
+from tests.conftest import program_or_say, saying_what_is_missing
+from tests.containers.compose_file import COMPOSE, ROOT, compose_spec_program
 from tests.servers import KAFKA_VERSION
 
 OURS = {"topics", "worker-1", "worker-2", "simulator", "docs"}
@@ -168,15 +169,28 @@ def lint(program: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("profile", [(), ("--profile", "demo"), ("--profile", "*")])
-def test_compose_itself_takes_the_file(profile: tuple[str, ...]) -> None:
-    program = compose_program()
-    if program is None:
-        pytest.skip("no Compose v2 here: make test-containers builds it into .cache/tools")
-    command = [program, "--file", str(COMPOSE), *profile, "config", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+def test_compose_can_read_the_file(services: Services) -> None:
+    done = compose_spec(COMPOSE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(yaml.safe_load(done.stdout)["services"]) == set(services)
+    for one in services.values():
+        assert set(one.get("depends_on", ())) <= set(services)
+
+
+def test_compose_refuses_a_file_with_a_misspelt_key(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(COMPOSE.read_text().replace("stop_signal:", "stop_signl:"))
+    done = compose_spec(path)
+    assert done.returncode == 1
+    assert "'stop_signl' not allowed" in done.stderr + done.stdout
+
+
+def compose_spec(path: Path) -> subprocess.CompletedProcess[str]:
+    """Have the file read by what Compose reads files with."""
+    with saying_what_is_missing():
+        program = compose_spec_program()
+    command = [str(program), str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_image_runs_as_a_number_that_is_not_root_and_nothing_in_it_builds() -> None:
