@@ -8,12 +8,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
+import ssl
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trustme
 import yaml
 from prometheus_client import CollectorRegistry
 
@@ -225,6 +229,23 @@ def test_health_check_says_whether_the_worker_is_ready_and_why_not() -> None:
     gone = healthcheck.unready_reason("127.0.0.1", port)
     assert gone is not None
     assert gone.startswith(f"nobody answers at 127.0.0.1:{port}: ")
+
+
+def test_health_check_speaks_tls_where_the_worker_does() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        with context.wrap_socket(connection, server_side=True) as speaking:
+            speaking.recv(4096)
+            speaking.sendall(b"HTTP/1.0 200 OK\r\n\r\nok\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert healthcheck.unready_reason("127.0.0.1", server.getsockname()[1], tls=True) is None
+        thread.join()
 
 
 def test_health_check_needs_nothing_of_the_site() -> None:
