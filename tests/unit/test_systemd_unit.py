@@ -118,7 +118,7 @@ def test_its_times_go_with_the_workers(name: str, least: float, most: float) -> 
 
 
 def test_metrics_of_the_process_can_be_read() -> None:
-    # prometheus-client tells none of them where /proc/stat cannot be read (seen under a real systemd)
+    # prometheus-client tells none where /proc/stat cannot be read (seen under a real systemd)
     assert option("ProcSubset") == []
 
 
