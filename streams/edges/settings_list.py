@@ -259,6 +259,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     metrics_password: Annotated[str, _filled("Password of that user", secret=True)] | None = None
+    traces_endpoint: (
+        Annotated[
+            str,
+            _text(
+                r"^https?://[^\s/]+/\S*\Z",
+                "a whole URL: http://collector:4318/v1/traces",
+                "Where traces of chunks are sent by OTLP/HTTP; none: no traces",
+            ),
+        ]
+        | None
+    ) = None
+    traces_sample_share: Annotated[
+        float, msgspec.Meta(gt=0, le=1, description="Share of chunks that are traced")
+    ] = 0.01
     start_seconds_max: Annotated[
         int, _int(0, 3_600, "A starting worker waits so long for Kafka and Redis")
     ] = 30

@@ -19,6 +19,7 @@ _OF_ONE_WORKER: Final = frozenset(
         *("redis_ssl_cafile", "redis_ssl_certfile", "redis_ssl_keyfile", "redis_username"),
         *("metrics_ssl_certfile", "metrics_ssl_keyfile", "metrics_username"),
         *("metrics_host", "metrics_port", "log_level", "log_format"),
+        *("traces_endpoint", "traces_sample_share"),
     }
 )
 """Settings in which the workers of a fleet may differ."""
