@@ -99,6 +99,11 @@ COMMANDS: Final = {
             "List the records that could not be used, and put them back when they are mended.",
             attribute="dead_letters",
         ),
+        LazyCommand(
+            "streams.app.state",
+            "state",
+            "Back up partitions' state with their offsets, and put a backup back if it fits.",
+        ),
         LazyCommand("streams.app.config", "config", "Show the settings in force."),
         LazyCommand(
             "streams.app.backtest", "backtest", "Find the surges in files, with no servers."

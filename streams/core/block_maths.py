@@ -13,6 +13,9 @@ from streams.core.block_tables import FadingPowers, Floats, Ints
 from streams.core.detector_policy import COUNT_MAX, SCORE_LOG_MAX, DetectorPolicy
 from streams.core.tail_prior import Ended, Prior
 
+_LASTING = 1.6
+"""How many times the fastest window's excess the middle one has of what is no burst: at an even
+rate, after an hour; 2.8 in the end."""
 _TINY = 1e-300
 """Stands for a window of no events: X ln X is 0 there and no logarithm is infinite."""
 
@@ -36,11 +39,13 @@ class ScoreColumns:
     """``expected`` times the wave's factor; None: no wave, and none in the last day."""
     exposure: Floats | float = 1.0
     """How busy the buckets usually are."""
+    is_brief: NDArray[np.bool_] | None = None
+    """Whether a score of 1 or more comes of a burst: of the last half hour mostly; None: none."""
 
     def only(self, chosen: NDArray[np.bool_]) -> "ScoreColumns":
         """Of the chosen keys."""
         score, expected = self.score[chosen], self.expected[chosen]
-        in_wave, exposure = self.in_wave, self.exposure
+        in_wave, exposure, is_brief = self.in_wave, self.exposure, self.is_brief
         return ScoreColumns(
             score,
             expected,
@@ -49,6 +54,7 @@ class ScoreColumns:
             self.history_buckets[chosen],
             None if in_wave is None else in_wave[chosen],
             exposure if isinstance(exposure, float) else exposure[chosen],
+            None if is_brief is None else is_brief[chosen],
         )
 
 
@@ -62,6 +68,10 @@ class Outlook:
     """Shape of the negative binomial (A), at most 1 / dispersion."""
     faded_exposure: Floats
     """Three rows: f_j times the exposure before the open bucket."""
+
+    def only(self, rows: Ints) -> "Outlook":
+        """Of these keys."""
+        return Outlook(self.rate[rows], self.shape[rows], self.faded_exposure[:, rows])
 
 
 def shape_of(rate_count: Floats, policy: DetectorPolicy) -> Floats:
@@ -93,6 +103,16 @@ def statistic_of(window_counts: Floats, exposure: Floats | float, outlook: Outlo
     np.maximum(mean, 0.0, out=mean)
     mean *= mean
     return mean
+
+
+def are_brief(faded_counts: Floats, outlook: Outlook) -> NDArray[np.bool_]:
+    """Whether what the windows hold before the open bucket is a burst, or nothing unusual.
+
+    The open bucket has no part in it: one more event must not make a burst of a surge.
+    """
+    fast, middle, _ = faded_counts - outlook.rate * outlook.faded_exposure
+    brief: NDArray[np.bool_] = (middle <= 0.0) | (middle < _LASTING * fast)
+    return brief
 
 
 @dataclass(frozen=True, slots=True)

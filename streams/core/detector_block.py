@@ -17,6 +17,7 @@ from streams.core.block_maths import (
     DaysPast,
     Outlook,
     ScoreColumns,
+    are_brief,
     as_counts,
     rarity_of,
     score_of,
@@ -33,7 +34,7 @@ from streams.core.exposure import Exposure, FlatExposure
 from streams.core.first_days import EARLY_BUCKETS
 from streams.core.rhythm import Heard, Rhythm
 from streams.core.tail_prior import ConstantPrior, Lived, Risen, TailPrior
-from streams.core.wave_factors import WaveFactors
+from streams.core.wave_factors import Lifted, WaveFactors
 from streams.core.wave_size import size_of, wildness_of
 
 _GRID = 64
@@ -203,7 +204,8 @@ class DetectorBlock:
         expected = outlook.rate * exposure
         lasts = self._waves is not None and not self._waves.are_plain
         in_wave = expected * factor if lasts else None
-        return ScoreColumns(score, expected, weight, statistic, age, in_wave, exposure)
+        is_brief = self._are_brief(slots, score, outlook, age)
+        return ScoreColumns(score, expected, weight, statistic, age, in_wave, exposure, is_brief)
 
     def run_ahead(self, course: Course) -> BlockAhead:
         """See KeyDetector."""
@@ -296,8 +298,9 @@ class DetectorBlock:
             exposure = exposure * self._rhythm.open_of(keys.direction, opened)
         if self._waves is None:
             return _Exposed(exposure, sums)
-        factor = self._waves.open_of(slots, opened)
-        more = self._waves.more_of(slots, keys.direction, keys.birth, opened)
+        lifted = Lifted(slots, keys.direction, keys.birth, keys.rate_count)
+        factor = self._waves.open_of(lifted, opened, exposure)
+        more = self._waves.more_of(lifted, opened)
         if factor is None or more is None:
             return _Exposed(exposure, sums)
         sums[:3] += more
@@ -319,6 +322,17 @@ class DetectorBlock:
         buckets = sums[3] + self.policy.rate_prior_buckets
         faded = sums[:3] * self._powers.factors[:3]
         return Outlook(keys.rate_count / buckets, shape_of(keys.rate_count, self.policy), faded)
+
+    def _are_brief(
+        self, slots: Ints, score: Floats, outlook: Outlook, age: Ints
+    ) -> NDArray[np.bool_]:
+        """Which of the scores that alarm come of a burst; a first day is all there is of a key."""
+        brief = np.zeros(len(score), np.bool_)
+        rows = ((score >= 1.0) & (age >= self.policy.buckets_per_day)).nonzero()[0]
+        if len(rows):
+            faded = self._rows.read(slots[rows]).windows * self._powers.factors[:3]
+            brief[rows] = are_brief(faded, outlook.only(rows))
+        return brief
 
     def _raise_top(self, keys: KeyColumns, statistic: Floats, age: Ints) -> None:
         """Raise each day's maximum; those of first days teach newcomers, in two spans."""

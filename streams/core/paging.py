@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.block_maths import ScoreColumns
+from streams.core.block_tables import Floats
 from streams.core.key_detector import KeyDetector
 from streams.core.rounding import all_rounded
 from streams.core.rules import NEVER
 from streams.core.surges import MODEL_WINDOW_BUCKETS
 from streams.core.texts import Ints
 
+_BRIEF_RARER: Final = 10.0
+"""So many times rarer must a page be that comes of a burst: the rarest of what passes within half
+an hour is mostly that, and a surge goes on."""
 _EVENTS_MAX: Final = 1e15
 """More are expected nowhere; a float holds them exactly."""
 
@@ -24,14 +29,23 @@ _EVENTS_MAX: Final = 1e15
 class PagePolicy:
     """A surge by the model becomes a page at a record with all three.
 
-    ``bar``: the least score, how many times rarer than a notice. ``excess_min``: the least events
-    of the last hour above the expected ones. ``ratio_min``: and over them. Of a key that has not
-    been known for an hour nothing is expected: all its events are excess, and ratio enough.
+    ``bar``: the least score, how many times rarer than a notice; of a burst ten times as much.
+    ``excess_min``: the least events of the last hour above the expected ones. ``ratio_min``: and
+    over them. Of a key that has not been known for an hour nothing is expected: all its events are
+    excess, and ratio enough.
     """
 
     bar: float
     excess_min: int
     ratio_min: float
+
+    def reached(self, columns: ScoreColumns) -> NDArray[np.bool_]:
+        """Which scores are rare enough."""
+        bar: Floats | float = self.bar
+        if columns.is_brief is not None:
+            bar = np.where(columns.is_brief, _BRIEF_RARER * bar, bar)
+        found: NDArray[np.bool_] = columns.score >= bar
+        return found
 
     def least_events(self, columns: ScoreColumns) -> Ints:
         """Events of the last hour that each key's page needs."""
@@ -55,7 +69,7 @@ class Pending(NamedTuple):
     before: Ints
     added: Ints
     observed: Ints
-    lasting: np.ndarray[Any, np.dtype[np.bool_]]
+    lasting: NDArray[np.bool_]
     lift: float = 1.0
     """Of the wave, at which they must be pages."""
 
@@ -66,14 +80,14 @@ def page_records(policy: PagePolicy, detector: KeyDetector[Any], runs: Pending) 
     counts, lift = runs.before + runs.added, runs.lift
     columns = detector.score(runs.slots, counts, opened=runs.opened, lift=lift)
     high = np.maximum(policy.least_events(columns) - runs.observed, 1)
-    enough = (columns.score >= policy.bar) & (high <= np.where(runs.lasting, runs.added, 1))
+    enough = policy.reached(columns) & (high <= np.where(runs.lasting, runs.added, 1))
     rows = enough.nonzero()[0]
     low, high = high[rows] - 1, runs.added[rows]
     while (wide := (high - low > 1).nonzero()[0]).size:
         at, middle = rows[wide], (low[wide] + high[wide]) // 2
         counts = runs.before[at] + middle
-        score = detector.score(runs.slots[at], counts, opened=runs.opened[at], lift=lift).score
-        reached = score >= policy.bar
+        columns = detector.score(runs.slots[at], counts, opened=runs.opened[at], lift=lift)
+        reached = policy.reached(columns)
         high[wide[reached]], low[wide[~reached]] = middle[reached], middle[~reached]
     found[rows] = high
     return found

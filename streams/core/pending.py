@@ -61,14 +61,14 @@ class Pending:
             return scores
         now = self._watched.counts.newest_counts(slots[rows])
         detector = self._watched.detector
-        lifted = detector.score(slots[rows], now, opened=stretch.water, lift=AT_ONCE_LIFT).score
+        lifted = detector.score(slots[rows], now, opened=stretch.water, lift=AT_ONCE_LIFT)
         judged = scores.copy()
-        judged[rows] = lifted
+        judged[rows] = lifted.score
         opens = marks.quiet_until[slots[rows]] <= stretch.water
-        at_once = opens & (lifted >= 1.0)
+        at_once = opens & (lifted.score >= 1.0)
         if page is not None:
             opens |= (scores[rows] >= page.bar) & ~marks.paged[slots[rows]]
-            at_once |= opens & (lifted >= page.bar)
+            at_once |= opens & page.reached(lifted)
         opens &= marks.model[slots[rows]] == NEVER
         for slot in slots[rows[opens & at_once]].tolist():
             self._drop(slot)
@@ -171,7 +171,7 @@ class Pending:
             return np.zeros(len(slots), dtype=np.bool_)
         oldest = closed - MODEL_WINDOW_BUCKETS + 1
         events = self._watched.counts.totals_since(slots, oldest)
-        pages: NDArray[np.bool_] = columns.score >= page.bar
+        pages = page.reached(columns)
         pages &= events >= page.least_events(columns)
         pages &= ~self._watched.marks.paged[slots]
         return pages

@@ -49,8 +49,11 @@ where few days ever are, somewhat more."""
 _STEEP_MIN: Final = 0.65
 """No tail is taken for heavier than this: a surge must not teach that surges are usual."""
 _STEEP_MAX: Final = 4.0
-_FAR_STEEP_MAX: Final = 0.8
+_FAR_STEEP_MAX: Final = 0.7
 """Past the last knot, where nothing can be counted, none is taken for lighter than this."""
+_SURGED: Final = 18.0
+"""A day that its key's own tail takes for rarer than e**-18 was a surge, and says nothing of how
+rare other days are."""
 _TAIL_DAYS: Final = 100.0
 """What the classes around one weigh against its own key-days."""
 _NEAR_DAYS: Final = 30.0
@@ -241,11 +244,13 @@ class Pool:
         excess = np.maximum(ended.held - ended.level, 0.0)
         warm = self._epoch >= self._since + _WARM_DAYS * self._day
         days = ended.days - ended.is_first
+        surged = known & (ended.rarity > _SURGED)
+        counts = warm & ~surged
         columns = [ended.held, over, excess]
-        columns += [(ended.rarity > _STEP * knot) & warm for knot in range(1, _KNOTS + 1)]
+        columns += [(ended.rarity > _STEP * knot) & counts for knot in range(1, _KNOTS + 1)]
         rows = np.empty((len(known), _SUMS), np.int64)
         rows[:, 0] = days * _UNIT
-        rows[:, _TAIL_SUMS] = days * (_UNIT * warm)
+        rows[:, _TAIL_SUMS] = (days - surged) * (_UNIT * warm)
         places = [*range(1, _TAIL_SUMS), *range(_TAIL_SUMS + 1, _SUMS)]
         for place, column in zip(places, columns, strict=True):
             rows[:, place] = np.rint(column * (known * float(_UNIT))).astype(np.int64)

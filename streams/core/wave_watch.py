@@ -176,7 +176,8 @@ class WaveWatch:
             self.factors.close(bucket, None)
             return
         self._foreseen = {}
-        self.factors.close(bucket, self._waves.close(bucket, sums, self._cohorts.names).factors)
+        seen = self._waves.close(bucket, sums, self._cohorts.names)
+        self.factors.close(bucket, seen.factors, seen.busy)
 
     def _take_receivers(self, slots: Ints, now: Ints, expected: Floats) -> None:
         """Keep the keys with most above their usual: each is seen again whenever it has more."""
@@ -225,7 +226,7 @@ class WaveWatch:
         if "closed" in mine:
             closed = decode(mine.pop("closed"), type=_Closed)
             self._waves.restore(closed.levels, self._cohorts.names)
-            rows = {int(bucket): decode(raw, type=list[float]) for bucket, raw in mine.items()}
+            rows = {int(bucket): _row_in(raw) for bucket, raw in mine.items()}
             self.factors.restore(rows, closed.last)
             self._stored = set(rows)
         return {name: raw for name, raw in stored.items() if not name.startswith(begin)}
@@ -239,3 +240,11 @@ class WaveWatch:
 def rank_of(one: WaveReceiver) -> tuple[float, str]:
     """The one with most above its usual first."""
     return one.expected - one.observed, one.key
+
+
+def _row_in(raw: bytes) -> list[list[float]]:
+    """What `WaveFactors.row_of` gave; an earlier version stored factors alone."""
+    stored = msgspec.json.decode(raw, type=list[list[float] | float])
+    factors = [one for one in stored if isinstance(one, float)]
+    rows = [one for one in stored if isinstance(one, list)]
+    return rows or [factors, []]

@@ -63,7 +63,10 @@ class Lasting(msgspec.Struct, gc=False):
 
 
 class Seen(NamedTuple):
-    """What a closed bucket came to, by column, and the cohorts' factors (None: no wave)."""
+    """What a closed bucket came to, by column, and the cohorts' factors (None: no wave).
+
+    ``busy``: how busy it is for each cohort; None: like any other.
+    """
 
     bucket: int
     events: Ints
@@ -71,6 +74,7 @@ class Seen(NamedTuple):
     lifted: NDArray[np.bool_]
     begun: Ints
     factors: Floats | None = None
+    busy: Floats | None = None
 
 
 class _Counted(NamedTuple):
@@ -176,7 +180,10 @@ class Waves:
             if lasting.quiet >= _QUIET_BUCKETS or is_usual:
                 self.lasting = None
                 return seen
-        return seen._replace(factors=self._factors(closed.counted.totals[0, ::2], usual[::2]))
+        factors = self._factors(closed.counted.totals[0, ::2], usual[::2])
+        if busy is None:
+            return seen._replace(factors=factors)
+        return seen._replace(factors=factors, busy=busy[0, self.nodes.columns_of_cohorts])
 
     def state(self) -> dict[str, Any]:
         """All of it as plain values."""

@@ -275,3 +275,40 @@ def test_surges_of_many_keys_are_judged_as_each_alone() -> None:
         one = slice(slot, slot + 1)
         alone = block.are_over(_slots(slot), buckets[one], opened=opened[one], counts=counts[one])
         assert alone[0] == together[slot]
+
+
+def _is_brief(surge: History, count: int = 1_000, days: int = 3) -> bool:
+    """Whether so large a count in the bucket after a surge is of a burst; an event a bucket before.
+
+    It alarms.
+    """
+    block = _block(1)
+    opened = _played(block, 0, [(1, 1)] * (288 * days) + surge)
+    columns = block.score(_slots(0), _slots(count), opened=opened)
+    assert columns.score[0] >= 1.0
+    assert columns.is_brief is not None
+    assert columns.only(np.array([True])).is_brief == columns.is_brief
+    return bool(columns.is_brief[0])
+
+
+def test_what_has_lasted_for_an_hour_is_no_burst_and_what_began_is_one() -> None:
+    began: History = []
+    assert _is_brief(began)
+    assert _is_brief([(1, 12)] * 6)
+    assert not _is_brief([(1, 12)] * 15)
+    assert not _is_brief([(1, 12)] * 60)
+
+
+def test_more_events_do_not_make_a_burst_of_a_surge_nor_a_surge_of_a_burst() -> None:
+    for surge, brief in (([(1, 12)] * 4, True), ([(1, 12)] * 36, False)):
+        assert {_is_brief(surge, count) for count in (500, 1_000, 100_000)} == {brief}
+
+
+def test_nothing_is_a_burst_on_a_first_day_nor_what_does_not_alarm() -> None:
+    assert not _is_brief([], 100_000, days=0)
+    block = _block(1)
+    opened = _played(block, 0, [(1, 1)] * 900)
+    calm = block.score(_slots(0), _slots(2), opened=opened)
+    assert calm.score[0] < 1.0
+    assert calm.is_brief is not None
+    assert not calm.is_brief[0]

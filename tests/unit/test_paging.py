@@ -92,8 +92,20 @@ def test_the_least_ratio_and_the_bar_are_reached_at_their_very_record_too() -> N
 
 
 def test_a_surge_that_opens_as_rare_and_large_as_a_page_is_one_at_once() -> None:
-    surges = told(partition_of(PagePolicy(1.0, 0, 1.0)), usual() + rush(12 * DAY_MS, 300, 1_000))
+    slow = usual() + rush(12 * DAY_MS, 300, 60_000)
+    surges = told(partition_of(PagePolicy(1.0, 0, 1.0)), slow)
     assert (surges[0].state, surges[0].severity) == ("opened", "page")
+
+
+def test_a_burst_is_a_page_at_the_record_at_which_it_is_ten_times_rarer() -> None:
+    records = usual() + rush(12 * DAY_MS, 150, 4_000)
+    opened, page = told(partition_of(PagePolicy(1.0, 0, 1.0)), records)
+    assert (opened.severity, page.severity, page.state) == ("notice", "page", "grown")
+    assert page.score is not None
+    assert page.score >= 10.0
+    before = [one for one in records if one[1] < page.at_ms]
+    (opened,) = told(partition_of(PagePolicy(1.0, 0, 1.0)), before)
+    assert opened.severity == "notice"
 
 
 def test_small_surges_stay_notices() -> None:

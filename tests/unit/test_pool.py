@@ -142,6 +142,21 @@ def test_more_promised_is_never_less_rare_and_surges_leave_a_way_to_be_told(
     assert (told <= 4.0 * promised + 1e-9).all()
 
 
+def test_days_of_surges_do_not_teach_that_surges_are_usual() -> None:
+    calm = days_of(40_000, 2)
+    rarity_of_days = calm.rarity.copy()
+    rarity_of_days[:200] = 40.0  # one in two hundred
+    surging = pool_after(8, calm._replace(rarity=rarity_of_days))
+    rest = pool_after(8, calm.only(np.arange(40_000) >= 200))
+    for promised in (3.0, 7.0, 12.0):
+        asked = np.array([promised])
+        assert corrected(surging, asked) == pytest.approx(corrected(rest, asked))
+    # what one cannot be sure of counts
+    rarity_of_days[:200] = 12.0
+    often = pool_after(8, calm._replace(rarity=rarity_of_days))
+    assert corrected(often, np.array([7.0]))[0] < 0.9 * corrected(rest, np.array([7.0]))[0]
+
+
 def test_a_first_weekend_teaches_nothing_and_makes_nothing_rarer() -> None:
     pool = Pool(DetectorPolicy())
     for day in range(5):

@@ -12,12 +12,14 @@ from streams.core.detector_block import DetectorBlock
 from streams.core.detector_policy import DetectorPolicy
 from streams.core.rhythm import DIRECTIONS, Rhythm
 from streams.core.tail_prior import ConstantPrior, Prior
-from streams.core.wave_factors import WaveFactors
+from streams.core.wave_factors import Lifted, WaveFactors
 from streams.core.wave_size import size_of, wildness_of
 
 POLICY = DetectorPolicy()
 BEGIN = 5_000_004
 LARGE = 2.0
+MANY, FEW = 1e6, 9.0
+"""Events that taught a key's rate."""
 
 
 class Hours(Rhythm):
@@ -36,16 +38,27 @@ class WilderWhereLarge(ConstantPrior):
         return Prior(4.0 * more, np.full(len(rate), 0.4), 3.0 * more)
 
 
-def of_two_cohorts(factors: list[float], begin: int, rhythm: Rhythm | None) -> WaveFactors:
-    """Factors of bucket ``begin`` and those after it: 1 for slot 0, these for slot 1."""
+def of_two_cohorts(
+    factors: list[float], begin: int, rhythm: Rhythm | None, busy: list[float] | None = None
+) -> WaveFactors:
+    """Factors of bucket ``begin`` and those after it: 1 for slot 0, these for slot 1.
+
+    Slot 1's cohort is so ``busy`` in each of them; None: as any other hour.
+    """
     votes = Votes()
     votes.grow(2)
     votes.take(np.array([1]), np.array([1], dtype=np.uint8))
     found = WaveFactors(votes)
     found.use(FadingPowers(POLICY), rhythm)
     for place, factor in enumerate(factors):
-        found.close(begin + place, np.array([1.0, factor]))
+        hours = None if busy is None else np.array([1.0, busy[place]])
+        found.close(begin + place, np.array([1.0, factor]), hours)
     return found
+
+
+def lifted(direction: Ints, birth: Ints, rate_count: float = MANY) -> Lifted:
+    """The keys of slots 0 and 1."""
+    return Lifted(np.array([0, 1]), direction, birth, np.full(2, rate_count))
 
 
 @settings(max_examples=50, deadline=None)
@@ -61,7 +74,7 @@ def test_a_wave_adds_what_is_usual_of_its_own_hours(
     of_both = of_two_cohorts(factors, begin, rhythm)
     born, opened = np.full(2, begin + birth), np.full(2, begin + birth + age)
     directions = np.full(2, direction)
-    more = of_both.more_of(np.array([0, 1]), directions, born, opened)
+    more = of_both.more_of(lifted(directions, born), opened)
     assert more is not None
     assert more[:, 0].tolist() == [0.0, 0.0, 0.0]
     buckets = np.arange(max(birth, 0), min(birth + age, len(factors))) + begin
@@ -75,18 +88,53 @@ def test_a_wave_adds_what_is_usual_of_its_own_hours(
 @settings(max_examples=25, deadline=None)
 @given(begin=st.integers(BEGIN, BEGIN + 15), count=st.integers(1, 40), split=st.integers(0, 40))
 def test_what_is_read_again_adds_the_same(begin: int, count: int, split: int) -> None:
-    factors = np.random.default_rng(count).uniform(0.5, 12.0, count).tolist()
-    whole = of_two_cohorts(factors, begin, Hours(POLICY))
-    first = of_two_cohorts(factors[:split], begin, Hours(POLICY))
+    factors, busy = np.random.default_rng(count).uniform(0.5, 12.0, (2, count)).tolist()
+    whole = of_two_cohorts(factors, begin, Hours(POLICY), busy)
+    first = of_two_cohorts(factors[:split], begin, Hours(POLICY), busy)
     again = of_two_cohorts([], begin, Hours(POLICY))
     again.restore({bucket: first.row_of(bucket) for bucket in first.buckets}, first.last)
     for place, factor in list(enumerate(factors))[split:]:
-        again.close(begin + place, np.array([1.0, factor]))
-    keys = np.array([0, 1]), np.array([3, 4]), np.full(2, begin - 2), np.full(2, begin + count)
-    asked, wanted = again.more_of(*keys), whole.more_of(*keys)
-    assert asked is not None
-    assert wanted is not None
-    assert asked.tolist() == wanted.tolist()
+        again.close(begin + place, np.array([1.0, factor]), np.array([1.0, busy[place]]))
+    for rate_count in (MANY, FEW):
+        keys = lifted(np.array([3, 4]), np.full(2, begin - 2), rate_count)
+        asked, wanted = (one.more_of(keys, np.full(2, begin + count)) for one in (again, whole))
+        assert asked is not None
+        assert wanted is not None
+        assert asked.tolist() == wanted.tolist()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    begin=st.integers(BEGIN, BEGIN + 15),
+    factors=st.lists(st.floats(1.1, 20.0), min_size=1, max_size=40),
+    birth=st.integers(-5, 45), age=st.integers(0, 60), direction=st.integers(0, DIRECTIONS - 1),
+    ended=st.integers(0, 20),
+)  # fmt: skip
+def test_keys_with_few_events_are_as_busy_as_their_cohort_while_a_wave_lasts(
+    begin: int, factors: list[float], birth: int, age: int, direction: int, ended: int
+) -> None:
+    rhythm = Hours(POLICY)
+    busy = np.random.default_rng(len(factors)).uniform(0.1, 3.0, len(factors))
+    of_both = of_two_cohorts(factors, begin, rhythm, busy.tolist())
+    for later in range(ended):  # as any other again
+        of_both.close(begin + len(factors) + later, None)
+    born, opened = np.full(2, begin + birth), np.full(2, begin + birth + age)
+    keys = lifted(np.full(2, direction), born, FEW)
+    more = of_both.more_of(keys, opened)
+    assert more is not None
+    buckets = np.arange(max(birth, 0), min(birth + age, len(factors))) + begin
+    own = rhythm.open_of(np.full(len(buckets), direction), buckets)
+    added = busy[buckets - begin] * np.array(factors)[buckets - begin] - own
+    for row, kept in enumerate(POLICY.window_factors):
+        wanted = float((added * kept ** (opened[0] - 1 - buckets)).sum())
+        assert more[row, 1] == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+    own_now = rhythm.open_of(keys.direction, begin + len(factors) - 1)
+    factor = of_both.open_of(keys, begin + len(factors) - 1, own_now)
+    assert factor is not None
+    assert factor[1] * own_now[1] == pytest.approx(factors[-1] * busy[-1])
+    after = of_both.open_of(keys, begin + len(factors) + 20, own_now)
+    assert after is not None
+    assert after[1] == (1.0 if ended else pytest.approx(factors[-1] * busy[-1] / own_now[1]))
 
 
 @given(factor=st.floats(0.1, 100.0), busy=st.floats(0.05, 5.0), age=st.integers(1, 1_000))

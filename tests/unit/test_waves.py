@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streams.core.block_tables import FadingPowers, Ints
 from streams.core.cohorts import Votes
 from streams.core.detector_policy import DetectorPolicy
-from streams.core.wave_factors import WaveFactors
+from streams.core.wave_factors import Lifted, WaveFactors
 from streams.core.wave_incident import Parts, WaveIncident
 from streams.core.wave_levels import BUCKETS_PER_HOUR, WEEK_HOURS, Levels
 from streams.core.wave_span import LevelSpan
@@ -233,6 +233,18 @@ def test_buckets_close_together_up_to_one_in_which_a_wave_begins() -> None:
     assert seen.factors is not None
 
 
+def test_a_waves_bucket_says_how_busy_it_is_for_each_cohort() -> None:
+    waves, bucket = warmed()
+    sums = sums_of(5400, 600)
+    sums[USUAL, 1:3] = np.array([900, 300]) * 1024
+    sums[USUAL + 1, 1:3] = np.array([1800, 150]) * 1024
+    seen = waves.close(bucket, sums, NAMES)
+    assert seen.factors is not None
+    assert seen.busy is not None
+    assert seen.busy[1:3] == pytest.approx([2.0, 0.5], rel=0.03)
+    assert seen.factors[1:3] == pytest.approx([3.0, 4.0], rel=0.05)
+
+
 def seen_values(seen: Seen) -> list[object]:
     factors = None if seen.factors is None else seen.factors.tolist()
     return [seen.above.excess.tolist(), seen.lifted.tolist(), seen.begun.tolist(), factors]
@@ -245,15 +257,15 @@ def test_factors_add_to_windows_what_their_buckets_count_more() -> None:
     votes.take(np.array([1]), np.array([1], dtype=np.uint8))
     factors = WaveFactors(votes)
     factors.use(powers, None)
-    slots, birth = np.array([0, 1]), np.array([100, 103])
-    assert factors.open_of(slots, np.array([100, 104])) is None
+    keys = Lifted(np.array([0, 1]), NOWHERE, np.array([100, 103]), np.full(2, 1e6))
+    assert factors.open_of(keys, np.array([100, 104]), 1.0) is None
     drawn = np.random.default_rng(8).uniform(1, 9, 12)
     for place, factor in enumerate(drawn.tolist()):
         factors.close(102 + place, np.array([1.0, factor]))
-    open_now = factors.open_of(slots, 114)
+    open_now = factors.open_of(keys, 114, 1.0)
     assert open_now is not None
     assert open_now.tolist() == [1.0, drawn[-1]]
-    more = factors.more_of(slots, NOWHERE, birth, np.array([114, 112]))
+    more = factors.more_of(keys, np.array([114, 112]))
     assert more is not None
     assert more[:, 0].tolist() == [0.0, 0.0, 0.0]
     for row, factor in enumerate(powers.factors[:3, 0].tolist()):
