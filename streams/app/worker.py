@@ -179,7 +179,7 @@ class Worker:
         stop = asyncio.Event()
 
         def end() -> None:
-            self.health.stopping()
+            self.health.stops(time.monotonic())
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
