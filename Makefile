@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-containers lint types bench bench-scaling detection chaos docs lock clean
+.PHONY: help setup demo test test-containers lint types bench bench-scaling detection chaos soak \
+	docs lock clean
 
 help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +20,9 @@ demo: $(STAMP)  ## Watch the story being caught live: no Docker, no Java, about 
 	@$(BIN)/surgewatch demo
 
 test: lint types  ## Everything: lint, types and all tests, on real Kafka and Redis
-	@echo "== servers for the tests (Kafka, Redis)"
+	@echo "== servers and tools for the tests (Kafka, Redis, Helm)"
 	@tests/provision.sh
+	@tests/tools/provision.sh $(BIN)/python
 	@tests/tools/compose.sh $(BIN)/python
 	@echo "== tests"
 	@$(BIN)/python -m tests.run
@@ -60,7 +62,11 @@ chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUN
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LATENESS),--lateness-seconds $(LATENESS))
 
-docs: $(STAMP)  ## Write from the code: docs/metrics.md, the README's settings, Grafana's dashboards
+soak: $(STAMP)  ## A worker near the machine's limit for hours, every count compared: make soak HOURS=1
+	@tests/provision.sh
+	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS))
+
+docs: $(STAMP)  ## Write from the code: metrics, settings, dashboards, the chart's copies
 	@$(BIN)/python -m tests.docs
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt

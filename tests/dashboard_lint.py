@@ -22,6 +22,7 @@ BOARDS: Final[dict[str, Json]] = {
 }
 """All dashboards, by their files' names."""
 SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+LOGS: Final = {"type": "loki", "uid": "${logs}"}
 COLUMNS: Final = 24
 PANELS_MAX: Final = 24
 COUNTERS: Final = {spec.name for spec in CATALOGUE if spec.type == "counter"} | {
@@ -38,8 +39,8 @@ def panels_of(dashboard: Json) -> list[Json]:
 
 
 def exprs_of(panel: Json) -> list[str]:
-    """What a panel asks."""
-    return [target["expr"] for target in panel["targets"]]
+    """What a panel asks of Prometheus."""
+    return [target["expr"] for target in panel["targets"] if target.get("datasource") != LOGS]
 
 
 def parsed(expr: str) -> Any:
@@ -93,6 +94,9 @@ def _template_datasource(dashboard: Json) -> Iterator[str]:
     source = _variables(dashboard).get("datasource", {})
     if (source.get("type"), source.get("query")) != ("datasource", "prometheus"):
         yield "no variable to choose the Prometheus"
+    asks_logs = any(panel["datasource"] == LOGS for panel in panels_of(dashboard))
+    if asks_logs != ("logs" in _variables(dashboard)):
+        yield "no variable to choose the Loki, or for nothing"
 
 
 def _template_labels(dashboard: Json) -> Iterator[str]:
@@ -115,7 +119,8 @@ def _uneditable(dashboard: Json) -> Iterator[str]:
 
 
 def _used_variables(dashboard: Json) -> Iterator[str]:
-    queries = " ".join(expr for panel in panels_of(dashboard) for expr in exprs_of(panel))
+    targets = [target for panel in panels_of(dashboard) for target in panel["targets"]]
+    queries = " ".join(target["expr"] for target in targets)
     for name, one in _variables(dashboard).items():
         if one["type"] == "query" and f"${name}" not in queries:
             yield f"{name} narrows nothing"
@@ -157,8 +162,10 @@ def _overview_first(dashboard: Json) -> Iterator[str]:
 
 def _panel_datasource(panel: Json) -> Iterator[str]:
     for one in (panel, *panel["targets"]):
-        if one.get("datasource") != SOURCE:
-            yield "not the chosen one"
+        if one.get("datasource") not in (SOURCE, LOGS):
+            yield "not a chosen one"
+        if one.get("datasource") != panel.get("datasource"):
+            yield "a query has another than its panel"
 
 
 def _panel_title_description(panel: Json) -> Iterator[str]:
@@ -211,7 +218,11 @@ def _target_rate_interval(panel: Json) -> Iterator[str]:
 
 def _target_counter_agg(panel: Json) -> Iterator[str]:
     for expr in exprs_of(panel):
-        for name, _, functions in selectors_of(expr):
+        # A series that was not there before: all that it is, it grew by.
+        changes = re.sub(
+            r"\((\S+) unless \1 offset (\w+)\) or increase\(\1\[\2]\)", r"increase(\1[\2])", expr
+        )
+        for name, _, functions in selectors_of(changes):
             if (name in COUNTERS) != (functions[-1:] in {("rate",), ("increase",)}):
                 yield name
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings what the tests start: Java, Maven, Redis, Prometheus and Alertmanager from Debian, Kafka's
-# jars from Maven Central, and from npm the types that dashboards are held against.
+# Brings what the tests start: Java, Maven, Redis, Prometheus, Alertmanager and systemd's checks from
+# Debian, Kafka's jars from Maven Central, and from npm the types that dashboards are held against.
 # Does nothing, in a few milliseconds, when all of it is there.
 set -euo pipefail
 
@@ -17,6 +17,7 @@ missing_packages() {
   command -v java >/dev/null || echo openjdk-17-jre-headless
   command -v redis-server >/dev/null || echo redis-server
   command -v promtool >/dev/null || echo prometheus
+  command -v systemd-analyze >/dev/null || echo systemd
   command -v amtool >/dev/null || echo prometheus-alertmanager
   # Maven is needed only to fetch the jars.
   [[ -e "$jars/.complete" ]] || command -v mvn >/dev/null || echo maven
@@ -25,7 +26,7 @@ missing_packages() {
 install_packages() {
   local packages=("$@")
   command -v apt-get >/dev/null ||
-    fail "no apt-get here: install Java 17 or newer, Maven, redis-server, prometheus and prometheus-alertmanager, then run this again"
+    fail "no apt-get here: install Java 17 or newer, Maven, redis-server, prometheus, prometheus-alertmanager and systemd-analyze, then run this again"
   [[ "$(id -u)" -eq 0 ]] ||
     fail "not root: run 'sudo apt-get install ${packages[*]}', then run this again"
   say "installing ${packages[*]}"

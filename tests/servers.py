@@ -27,9 +27,9 @@ PORT_TRIES = 5
 class ServerMissing(Exception):
     """A program that the tests need is not on this machine; the message says what brings it."""
 
-    def __init__(self, missing: str) -> None:
+    def __init__(self, missing: str, provision: str = PROVISION) -> None:
         self.missing = missing
-        super().__init__(f"{missing} is not on this machine; bring it with: {PROVISION}")
+        super().__init__(f"{missing} is not on this machine; bring it with: {provision}")
 
 
 def kafka_jars() -> Path:

@@ -12,17 +12,18 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.panels import SOURCE, Panel
 from deploy.grafana.queries import Scope
-from streams.edges.metric_catalogue import BUILD, RECORDS, SURGES
+from streams.edges.metric_catalogue import BUILD, MODERATION_SURGES, RECORDS, SURGES
 from streams.edges.metric_specs import MetricSpec
 
 TAG: Final = "surgewatch"
-DOCS_URL: Final = "https://docs.example.com/surgewatch"
-"""Where the docs are read, until it is set in a dashboard: the ``docs_url`` of the alerts."""
+DOCS_URL: Final = "http://localhost:8000"
+"""Where the docs are read until something else is set: where docker-compose.yml serves them."""
 _VALUES_FROM: Final[dict[str, MetricSpec]] = {
     "job": BUILD,
     "instance": BUILD,
     "topic": RECORDS,
     "kind": SURGES,
+    "lang": MODERATION_SURGES,
 }
 """Which metric's labels a variable offers."""
 _MARKS: Final = (("page", "red"), ("notice", "orange"))
@@ -38,13 +39,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard. Alerts link to its ``uid``."""
+    """One dashboard. Alerts link to its ``uid``; ``has_logs``: it asks a Loki too."""
 
     uid: str
     title: str
     description: str
     scope: Scope
     sections: Sequence[Section]
+    has_logs: bool = False
 
     def build(self) -> models.Dashboard:
         """Build it, with panels numbered from 1."""
@@ -56,6 +58,8 @@ class Board:
         for severity, color in _MARKS:
             made = made.annotation(_marks(severity, color))
         made = made.with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
+        if self.has_logs:
+            made = made.with_variable(dashboard.DatasourceVariable("logs").type("loki"))
         for name in self.scope.variables:
             made = made.with_variable(_variable(name))
         made = made.with_variable(

@@ -10,6 +10,7 @@ from grafana_foundation_sdk.builders import (
     common,
     dashboard,
     heatmap,
+    loki,
     prometheus,
     stat,
     table,
@@ -28,7 +29,9 @@ Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel | heatmap.P
 Made = TypeVar("Made", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel, heatmap.Panel)
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+LOGS: Final = models.DataSourceRef(type_val="loki", uid="${logs}")
 RUNBOOKS: Final = "${docs_url}/runbooks"
+LINES_SHOWN: Final = 50
 STAT_SPAN: Final = 4
 GRAPH_SPAN: Final = 12
 _COLOR_OF: Final = {"page": "red", "notice": "orange"}
@@ -119,21 +122,53 @@ def rows(
     made = table.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT)
     target = _target(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
     made = _told(made.with_target(target), title, [query], None, description)
-    made = made.no_value(none or "no series").with_transformation(
-        models.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "includeByName": dict.fromkeys(columns, True),
-                "indexByName": {name: at for at, name in enumerate(columns)},
-                "renameByName": dict(columns),
-            },
-        )
-    )
+    made = made.no_value(none or "no series").transformations(_only(columns))
     if "alertname" in columns:
         link = {"title": "Runbook", "url": f"{RUNBOOKS}/${{__value.text}}.md", "targetBlank": True}
         links = models.DynamicConfigValue(id_val="links", value=[link])
         made = made.override_by_name(columns["alertname"], [links])
     return made
+
+
+def lines(
+    title: str,
+    expr: str,
+    columns: Mapping[str, str],
+    *,
+    numbers: Sequence[str],
+    description: str,
+    none: str,
+) -> table.Panel:
+    """Make a row for each line of the workers' logs that Loki finds, the newest first.
+
+    ``columns``: heading by field of the line, in their order; ``numbers``: those that are no words.
+    """
+    found = loki.Dataquery().expr(expr).query_type("range").max_lines(LINES_SHOWN).ref_id("A")
+    made = table.Panel().span(2 * GRAPH_SPAN).height(_GRAPH_HEIGHT).datasource(LOGS)
+    made = made.title(title).description(description).unit(units.Short).no_value(none)
+    made = made.with_target(found.datasource(LOGS))
+    kinds = {"at": "time", **dict.fromkeys(numbers, "number")}
+    typed = [{"targetField": name, "destinationType": kind} for name, kind in kinds.items()]
+    return made.transformations(
+        [
+            _step("extractFields", source="labels", replace=False),
+            _step("convertFieldType", conversions=typed),
+            *_only(columns),
+        ]
+    )
+
+
+def _only(columns: Mapping[str, str]) -> list[models.DataTransformerConfig]:
+    """Keep these columns, in their order, under other names."""
+    places = {name: at for at, name in enumerate(columns)}
+    return [
+        _step("filterFieldsByName", include={"names": [*columns]}),
+        _step("organize", indexByName=places, renameByName=dict(columns)),
+    ]
+
+
+def _step(name: str, **options: object) -> models.DataTransformerConfig:
+    return models.DataTransformerConfig(id_val=name, options=options)
 
 
 def _target(query: Query, name: str = "A") -> prometheus.Dataquery:

@@ -13,6 +13,8 @@ from streams.edges.metric_specs import Label, MetricSpec, Unit
 
 RATE_WINDOW: Final = "$__rate_interval"
 """Grafana puts in at least four scrapes, and more where a point of the graph is longer."""
+LOG_STREAMS: Final = '{service_name=~"surgewatch.*"}'
+"""By the label that Loki itself gives streams, from the name of their container or service."""
 TIMES: Final = "suffix:×"
 """Unit of a factor: so many times what is usual."""
 UNIT_OF: Final[Mapping[Unit, str]] = {
@@ -129,13 +131,27 @@ class Scope:
         return self._of("max", by, self.series(spec, where), UNIT_OF[spec.unit], spec)
 
     def rate(self, spec: MetricSpec, *by: str, where: Where = ALL, how: str = "sum") -> Query:
-        """How much a counter grows a second; ``how``: over the series, ``sum`` or ``avg``."""
+        """How much a counter grows a second; ``how``: over the series, ``sum`` or ``avg``.
+
+        >>> from streams.edges.metric_catalogue import RECORDS
+        >>> Scope(("job",)).rate(RECORDS, "result").expr
+        'sum by (result) (rate(surgewatch_records_total{job=~"$job"}[$__rate_interval]))'
+        """
         expr = f"rate({self.series(spec, where)}[{RATE_WINDOW}])"
         return self._of(how, by, expr, UNIT_PER_SECOND_OF[spec.unit], spec)
 
     def increase(self, spec: MetricSpec, window: str, *by: str, where: Where = ALL) -> Query:
         """How much a counter grew in the last ``window``: ``1h``, ``1d``."""
         expr = f"increase({self.series(spec, where)}[{window}])"
+        return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
+
+    def grown(self, spec: MetricSpec, window: str, *by: str) -> Query:
+        """The same of a counter whose series begin with their first event: it counts too.
+
+        What was not there a window ago grew by all that it is.
+        """
+        series = self.series(spec)
+        expr = f"({series} unless {series} offset {window}) or increase({series}[{window}])"
         return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
 
     def quantile(self, share: float, spec: MetricSpec, window: str = RATE_WINDOW) -> Query:
@@ -157,6 +173,16 @@ class Scope:
         """What a recording rule keeps."""
         return Query(f"{name}{{{self.matchers(labels)}}}", unit)
 
+    def lines(self, event: str, *fields: str) -> str:
+        """What Loki is asked for lines about an event, narrowed by the variables of these fields.
+
+        >>> Scope(("kind",)).lines("surge_page", "kind")
+        '{service_name=~"surgewatch.*"} |= "surge_page" | json | event="surge_page" | kind=~"$kind"'
+        """
+        narrowed = [f'{name}=~"${name}"' for name in self.variables if name in fields]
+        parts = [f'{LOG_STREAMS} |= "{event}"', "json", f'event="{event}"', *narrowed]
+        return " | ".join(parts)
+
     @staticmethod
     def _of(how: str, by: tuple[str, ...], inner: str, unit: str, spec: MetricSpec) -> Query:
         grouped = f" by ({', '.join(by)}) " if by else ""
@@ -165,5 +191,10 @@ class Scope:
 
 
 def _is_narrowed(label: Label) -> bool:
-    """Whether a label means what the variable of its name does: bad input has kinds of its own."""
+    """Whether a label means what the variable of its name does: bad input has kinds of its own.
+
+    >>> from streams.edges.metric_catalogue import BAD_INPUT
+    >>> Scope(("job", "kind")).series(BAD_INPUT)
+    'surgewatch_bad_input_total{job=~"$job"}'
+    """
     return label.name != "kind" or set(label.values) <= set(get_args(Kind))

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import units
 
 from deploy.grafana.alert_limits import limit_of
 from deploy.grafana.frame import Board, Section
-from deploy.grafana.panels import bars, graph, number, rows
+from deploy.grafana.panels import bars, graph, lines, number, rows
 from deploy.grafana.queries import Query, Scope, Where
 from streams.edges.metric_catalogue import (
     ALARMS_ASKED,
@@ -20,7 +20,7 @@ from streams.edges.metric_catalogue import (
     WAVE_FACTOR,
 )
 
-SCOPE: Final = Scope(("job", "kind"))
+SCOPE: Final = Scope(("job", "kind", "lang"))
 OPENED: Final = Where({"state": "opened"})
 JUDGED: Final = Where({"trigger": "model", "state": "opened", "kind": "followers|comments"})
 """Surges that the budget of false alarms is for."""
@@ -135,6 +135,26 @@ _SURGES: Final = Section(
             "follow or comment; the ten cohorts with the most. Many in one cohort may be a wave.",
             none="no notice is open",
         ),
+        lines(
+            "Newest surges that matter",
+            SCOPE.lines("surge_page", "kind"),
+            {
+                "at": "told at",
+                "kind": "kind",
+                "state": "state",
+                "creator_id": "creator",
+                "post_id": "post",
+                "observed": "events",
+                "hours": "in hours",
+                "trigger": "by",
+                "surge_id": "surge_id",
+            },
+            numbers=("observed", "hours"),
+            description="Pages that workers told in their logs (log_format json), where a Loki has "
+            "those: whose surge it is, and how many events in how many hours it was told by. All "
+            "surges, and all of each, stand in the topic of surges.",
+            none="no surge that matters, or no logs",
+        ),
     ],
 )
 _WAVES: Final = Section(
@@ -166,22 +186,23 @@ _MODERATION: Final = Section(
     [
         bars(
             "Comments in an hour",
-            SCOPE.increase(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN),
+            SCOPE.grown(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN),
             description="Comments of the surges of posts, and of languages' shares, that opened in "
             "the last hour, by language; the ten with the most.",
             none="no post surged",
         ),
         graph(
             "Comments over time",
-            [SCOPE.increase(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN)],
+            [SCOPE.grown(MODERATION_COMMENTS, "1h", "lang").top(LANGS_SHOWN)],
             description="Comments of the surges that opened in the hour before each point, by "
             "language; the ten with the most.",
         ),
         bars(
-            "Surges in a day",
-            SCOPE.increase(MODERATION_SURGES, "1d", "lang").top(LANGS_SHOWN),
-            description="Surges of posts, and of languages' shares, that opened in the last day, "
-            "by the language that has to be read; the ten with the most.",
+            "Surges in 15 minutes",
+            SCOPE.grown(MODERATION_SURGES, "15m", "lang").top(LANGS_SHOWN),
+            limit=limit_of("SurgewatchModerationLoad"),
+            description="Surges of posts, and of languages' shares, that opened in the last 15 "
+            "minutes, by the language that has to be read; the ten with the most.",
             none="no post surged",
         ),
         rows(
@@ -216,4 +237,5 @@ BOARD: Final = Board(
     "What surges now, which waves lift whom, what has to be moderated, and how far to trust it.",
     SCOPE,
     [_OVERVIEW, _SURGES, _WAVES, _MODERATION, _TRUST],
+    has_logs=True,
 )

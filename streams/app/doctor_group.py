@@ -13,6 +13,7 @@ from streams.edges.topics import input_topics
 
 LAG_SECONDS_MAX: Final = 60.0
 """As the alert SurgewatchDataDelayed has it."""
+_OF_MEMBERS: Final = ("group.partitions", "group.topics")
 _DEALING: Final = frozenset({"PreparingRebalance", "CompletingRebalance"})
 _GRANT: Final = "give it the right Describe on the group"
 
@@ -22,17 +23,19 @@ def group_findings(
 ) -> list[Finding]:
     """What is said of the members; ``partitions`` are those that must be read."""
     if group is None:
-        return [not_checked("group.workers", MAY_NOT_ASK, _GRANT)]
+        return [not_checked(one, MAY_NOT_ASK, _GRANT) for one in ("group.workers", *_OF_MEMBERS)]
     name = settings.kafka_group
     if not group.members:
         what = f"no worker runs in group {name}: nothing is counted"
-        return [warning("group.workers", what, "start one: surgewatch worker")]
+        found = warning("group.workers", what, "start one: surgewatch worker")
+        return [found, *(not_checked(one, "no worker runs") for one in _OF_MEMBERS)]
     count = len(group.members)
     workers = "1 worker" if count == 1 else f"{count} workers"
     if group.state in _DEALING:
         what = f"{workers}, and partitions are being dealt ({group.state})"
         fix = "ask again; if it lasts, see docs/runbooks/SurgewatchRebalanceLoop.md"
-        return [warning("group.workers", what, fix)]
+        found = warning("group.workers", what, fix)
+        return [found, *(not_checked(one, "partitions are being dealt") for one in _OF_MEMBERS)]
     return [
         _workers(group, workers),
         _partitions(group, partitions),

@@ -16,7 +16,7 @@ from streams.app.doctor_prometheus import prometheus_findings
 from streams.app.doctor_redis import redis_findings, state_findings
 from streams.app.doctor_settings import memory_finding, settings_findings
 from streams.app.standings import peek, standing_of, timed
-from streams.core.checkup import Finding, complete, error
+from streams.core.checkup import Finding, complete, error, not_checked
 from streams.core.lag import PartitionLag, lag_of
 from streams.edges.clock import wall_ms
 from streams.edges.errors import (
@@ -46,7 +46,7 @@ from streams.edges.topics import input_topics
 
 T = TypeVar("T")
 _ASK_SECONDS_MAX: Final = 8.0
-_READ_SECONDS_MAX: Final = 4.0
+_ALL_SECONDS_MAX: Final = 12.0
 """Together with the start of the program: fifteen seconds at most, whatever is dead."""
 _KAFKA_MS_MAX: Final = 3_500
 _REDIS_MS_MAX: Final = 3_000
@@ -100,6 +100,7 @@ async def _examine(settings: Settings, asked: Asked) -> list[Finding]:
         kafka_timeout_ms=min(settings.kafka_timeout_ms, _KAFKA_MS_MAX),
         redis_timeout_ms=min(settings.redis_timeout_ms, _REDIS_MS_MAX),
     )
+    give_up = asyncio.get_running_loop().time() + _ALL_SECONDS_MAX
     found = settings_findings(settings)
     url = asked.prometheus_url
     kafka, redis, prometheus = await asyncio.gather(
@@ -118,7 +119,18 @@ async def _examine(settings: Settings, asked: Asked) -> list[Finding]:
             reasons["lag"] = "what Redis holds may not be seen"
         found += redis_findings(settings, facts)
     if not isinstance(kafka, Exception):
-        found += await _kafka(settings, quick, asked, kafka, held)
+        found += kafka_findings(settings, kafka)
+        places = _places(settings, kafka)
+        found += group_findings(settings, kafka.group, places)
+        stands = {} if held is None else held.stands
+        seconds = give_up - asyncio.get_running_loop().time()
+        read = await _try(_in_thread(lambda: _lags(quick, kafka, places, stands)), seconds)
+        if isinstance(read, Exception):
+            why = f"offsets and records could not be read: {read}"
+            found.append(not_checked("kafka.clock", why))
+            reasons.setdefault("lag", why)
+        else:
+            found += _read(settings, kafka, read, asked.now_ms(), may_lag=bool(held and places))
     if not isinstance(prometheus, Exception):
         if prometheus is None:
             reasons["prometheus"] = "not asked for: --prometheus URL"
@@ -129,22 +141,20 @@ async def _examine(settings: Settings, asked: Asked) -> list[Finding]:
     return complete(CHECKS, found, reasons)
 
 
-async def _kafka(
-    settings: Settings, quick: Settings, asked: Asked, facts: KafkaFacts, held: Held | None
-) -> list[Finding]:
-    """What is said of Kafka, the group and the lag."""
+def _places(settings: Settings, facts: KafkaFacts) -> list[Place]:
+    """Partitions that workers must read."""
     topics = [topic for topic in input_topics(settings) if topic in facts.topics]
-    places = [Place(topic, n) for topic in topics for n in range(facts.topics[topic].partitions)]
-    found = kafka_findings(settings, facts)
-    found += group_findings(settings, facts.group, places)
-    stands = {} if held is None else held.stands
-    read = await _try(_in_thread(lambda: _lags(quick, facts, places, stands)), _READ_SECONDS_MAX)
-    if isinstance(read, Exception):
-        return found
+    return [Place(topic, n) for topic in topics for n in range(facts.topics[topic].partitions)]
+
+
+def _read(
+    settings: Settings, facts: KafkaFacts, read: Lags, now_ms: int, *, may_lag: bool
+) -> list[Finding]:
+    """What is said of offsets and times; ``may_lag``: what is stored is known."""
     newest = [times.append_ms for times in read.peeked.newest.values()]
     newest_ms = max((at_ms for at_ms in newest if at_ms is not None), default=None)
-    found.append(kafka_clock_finding(settings, newest_ms, asked.now_ms()))
-    if held is None or not places:
+    found = [kafka_clock_finding(settings, newest_ms, now_ms)]
+    if not may_lag:
         return found
     found += lag_findings(settings, read.lags, facts.committed)
     waiting_ms = {
@@ -157,7 +167,7 @@ async def _kafka(
         for topic, config in facts.configs.items()
         if "retention.ms" in config
     }
-    found += retention_findings(read.lags, waiting_ms, retentions_ms, asked.now_ms())
+    found += retention_findings(read.lags, waiting_ms, retentions_ms, now_ms)
     return found
 
 

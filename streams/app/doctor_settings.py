@@ -1,6 +1,7 @@
 """What is said of settings alone: time limits, what has no effect, memory."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from streams.app.jobs import OWN_DETECTOR, check_detector
 from streams.core.checkup import Finding, error, fine, not_checked, warning
@@ -73,6 +74,8 @@ def _times(settings: Settings) -> list[Finding]:
 def _unused(settings: Settings) -> list[Finding]:
     protocol = settings.kafka_security_protocol
     useless: dict[str, str] = {}
+    if urlsplit(settings.redis_url).password:
+        useless |= {"redis_password": "redis_url has a password in it, which is used"}
     if not protocol.startswith("SASL"):
         why = f"kafka_security_protocol = {protocol} has no login"
         names = ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password")

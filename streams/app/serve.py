@@ -12,6 +12,7 @@ import click
 from streams.edges.allocator import keep_freed_memory
 from streams.edges.logs import set_up_logs
 from streams.edges.settings import Settings, read_settings
+from streams.edges.systemd import SystemdNotifier
 from streams.edges.watchdog import STALLED_EXIT_CODE
 
 CLOSE_SECONDS_MAX: Final = 10.0
@@ -56,4 +57,6 @@ def worker(context: click.Context) -> None:
     settings = context.find_object(Settings) or read_settings(os.environ)
     logs = set_up_logs(settings)
     keep_freed_memory()
-    run_quickly(Worker(settings, logs=logs).run())
+    long_running = Worker(settings, logs=logs)
+    with SystemdNotifier(os.environ, long_running.health):
+        run_quickly(long_running.run())

@@ -164,8 +164,13 @@ class Worker:
         """Run until SIGTERM or SIGINT, or until something stops it; raises what did."""
         check_detector(self._settings)
         stop = asyncio.Event()
+
+        def end() -> None:
+            self.health.stopping()
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, end)
         async with AsyncExitStack() as stack:
             stack.callback(self._tell_suppressed, all_kinds=True)
             self._serve(stack)
@@ -233,6 +238,8 @@ class Worker:
                 host=settings.metrics_host,
                 port=port,
             )
+        self._metrics.gc_pauses.start()
+        stack.callback(self._metrics.gc_pauses.stop)
         watchdog = Watchdog(self.health)
         watchdog.start()
         stack.callback(watchdog.stop)

@@ -69,6 +69,11 @@ class ChildProcess:
         """Whether the process is there, and not merely waiting to be reaped."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, below 0: a signal's number; None: it runs, or never did."""
+        return None if self._process is None else self._process.poll()
+
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start it; `environment` is the whole one, the parent's when None."""
         assert not self.runs, f"{self.name} runs already"

@@ -19,6 +19,7 @@ class Signs:
     lag_records: int | None = 0
     redis_reachable: bool = False
     state_loaded: bool = False
+    is_stopping: bool = False
 
 
 def stall_of(signs: Signs, now_seconds: float, limit_seconds: float) -> str | None:
@@ -47,6 +48,8 @@ def unready_of(signs: Signs) -> str | None:
     >>> unready_of(Signs(0.0, 0.0, joined=True, redis_reachable=True))
     'the state of its partitions is not loaded yet'
     """
+    if signs.is_stopping:
+        return "it is stopping"
     if not signs.joined:
         return "it has not joined the consumer group yet"
     if not signs.redis_reachable:
@@ -104,6 +107,10 @@ class Health:
     def reached_redis(self, *, reachable: bool) -> None:
         """Tell whether the last call to Redis was answered."""
         self._tell(redis_reachable=reachable)
+
+    def stopping(self) -> None:
+        """Tell that the worker was asked to end."""
+        self._tell(is_stopping=True)
 
     def forgive(self, now_seconds: float) -> None:
         """Begin all times anew: the whole process was paused, which is not the worker's fault."""

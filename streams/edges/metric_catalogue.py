@@ -171,6 +171,13 @@ SERVER_WAIT: Final = MetricSpec(
     "Time that writes to Redis and announcements to Kafka took, while other stages went on.",
     (Label("server", "who was waited for", get_args(Server)),),
 )
+GC_PAUSE: Final = MetricSpec(
+    f"{PREFIX}gc_pause_seconds",
+    "histogram",
+    "seconds",
+    "How long the garbage collector stopped the worker, each time.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
 EVENT_TO_STORED: Final = MetricSpec(
     f"{PREFIX}event_to_stored_seconds",
     "histogram",
@@ -371,7 +378,15 @@ SETTINGS: Final = MetricSpec(
 CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     *(RECORDS, LATE, DEAD, MISSED, LAG_RECORDS, LAG_SECONDS, WATERMARK, PROGRESS),
     *(REREAD, IDS_GONE, FORGOTTEN, IDS_REMEMBERED, HELD, BEYOND_LATENESS, RELEASED_EARLY),
-    *(STAGE_SECONDS, SERVER_WAIT, EVENT_TO_STORED, EVENT_TO_SURGE, STORE_WRITE, STORE_BYTES),
+    *(
+        STAGE_SECONDS,
+        SERVER_WAIT,
+        GC_PAUSE,
+        EVENT_TO_STORED,
+        EVENT_TO_SURGE,
+        STORE_WRITE,
+        STORE_BYTES,
+    ),
     *(SURGES, OPEN, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
     *(MODERATION_SURGES, MODERATION_COMMENTS, CREATORS, LET_GO, READ_BACK, LEFT_OUT),
     *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, OWNED),

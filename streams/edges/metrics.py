@@ -25,6 +25,7 @@ from streams.core.surging import Surging
 from streams.core.texts import Ints
 from streams.edges import metric_catalogue as catalogue
 from streams.edges import metric_catalogue_running as running
+from streams.edges.gc_pauses import GcPauses
 from streams.edges.metric_catalogue import (
     KafkaOperation,
     RedisOperation,
@@ -82,9 +83,10 @@ class Metrics:
         self._notices = Factors(catalogue.NOTICES_OPEN)
         self._event_to_surge = Delays(catalogue.EVENT_TO_SURGE)
         self._event_to_stored = Delays(catalogue.EVENT_TO_STORED)
+        self.gc_pauses = GcPauses()
         for one in (
             *(self._places, self._factors, self._notices),
-            *(self._event_to_surge, self._event_to_stored),
+            *(self._event_to_surge, self._event_to_stored, self.gc_pauses),
         ):
             registry.register(one)
         other = catalogue.OTHER_LANG

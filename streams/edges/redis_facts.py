@@ -17,7 +17,8 @@ from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 
 T = TypeVar("T")
-PINGS: Final = 50
+_PINGS_MAX: Final = 200
+_PINGS_SECONDS_MAX: Final = 1.0
 _ASKED: Final = ("appendfsync", *PACKED)
 
 
@@ -76,8 +77,9 @@ async def _node(node: RedisNode, prefix: str) -> NodeFacts:
 
 
 async def _ping_ms(node: RedisNode) -> list[float]:
-    times = []
-    for _ in range(PINGS):
+    times: list[float] = []
+    ends = time.perf_counter() + _PINGS_SECONDS_MAX
+    while len(times) < _PINGS_MAX and (not times or time.perf_counter() < ends):
         begun = time.perf_counter()
         await node.ping()
         times.append(1000 * (time.perf_counter() - begun))

@@ -155,11 +155,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1.0
     budget_notices_per_creator_day: Annotated[
         float,
-        msgspec.Meta(gt=0, le=1, description="False alarms asked for, per creator and day"),
+        msgspec.Meta(gt=0, lt=1, description="False alarms asked for, per creator and day"),
     ] = 0.001
     budget_pages_per_creator_day: Annotated[
         float,
-        msgspec.Meta(gt=0, le=1, description="False pages asked for, per creator and day"),
+        msgspec.Meta(gt=0, lt=1, description="False pages asked for, per creator and day"),
     ] = 0.000_001
     page_excess_min: Annotated[
         int, _int(0, 1_000_000_000, "A page has so many events in an hour above the expected ones")

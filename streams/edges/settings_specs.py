@@ -171,7 +171,8 @@ def _allowed(type_name: str, choices: tuple[str, ...], meta: msgspec.Meta) -> st
     if meta.ge is not None:
         return f"a {type_name} from {meta.ge} to {meta.le}"
     if meta.gt is not None:
-        return f"a {type_name} above {meta.gt}, at most {meta.le:g}"
+        upper = f"at most {meta.le:g}" if meta.lt is None else f"below {meta.lt:g}"
+        return f"a {type_name} above {meta.gt}, {upper}"
     return f"a {type_name}"
 
 

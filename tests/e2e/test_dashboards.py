@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
 import signal
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +21,7 @@ import pytest
 from streams.core.buckets import BUCKET_MS
 from streams.edges.producer import RecordProducer
 from tests.conftest import start_or_say
-from tests.dashboard_lint import BOARDS, panels_of
+from tests.dashboard_lint import BOARDS, LOGS, Json, panels_of
 from tests.prometheus import PrometheusServer
 from tests.servers import RedisServer
 from tests.wave_rows import BEGIN, NAME_OF, WAVE, rows
@@ -27,6 +29,7 @@ from tests.workers import Ledger, Site, WorkerProcess, wait_until
 
 WINDOW: Final = "10s"
 """Put in for Grafana's interval: here a scrape is a second."""
+MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 URLS: Final = {"docs_url": "https://docs.test", "grafana_url": "https://grafana.test"}
 SECONDS_MAX: Final = 40.0
@@ -69,7 +72,7 @@ class Asked:
 def asked_of(boards: dict[str, Any]) -> Iterator[Asked]:
     for name, board in boards.items():
         for panel in panels_of(board):
-            for target in panel["targets"]:
+            for target in panel["targets"] if panel["datasource"] != LOGS else []:
                 expr = target["expr"].replace("$__rate_interval", WINDOW)
                 for variable in board["templating"]["list"]:
                     expr = expr.replace(f"${variable['name']}", variable.get("allValue") or "")
@@ -87,7 +90,8 @@ def is_of_unit(unit: str, value: float) -> bool:
 def wave_records(now_ms: int) -> list[tuple[bytes, bytes]]:
     """Keys and values of follows of the last hours, in a wave that is open now."""
     every = rows()
-    shift_ms = (now_ms // BUCKET_MS - (BEGIN + WAVE + 5)) * BUCKET_MS
+    begun = (now_ms - MINUTE_MS) // BUCKET_MS  # all partitions have records of it by now
+    shift_ms = (begun - (BEGIN + WAVE + 5)) * BUCKET_MS
     columns = (every.creators.tolist(), every.at_ms.tolist(), every.audiences.tolist())
     found = []
     for creator, at_ms, audience in zip(*columns, strict=True):
@@ -143,16 +147,25 @@ def site(site_of: Callable[..., Site], redis_factory: Callable[..., RedisServer]
         redis.url,
         SURGEWATCH_BUDGET_NOTICES_PER_CREATOR_DAY="0.3",
         SURGEWATCH_PAGE_EXCESS_MIN="1000000",
+        SURGEWATCH_LOG_FORMAT="json",
     )
 
 
 @pytest.fixture
-def prometheus(site: Site, tmp_path: Path) -> Iterator[PrometheusServer]:
-    """It scrapes two workers, among whom partitions were dealt."""
+def workers(site: Site) -> Iterator[list[WorkerProcess]]:
+    """Two, among whom partitions are dealt."""
     with ExitStack() as stack:
-        workers = [LimitedWorker(site, name) for name in ("first", "second")]
-        for worker in workers:
-            stack.callback(worker.kill)
+        started: list[WorkerProcess] = []
+        for name in ("first", "second"):
+            started.append(LimitedWorker(site, name))
+            stack.callback(started[-1].kill)
+        yield started
+
+
+@pytest.fixture
+def prometheus(workers: list[WorkerProcess], tmp_path: Path) -> Iterator[PrometheusServer]:
+    """It scrapes them."""
+    with ExitStack() as stack:
         addresses = [address_of(worker) for worker in workers]
         server = PrometheusServer(tmp_path / "prometheus", addresses, URLS)
         start_or_say(server)
@@ -163,7 +176,7 @@ def prometheus(site: Site, tmp_path: Path) -> Iterator[PrometheusServer]:
 
 
 def test_every_query_of_every_panel_gives_data_of_its_unit(
-    site: Site, prometheus: PrometheusServer
+    site: Site, workers: list[WorkerProcess], prometheus: PrometheusServer
 ) -> None:
     since = time.time()
     asyncio.run(send(site))
@@ -180,6 +193,10 @@ def test_every_query_of_every_panel_gives_data_of_its_unit(
     assert missing == []
     check_stages(prometheus, since)
     check_surges(prometheus, since)
+    check_frames(prometheus)
+    panels = [one for board in BOARDS.values() for one in panels_of(board)]
+    for panel in (one for one in panels if one["datasource"] == LOGS):
+        check_lines(panel, "".join(worker.text() for worker in workers))
 
 
 def check_stages(prometheus: PrometheusServer, since: float) -> None:
@@ -199,8 +216,51 @@ def check_surges(prometheus: PrometheusServer, since: float) -> None:
         assert value >= least, panel
     (up,) = at["workers: Workers that are up: A"].values(prometheus, since)
     assert up == 2
+    for panel in ("Comments in an hour", "Surges in 15 minutes"):
+        first_ones = at[f"surges-now: {panel}: A"].values(prometheus, since)
+        assert len(first_ones) >= len(LANGS)
+        assert min(first_ones) >= (200 if "Comments" in panel else 1), panel
     dots = at["surges-now: Newest surges: from event to surge: A"]
     span = {"start": str(since), "end": str(time.time())}
     found = prometheus.ask("query_exemplars", query=dots.expr, **span)
     ids = {one["labels"]["surge_id"] for series in found for one in series["exemplars"]}
     assert ids
+
+
+def check_frames(prometheus: PrometheusServer) -> None:
+    """Variables offer what there is, and alerts that fire are marked."""
+    for board in BOARDS.values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+                assert asked is not None
+                expr, label = asked[1].replace("$job", ".*"), asked[2]
+                offered = [json.loads(one).get(label) for one in prometheus.values(expr)]
+                assert offered, label
+                assert all(offered), label
+        marks = [one["expr"] for one in board["annotations"]["list"]]
+        assert any(prometheus.values(expr) for expr in marks)
+
+
+def check_lines(panel: Json, said: str) -> None:
+    """What a panel asks Loki for stands in the workers' logs, with all of its columns.
+
+    There is no Loki here: this is what its query means, in its only form, to lines of JSON.
+    """
+    (target,) = panel["targets"]
+    asked = re.fullmatch(
+        r'\{service_name=~"[^"]+"} \|= "(\w+)" \| json \| event="(\w+)" \| kind=~"\$kind"',
+        target["expr"],
+    )
+    assert asked is not None
+    told = [json.loads(line) for line in said.splitlines() if asked[1] in line]
+    found = [line for line in told if line.get("event") == asked[2]]
+    assert found
+    _, convert, keep, named = panel["transformations"]
+    columns = {*keep["options"]["include"]["names"]}
+    assert named["options"]["renameByName"].keys() == columns
+    assert columns <= {name for line in found for name in line}
+    read: dict[str, Callable[[str], object]] = {"number": float, "time": datetime.fromisoformat}
+    for conversion in convert["options"]["conversions"]:
+        for line in found:
+            read[conversion["destinationType"]](str(line[conversion["targetField"]]))

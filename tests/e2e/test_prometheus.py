@@ -1,12 +1,16 @@
 """A real Prometheus scrapes a real worker: rules evaluate, a surge becomes an alert with links."""
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from streams.app.cli import main
 from streams.edges.producer import RecordProducer
 from tests.conftest import start_or_say
 from tests.prometheus import PrometheusServer
@@ -70,9 +74,26 @@ def test_a_surge_of_a_worker_is_an_alert_with_links_and_all_rules_evaluate(
         )
         for query in (query for name in NAMES for query in lines_of(name, "promql")):
             prometheus.values(query)  # raises where it cannot be evaluated
+        assert told_by_doctor(site, prometheus) == {
+            "prometheus.reachable": "ok",
+            "prometheus.targets": "ok",
+            "prometheus.rules": "ok",
+            "prometheus.metrics": "ok",
+            "prometheus.alertmanager": "error",
+            "prometheus.settings": "ok",
+            "prometheus.alerts": "warning",
+        }
     finally:
         prometheus.stop()
     assert worker.stop() == 0
+
+
+def told_by_doctor(site: Site, prometheus: PrometheusServer) -> dict[str, str]:
+    """Findings of ``surgewatch doctor`` on this Prometheus."""
+    url = f"http://127.0.0.1:{prometheus.port}"
+    arguments = ["doctor", "--json", "--prometheus", url]
+    told = json.loads(CliRunner(env=site.environ).invoke(main, arguments).stdout)
+    return {one["id"]: one["status"] for one in told["findings"] if one["group"] == "prometheus"}
 
 
 def has_values(prometheus: PrometheusServer, query: str) -> bool:

@@ -250,7 +250,21 @@ def test_counts_are_read_from_a_cluster(
     creator = max(follows, key=lambda name: follows[name])
     one = CliRunner(env=site.environ).invoke(main, ["counts", "--creator", creator, "--json"])
     assert msgspec.json.decode(one.stdout)["follows_24h"] == follows[creator]
+    found = told_by_doctor(site)
+    assert {name for name, status in found.items() if status == "not_checked"} == set()
+    assert {name for name, status in found.items() if status == "error"} == set()
     assert worker.stop() == 0
+    with Redis.from_url(cluster.servers[2].url) as client:
+        client.config_set("maxmemory", 100 * 2**20)
+        client.config_set("maxmemory-policy", "volatile-lru")
+    assert told_by_doctor(site)["redis.eviction"] == "error"
+
+
+def told_by_doctor(site: Site) -> dict[str, str]:
+    """The status of each finding about Redis and lag."""
+    told = CliRunner(env=site.environ).invoke(main, ["doctor", "--json"])
+    found = msgspec.json.decode(told.stdout)["findings"]
+    return {one["id"]: one["status"] for one in found if one["group"] in {"redis", "lag"}}
 
 
 def test_a_cluster_spoken_to_as_one_server_and_the_reverse_are_told_with_the_right_url(
@@ -278,3 +292,5 @@ def test_a_cluster_spoken_to_as_one_server_and_the_reverse_are_told_with_the_rig
             counts = CliRunner(env=other).invoke(main, ["counts", "--all"])
             assert counts.exit_code == 2, counts.output
             assert words in counts.stderr
+            asked = Site(site.bootstrap, url, f"prefix-{number}", site.folder, site.more)
+            assert told_by_doctor(asked)["redis.url"] == "error"

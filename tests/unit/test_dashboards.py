@@ -13,6 +13,7 @@ import pytest
 import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from promql_parser import BinaryExpr, Expr, ParenExpr, parse
 
 from deploy.grafana.alert_limits import SMALLEST_COUNT, limit_of
 from deploy.grafana.build import FOLDER
@@ -27,11 +28,13 @@ from tests.dashboard_lint import (
     panels_of,
     selectors_of,
 )
+from tests.promql_units import unit_of
 from tests.unit.test_alerts import ALERTS, FILES, RECORDS, check_names_in, rules_of
 from tests.unit.test_runbooks import BOOKS
 
 UNUSED: Final = {
     "surgewatch_log_lines_suppressed_total": "for who reads a log; what fails so often is drawn",
+    "surgewatch_gc_pause_seconds": "of what a long delay is made; `make soak` tells it",
     "process_virtual_memory_bytes": "says nothing about memory that is used",
     "process_start_time_seconds": "a worker that starts anew is seen in its rebalances",
 }
@@ -41,13 +44,21 @@ NOT_DRAWN: Final = {
     "SurgewatchAnnouncingFails": "the panel of failed calls has the limit of those to Redis",
     "SurgewatchCommitFailing": "the same",
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
+    "SurgewatchWaveLifts": "calls nobody; the wave factors are drawn",
     "SurgewatchDeadMansSwitch": "has no limit",
 }
 """Alerts whose limit no panel has, and why."""
 
 
+OTHER_SERIES: Final = {
+    "SurgewatchCreatorSurgeNotice": "the alert's series tell the same surges by cohort",
+}
+"""Alerts whose limit stands on a panel that asks for other series, and why."""
+
+
 def steps_of(panel: Json) -> list[Json]:
-    steps: list[Json] = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    thresholds: Json = panel["fieldConfig"]["defaults"].get("thresholds", {"steps": []})
+    steps: list[Json] = thresholds["steps"]
     return steps
 
 
@@ -92,6 +103,10 @@ LAG: Final = 'surgewatch_lag_seconds{job=~"$job"}'
 READ: Final = 'surgewatch_records_total{job=~"$job"}'
 BREACHES: Final[list[tuple[str, Callable[[Json], None]]]] = [
     ("template-datasource", _variable("datasource", query="loki")),
+    (
+        "template-datasource",
+        lambda board: board["templating"]["list"].append({"name": "logs", "type": "datasource"}),
+    ),
     ("template-job", _variable("job", name="task")),
     ("template-job", _variable("topic", multi=False)),
     ("template-on-time-change-reload", _variable("topic", refresh=1)),
@@ -118,6 +133,7 @@ BREACHES: Final[list[tuple[str, Callable[[Json], None]]]] = [
     ("target-rate-interval", _ask("timeseries", f"sum(rate({READ}[5m]))")),
     ("target-rate-interval", _ask("timeseries", f"sum(increase({READ}[7m]))")),
     ("target-counter-agg", _ask("timeseries", f"sum({READ})")),
+    ("target-counter-agg", _ask("timeseries", f"sum({READ} unless {READ} offset 1h)")),
     ("target-counter-agg", _ask("timeseries", f"sum(rate({LAG}[$__rate_interval]))")),
 ]
 
@@ -167,6 +183,37 @@ def test_thresholds_are_the_limits_of_alerts_and_lead_to_their_runbooks() -> Non
                 assert (BOOKS / f"{alert}.md").exists()
                 assert f"({link['url']})" in panel["description"]
     assert drawn == ALERTS.keys() - NOT_DRAWN.keys()
+
+
+def compared_in(expr: Expr) -> Expr | None:
+    """What an alert compares with its limit; None where it compares nothing."""
+    if isinstance(expr, ParenExpr):
+        return compared_in(expr.expr)
+    if isinstance(expr, BinaryExpr):
+        return expr.lhs if str(expr.op) in {"==", ">", "<"} else compared_in(expr.lhs)
+    return None
+
+
+def test_a_panel_with_a_limit_shows_what_its_alert_compares() -> None:
+    for board in BOARDS.values():
+        for panel in panels_of(board):
+            for link in panel.get("links", []):
+                alert = link["title"].removeprefix("Runbook: ")
+                compared = compared_in(parse(ALERTS[alert]["expr"]))
+                if alert == "SurgewatchFalseAlarmsOverBudget" or compared is None:
+                    continue  # a share of the right side, held above; absence
+                told = compared.prettify()
+                for expr in exprs_of(panel):
+                    assert unit_of(expr) == unit_of(told), panel["title"]
+                    if limit_of(alert).value:
+                        assert windows_in(expr) == windows_in(told), panel["title"]
+                asked = {name for expr in exprs_of(panel) for name in names_in(expr)}
+                assert asked & names_in(told) or alert in OTHER_SERIES, panel["title"]
+
+
+def windows_in(expr: str) -> set[str]:
+    """Windows of increases."""
+    return set(re.findall(r"increase\([^[]+\[(\w+)]", expr))
 
 
 def test_the_share_of_the_false_alarms_alert_is_its_left_side_over_its_right() -> None:
@@ -245,6 +292,14 @@ def test_delays_of_surges_come_with_exemplars() -> None:
     ]
     assert targets
     assert all("surgewatch_event_to_surge_seconds_bucket" in one["expr"] for one in targets)
+
+
+def test_links_lead_to_the_docs_that_the_compose_file_serves() -> None:
+    compose = yaml.safe_load((FOLDER.parents[1] / "compose/prometheus.yml").read_text())
+    docs_url = compose["global"]["external_labels"]["docs_url"]
+    for board in BOARDS.values():
+        (docs,) = (one for one in board["templating"]["list"] if one["name"] == "docs_url")
+        assert docs["query"] == docs_url
 
 
 def test_provisioning_reads_the_folder_of_dashboards_and_one_prometheus() -> None:

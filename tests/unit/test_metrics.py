@@ -1,5 +1,6 @@
 """Metrics: names, labels and series that a dashboard may count on."""
 
+import gc
 import platform
 import re
 from collections import Counter
@@ -167,6 +168,22 @@ def test_the_last_surge_in_a_bucket_is_its_exemplar(metrics: Metrics) -> None:
     }
     assert told == {"0.5": ("b", 0.4), "10.0": ("c", 7.0)}
     assert 'surge_id="c"} 7.0' in _openmetrics(metrics)
+
+
+def test_each_stop_of_the_garbage_collector_is_timed(metrics: Metrics) -> None:
+    metrics.gc_pauses.start()
+    gc.collect()
+    metrics.gc_pauses.stop()
+    gc.collect()
+    told = _value(metrics, "gc_pause_seconds_count")
+    assert told is not None
+    assert told >= 1
+    assert _value(metrics, "gc_pause_seconds_bucket", le="+Inf") == told
+    gc.collect()
+    assert _value(metrics, "gc_pause_seconds_count") == told, "it was stopped"
+    seconds = _value(metrics, "gc_pause_seconds_sum")
+    assert seconds is not None
+    assert 0 < seconds < 60
 
 
 def test_lag_in_seconds_grows_by_itself_while_behind_and_is_zero_when_caught_up() -> None:

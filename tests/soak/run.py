@@ -1,0 +1,270 @@
+"""A soak: real Kafka, Redis and worker under a steady load, looked at every few seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.edges.child import ChildProcess, free_port
+from tests.bench.floor import FloorRow
+from tests.bench.job import creator_of
+from tests.bench.stage import Stage
+from tests.servers import KafkaServer, RedisServer
+from tests.soak.load import HISTORY_RECORDS, Load
+from tests.soak.samples import Sample, quantile_of, sample_of, slope_an_hour
+
+ROOT: Final = Path(__file__).parents[2]
+LOOK_SECONDS: Final = 5.0
+LIMIT_SECONDS: Final = 30.0
+"""So long the sender sends as quickly as it can: what the worker counts then is the limit."""
+WARM_SHARE: Final = 0.2
+"""Of the time, which the slopes leave out."""
+KAFKA: Final = {
+    # an hour is tens of gigabytes; the worker is never far behind
+    "log.retention.bytes": str(1 << 28),
+    "log.segment.bytes": str(1 << 26),
+    "log.retention.check.interval.ms": "30000",
+}
+WORKER: Final = {
+    # an hour of event ids as dense as these is more than the default remembers
+    "SURGEWATCH_REPEATS_HORIZON_MS": "10000",
+    "SURGEWATCH_REPEATS_IDS_MAX": "4000000",
+}
+_NAME: Final = "soak"
+_TOPIC: Final = f"follows-{_NAME}"
+_SOON_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """What was found: the looks of the steady time, the limit, and what does not add up."""
+
+    hours: float
+    limit_rate: float
+    asked_rate: float
+    samples: list[Sample]
+    sent: int
+    counted: int
+    wrong_creators: int
+    exit_code: int | None
+
+
+@contextmanager
+def soak_stage(folder: Path) -> Iterator[Stage]:
+    """Kafka that keeps little, and Redis."""
+    with (
+        KafkaServer(folder / "kafka", heap="1g", settings=KAFKA) as kafka,
+        RedisServer(folder / "redis") as redis,
+    ):
+        yield Stage(folder, kafka, redis, "unix")
+
+
+class Site:
+    """A worker and its sender in a folder."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.folder = stage.folder
+        self.port = free_port()
+        self.variables = {
+            **stage.variables(_NAME, _TOPIC),
+            **WORKER,
+            "SURGEWATCH_METRICS_PORT": str(self.port),
+        }
+        stage.make_topics(_NAME, _TOPIC)
+        load = Load(str(self.folder), _TOPIC, self.variables)
+        command = [sys.executable, "-m", "tests.soak.load", json.dumps(load._asdict())]
+        self.sender = ChildProcess("sender", command, self.folder / "sender.log")
+        command = [sys.executable, "-m", "streams.app.cli", "worker"]
+        self.worker = ChildProcess("worker", command, self.folder / "worker.log")
+
+    def start(self) -> None:
+        """Start both."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.variables}
+        self.worker.start(environment)
+        self.sender.start(environment)
+
+    def look(self) -> Sample:
+        """Ask the worker now."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return sample_of(answer.read().decode(), time.time(), _TOPIC)
+
+    def pace(self, records_a_second: float) -> None:
+        """Ask the sender for a pace; 0: its end."""
+        (self.folder / "pace").write_text(str(records_a_second))
+
+    @property
+    def sent(self) -> int:
+        """Records that were sent, as far as told."""
+        try:
+            return int((self.folder / "sent").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def wait(self, done: Callable[[], bool], seconds_max: float = _SOON_SECONDS) -> None:
+        """Wait; raises ChildFailed when worker or sender ended, or it takes too long."""
+        self.worker.wait_until(done, seconds_max)
+
+    def has_counted_all(self) -> bool:
+        """Whether the worker stored all that was sent."""
+        try:
+            seen = self.look()
+        except OSError:  # not yet serving
+            return False
+        return seen.lag_records == 0 and seen.counted >= self.sent > 0
+
+    def end(self) -> int | None:
+        """SIGTERM to the worker; its exit code."""
+        self.worker.end(60.0)
+        return self.worker.exit_code
+
+
+def soak(folder: Path, hours: float, share: float, say: Callable[[str], None]) -> Soak:
+    """Run it: the day before, the limit, then ``hours`` at this share of the limit."""
+    with soak_stage(folder) as stage:
+        site = Site(stage)
+        site.start()
+        try:
+            return _soak(site, hours, share, say)
+        finally:
+            site.sender.kill()
+            site.worker.kill()
+
+
+def _soak(site: Site, hours: float, share: float, say: Callable[[str], None]) -> Soak:
+    site.wait(lambda: site.sent >= HISTORY_RECORDS)
+    site.wait(site.has_counted_all)
+    say(f"the day before is counted: {HISTORY_RECORDS:,} records")
+    before = site.look()
+    site.pace(1e9)
+    time.sleep(LIMIT_SECONDS)
+    after = site.look()
+    limit = (after.counted - before.counted) / (after.at_seconds - before.at_seconds)
+    site.pace(limit / 2)
+    rate = share * limit
+    say(f"limit: {limit:,.0f} records a second; now {rate:,.0f} for {hours:g} hours")
+    site.wait(lambda: site.look().lag_records < limit)
+    site.pace(rate)
+    began, samples = time.time(), list[Sample]()
+    while time.time() < began + hours * 3600:
+        time.sleep(LOOK_SECONDS)
+        samples.append(site.look())
+        if len(samples) % 60 == 0:
+            say(_line_of(samples[-61] if len(samples) > 60 else samples[0], samples[-1]))
+    site.pace(0.0)
+    site.sender.wait_until((site.folder / "done").exists, _SOON_SECONDS)
+    site.wait(site.has_counted_all)
+    counted = int(site.look().counted)
+    wrong = wrong_creators(site)
+    code = site.end()
+    return Soak(hours, limit, rate, samples, site.sent, counted, wrong, code)
+
+
+def _line_of(before: Sample, after: Sample) -> str:
+    rate = (after.counted - before.counted) / (after.at_seconds - before.at_seconds)
+    return (
+        f"{rate:,.0f} a second, lag {after.lag_records:,.0f} records, "
+        f"{after.resident_bytes / 2**20:,.1f} MB, {after.open_files:.0f} files"
+    )
+
+
+def wrong_creators(site: Site) -> int:
+    """Creators whose count in Redis differs from what was sent of them in the 24 hours."""
+    command = [sys.executable, "-m", "streams.app.cli", "counts", "--all", "--idle", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **site.variables}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=600)
+    told = {one["creator_id"]: one for one in map(json.loads, done.stdout.splitlines())}
+    sent = np.load(site.folder / "sent.npz")
+    live, ids, buckets = sent["live"], sent["ids"], sent["at_ms"] // BUCKET_MS
+    order = np.argsort(ids, kind="stable")
+    edges = np.searchsorted(ids[order], np.arange(len(live) + 1))
+    wrong = 0
+    for creator, count in enumerate(live.tolist()):
+        mine = buckets[order[edges[creator] : edges[creator + 1]]]
+        one: Mapping[str, Any] | None = told.pop(creator_of(creator), None)
+        if one is None:
+            wrong += bool(count or len(mine))
+            continue
+        oldest = one["as_of_ms"] // BUCKET_MS - WINDOW_BUCKETS + 1
+        wrong += one["follows_24h"] != count + int((mine >= oldest).sum())
+    return wrong + len(told)
+
+
+def rows_of(found: Soak) -> list[FloorRow]:
+    """The floor, from the looks after the warm-up."""
+    steady = found.samples[int(len(found.samples) * WARM_SHARE) :]
+    first, last = steady[0], steady[-1]
+    hours = (last.at_seconds - first.at_seconds) / 3600
+    rate = (last.counted - first.counted) / (hours * 3600)
+    lag_growth = slope_an_hour(steady, "lag_records")
+    megabytes = slope_an_hour(steady, "resident_bytes") / 2**20
+
+    def at_most(what: str, unit: str, floor: float, aim: float, reached: float | None) -> FloorRow:
+        return FloorRow(what, unit, "at most", floor, aim, reached)
+
+    def seconds(name: str, share: float) -> float | None:
+        return quantile_of(first, last, name, share)
+
+    return [
+        at_most("RSS, slope an hour", "MB", 1.0, 0.0, megabytes),
+        at_most(
+            "open files, slope an hour", "files", 0.0, 0.0, slope_an_hour(steady, "open_files")
+        ),
+        FloorRow(
+            "records a second, of the limit", "times", "at least", 0.7, 0.8, rate / found.limit_rate
+        ),
+        at_most(
+            "lag, slope an hour, of the records of a second", "times", 1.0, 0.0, lag_growth / rate
+        ),
+        at_most("lag, the most", "s", 10.0, 2.0, max(one.lag_seconds for one in steady)),
+        at_most(
+            "records sent and not counted, or counted and not sent",
+            "records",
+            0,
+            0,
+            abs(found.sent - found.counted),
+        ),
+        at_most("creators with a wrong count", "creators", 0, 0, found.wrong_creators),
+        at_most(
+            "exit code after SIGTERM",
+            "",
+            0,
+            0,
+            1 if found.exit_code is None else abs(found.exit_code),
+        ),
+        at_most("from event to stored, p50", "s", 10.0, 0.5, seconds("event_to_stored", 0.5)),
+        at_most("from event to stored, p99", "s", 10.0, 1.0, seconds("event_to_stored", 0.99)),
+        at_most("stop of the garbage collector, p99", "s", 1.0, 0.1, seconds("gc_pause", 0.99)),
+    ]
+
+
+def figures_of(found: Soak) -> dict[str, Any]:
+    """What else was measured, for JSON and the reader."""
+    steady = found.samples[int(len(found.samples) * WARM_SHARE) :]
+    first, last = steady[0], steady[-1]
+    elapsed = last.at_seconds - first.at_seconds
+    counted = last.counted - first.counted
+    return {
+        "hours": found.hours,
+        "limit_records_a_second": round(found.limit_rate),
+        "records_a_second": round(counted / elapsed),
+        "records": found.sent,
+        "cpu_seconds_per_million": round((last.cpu_seconds - first.cpu_seconds) / counted * 1e6, 3),
+        "resident_mb": [round(one.resident_bytes / 2**20, 1) for one in (first, last)],
+        "open_files": [one.open_files for one in (first, last)],
+        "gc_seconds_an_hour": round(
+            (last.sums["gc_pause"] - first.sums["gc_pause"]) / elapsed * 3600, 3
+        ),
+    }

@@ -1,0 +1,76 @@
+"""The soak's own sums: slopes, quantiles, and a floor that says no."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.soak.run import Soak, rows_of
+from tests.soak.samples import Sample, quantile_of, sample_of, slope_an_hour
+
+TEXT = """
+process_resident_memory_bytes 1000000
+process_open_fds 20
+surgewatch_records_total{topic="follows",result="counted"} 50
+surgewatch_records_total{topic="waves",result="counted"} 7
+surgewatch_lag_records{topic="follows",partition="0"} 3
+surgewatch_lag_records{topic="follows",partition="1"} 4
+surgewatch_lag_seconds{topic="follows",partition="0"} 1.5
+surgewatch_gc_pause_seconds_bucket{le="0.1"} 10
+surgewatch_gc_pause_seconds_bucket{le="+Inf"} 10
+surgewatch_gc_pause_seconds_sum 0.5
+"""
+
+
+def looks(count: int, **grows: float) -> list[Sample]:
+    """Samples a minute apart, of which some values grow so much each minute."""
+    one = sample_of(TEXT, 0.0)
+    return [
+        replace(
+            one,
+            at_seconds=60.0 * n,
+            **{name: getattr(one, name) + n * more for name, more in grows.items()},
+        )
+        for n in range(count)
+    ]
+
+
+def soak_of(samples: list[Sample], *, sent: int = 5, wrong: int = 0, code: int = 0) -> Soak:
+    return Soak(1.0, 100.0, 80.0, samples, sent, 5, wrong, code)
+
+
+def test_a_look_reads_what_the_worker_tells() -> None:
+    one = sample_of(TEXT, 9.0)
+    assert (one.counted, one.lag_records, one.lag_seconds) == (50, 7, 1.5)
+    assert (one.resident_bytes, one.open_files, one.sums["gc_pause"]) == (1e6, 20, 0.5)
+
+
+def test_a_slope_does_not_follow_one_wild_look() -> None:
+    samples = looks(60, resident_bytes=1000.0)
+    samples[30] = replace(samples[30], resident_bytes=9e9)
+    assert slope_an_hour(samples, "resident_bytes") == pytest.approx(60_000.0)
+
+
+def test_a_quantile_lies_within_its_bucket_and_is_of_the_time_between() -> None:
+    before = sample_of(TEXT, 0.0)
+    after = replace(before, buckets={"gc_pause": {0.1: 14.0, 0.2: 18.0, float("inf"): 18.0}})
+    before = replace(before, buckets={"gc_pause": {0.1: 10.0, 0.2: 10.0, float("inf"): 10.0}})
+    assert quantile_of(before, after, "gc_pause", 0.5) == pytest.approx(0.1)
+    assert quantile_of(before, after, "gc_pause", 0.75) == pytest.approx(0.15)
+    assert quantile_of(before, before, "gc_pause", 0.5) is None
+
+
+def test_a_flat_run_holds_and_a_leak_a_loss_and_a_wrong_count_do_not() -> None:
+    flat = looks(60, counted=4800.0)
+    assert [row.what for row in rows_of(soak_of(flat)) if row.holds is False] == []
+
+    def broken(found: Soak) -> list[str]:
+        return [row.what for row in rows_of(found) if row.holds is False]
+
+    leaking = looks(60, counted=4800.0, resident_bytes=40_000.0)
+    assert broken(soak_of(leaking)) == ["RSS, slope an hour"]
+    assert broken(soak_of(looks(60, counted=4800.0, lag_records=10.0))) == [
+        "lag, slope an hour, of the records of a second"
+    ]
+    assert broken(soak_of(looks(60, counted=1800.0))) == ["records a second, of the limit"]
+    for found in (soak_of(flat, sent=6), soak_of(flat, wrong=1), soak_of(flat, code=-15)):
+        assert len(broken(found)) == 1
