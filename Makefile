@@ -20,9 +20,10 @@ demo: $(STAMP)  ## Watch the story being caught live: no Docker, no Java, about 
 	@$(BIN)/surgewatch demo
 
 test: lint types  ## Everything: lint, types and all tests, on real Kafka and Redis
-	@echo "== servers and tools for the tests (Kafka, Redis, Helm)"
+	@echo "== servers and tools for the tests (Kafka, Redis, Helm, Compose)"
 	@tests/provision.sh
 	@tests/tools/provision.sh $(BIN)/python
+	@tests/tools/compose.sh $(BIN)/python
 	@echo "== tests"
 	@$(BIN)/python -m tests.run
 

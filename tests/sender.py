@@ -13,14 +13,15 @@ SERIES = {
 
 
 class Sender:
-    """Sends seeded records of both topics and keeps the ledger."""
+    """Sends seeded records of both topics, of ``span_ms`` in all, and keeps the ledger."""
 
-    def __init__(self, site: Site, records: int) -> None:
+    def __init__(self, site: Site, records: int, span_ms: int = 80_000_000) -> None:
         self.site = site
         self.ledger = Ledger()
         self.keys: dict[str, list[bytes]] = {"follows": [], "comments": []}
         self._chance = random.Random(7)
         self._records = records
+        self._span_ms = span_ms
         self._sent = 0
 
     async def send(self, share: float) -> None:
@@ -44,7 +45,7 @@ class Sender:
 
     def _record(self) -> tuple[str, bytes, bytes]:
         chance = self._chance
-        at_ms = BEGIN_MS + self._sent * 80_000_000 // self._records
+        at_ms = BEGIN_MS + self._sent * self._span_ms // self._records
         self._sent += 1
         creator = f"c-{int(chance.paretovariate(0.6)) % 5000}"
         if chance.random() < 0.25:

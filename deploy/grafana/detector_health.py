@@ -18,7 +18,6 @@ from deploy.grafana.surges_now import (
 from streams.edges.metric_catalogue import (
     BAD_INPUT,
     BEYOND_LATENESS,
-    BUILD,
     CLOCK_OFF,
     CREATORS,
     DEAD,
@@ -37,10 +36,10 @@ from streams.edges.metric_catalogue import (
     RECOUNTS,
     RELEASED_EARLY,
     REREAD,
-    SETTINGS,
     SURGES,
     SURGES_FORGOTTEN,
 )
+from streams.edges.metric_catalogue_running import BUILD, SETTINGS
 
 SCOPE: Final = Scope(("job", "kind"))
 WINDOWS: Final = ("5m", "1h", "6h", "3d")

@@ -8,11 +8,13 @@ from itertools import count
 from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.panels import SOURCE, Panel
 from deploy.grafana.queries import Scope
-from streams.edges.metric_catalogue import BUILD, MODERATION_SURGES, RECORDS, SURGES
+from streams.edges.metric_catalogue import MODERATION_SURGES, RECORDS, SURGES
+from streams.edges.metric_catalogue_running import BUILD
 from streams.edges.metric_specs import MetricSpec
 
 TAG: Final = "surgewatch"
@@ -56,7 +58,7 @@ class Board:
         for link in _links():
             made = made.link(link)
         for severity, color in _MARKS:
-            made = made.annotation(_marks(severity, color))
+            made = made.annotation(_Marks(severity, color))
         made = made.with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
         if self.has_logs:
             made = made.with_variable(dashboard.DatasourceVariable("logs").type("loki"))
@@ -95,7 +97,31 @@ def _links() -> list[dashboard.DashboardLink]:
     ]
 
 
-def _marks(severity: str, color: str) -> dashboard.AnnotationQuery:
-    made = dashboard.AnnotationQuery().name(f"alerts: {severity}").datasource(SOURCE)
-    matchers = f'alertname=~"Surgewatch.*",alertstate="firing",severity="{severity}"'
-    return made.expr(f"ALERTS{{{matchers}}}").icon_color(color).enable(True)
+class AlertMarks(models.AnnotationQuery):
+    """Marks for alerts of a severity while they fire, each with its name and what it is of.
+
+    The SDK knows neither titles nor ``target``, where newer Grafanas look for the query; earlier
+    ones look for ``expr``.
+    """
+
+    def __init__(self, severity: str, color: str) -> None:
+        matchers = f'alertname=~"Surgewatch.*",alertstate="firing",severity="{severity}"'
+        super().__init__(f"alerts: {severity}", SOURCE, icon_color=color)
+        self.expr = f"ALERTS{{{matchers}}}"
+
+    def to_json(self) -> dict[str, object]:
+        """Write it with what Grafana reads besides."""
+        return {
+            **super().to_json(),
+            "target": {"expr": self.expr, "refId": "Anno"},
+            "titleFormat": "{{alertname}}",
+            "tagKeys": "kind,lang,topic,instance",
+        }
+
+
+class _Marks(Builder[models.AnnotationQuery]):
+    def __init__(self, severity: str, color: str) -> None:
+        self._marks = AlertMarks(severity, color)
+
+    def build(self) -> models.AnnotationQuery:
+        return self._marks

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -17,7 +18,7 @@ import click
 
 from streams import __version__
 from streams.edges.errors import SettingsError, SurgewatchError
-from streams.edges.settings import read_settings
+from streams.edges.settings import READ_SETTINGS, read_settings
 
 _BUG_CODE: Final = 1
 _INTERRUPTED_CODE: Final = 130
@@ -96,6 +97,11 @@ COMMANDS: Final = {
             "dead-letters",
             "List the records that could not be used, and put them back when they are mended.",
             attribute="dead_letters",
+        ),
+        LazyCommand(
+            "streams.app.state",
+            "state",
+            "Back up partitions' state with their offsets, and put a backup back if it fits.",
         ),
         LazyCommand("streams.app.config", "config", "Show the settings in force."),
         LazyCommand(
@@ -193,8 +199,9 @@ def main(ctx: click.Context, config: Path | None, debug: bool) -> None:
         environ = dict(os.environ)
         if debug:
             environ["SURGEWATCH_LOG_LEVEL"] = "debug"
+        ctx.meta[READ_SETTINGS] = partial(read_settings, environ, config)
         try:
-            ctx.obj = read_settings(environ, config)
+            ctx.obj = ctx.meta[READ_SETTINGS]()
         except SettingsError as error:
             if ctx.invoked_subcommand != _TELLS_OF_SETTINGS:
                 raise

@@ -45,7 +45,7 @@ class Idleness:
         """Tell of lanes that have become idle; to be called every second.
 
         The offsets are those that Kafka told just now: of a partition that is not heard of nothing
-        is known. ``positions`` are where reading stands, for lanes that have taken nothing yet.
+        is known. ``positions`` are where reading began, for lanes that have taken nothing yet.
         """
         self._raise_failures()
         silent = {}

@@ -1,8 +1,13 @@
 """The command ``surgewatch lag``: how far behind the counts are, partition by partition."""
 
 import os
+import signal
+import sys
+import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import click
 import msgspec
@@ -13,8 +18,10 @@ from streams.core.lag import LagSum, PartitionLag, lag_of, sum_of
 from streams.edges.clock import wall_ms
 from streams.edges.settings import Settings, read_settings
 
-_TITLES = ("Topic", "Partition", "Stored", "End", "Lag", "Seconds", "Missed", "Held by")
-_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+_TITLES: Final = ("Topic", "Partition", "Stored", "End", "Lag", "Seconds", "Missed", "Held by")
+_END_SECONDS_MAX: Final = 5.0
+_INTERRUPTED_CODE: Final = 130
+_CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
 
 
 class LagReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,18 +66,47 @@ def lag(context: click.Context, /, **options: Any) -> None:
     runs. Seconds are event time, from the first record that waits to the newest.
     """
     settings = context.find_object(Settings) or read_settings(os.environ)
-    while True:
-        report = report_of(settings, read_standings(settings), wall_ms())
-        if options["as_json"]:
-            print_json(report)
-        else:
-            if options["watch"] and click.get_text_stream("stdout").isatty():
-                click.echo(_CLEAR, nl=False)
-            _print(report)
-        if not options["watch"]:
-            return
-        click.get_text_stream("stdout").flush()
-        time.sleep(options["every"])
+    if not options["watch"]:
+        _tell(settings, as_json=options["as_json"])
+        return
+    with _interruptible() as interrupted:
+        while not interrupted.is_set():
+            _tell(settings, as_json=options["as_json"], anew=sys.stdout.isatty())
+            sys.stdout.flush()
+            time.sleep(options["every"])
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C ends what is within, also where a library swallows it.
+
+    A thread of a library that will not end must not keep the program: it has some seconds.
+    """
+    interrupted = threading.Event()
+    last_resort = threading.Timer(_END_SECONDS_MAX, os._exit, [_INTERRUPTED_CODE])
+    last_resort.daemon = True
+
+    def end(*_: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            last_resort.start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell(settings: Settings, *, as_json: bool, anew: bool = False) -> None:
+    report = report_of(settings, read_standings(settings), wall_ms())
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(_CLEAR if anew else "", nl=False)
+        _print(report)
 
 
 def _print(report: LagReport) -> None:

@@ -69,7 +69,7 @@ class PipelinePolicy:
 
     ``keys_in_memory_max``: of all partitions; None: all that there are. ``forget_seconds``: how
     often it is asked which keys that were let go the store holds no more. ``look_seconds``: after
-    so long without a write one of nothing is made.
+    so long without a write one of nothing is made. ``settings_hash``: the digest to be told.
     """
 
     flush_interval_seconds: float
@@ -78,6 +78,7 @@ class PipelinePolicy:
     keys_in_memory_max: int | None = None
     forget_seconds: float = 86_400.0
     look_seconds: float = 5.0
+    settings_hash: str = ""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from streams.app.rereading import Rereading, from_future_in
 from streams.app.room import forget_gone, keys_known, let_go
 from streams.app.standing import tell_standing
 from streams.app.surge_lines import tell_surges
+from streams.core.dead_letter_limit import DeadLetterCount
 from streams.core.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.hold import Ready
 from streams.core.repeats import Moment
@@ -96,6 +97,13 @@ class Pipeline:
             lane, offsets[tp] = await self._loading.load(tp, generation, self._lanes, len(ours))
             self._lanes[tp] = lane
         self._progress.loaded()
+        if offsets:
+            log.info(
+                "partitions_taken_over",
+                "partitions are taken over with settings {settings_hash}: {places}",
+                settings_hash=self._policy.settings_hash,
+                places=", ".join(f"{tp.topic}[{tp.partition}]@{offsets[tp]}" for tp in ours),
+            )
         return offsets
 
     async def give_up(self, partitions: set[TP]) -> None:
@@ -105,6 +113,23 @@ class Pipeline:
         for lane in lanes:
             await self._settle(lane)
         self._progress.owns(sorted((tp.topic, tp.partition) for tp in self._lanes))
+
+    async def hand_in(self) -> None:
+        """Write, announce and ack all that was taken; every partition is then to be taken anew."""
+        lanes = list(self._lanes.values())
+        self._lanes.clear()  # no write may begin beside the last one
+        for lane in lanes:
+            async with lane.turn:  # what is being taken is taken to its end
+                await self._settle(lane)
+
+    def change(self, trades: Mapping[str, Trade], policy: PipelinePolicy) -> None:
+        """Go by these from now on; jobs are made with them when a partition is taken over."""
+        self._trades = trades
+        if policy.dead_letters != self._policy.dead_letters:
+            for lane in self._lanes.values():
+                lane.dead_count = DeadLetterCount(policy.dead_letters)
+        self._policy = policy
+        self._loading = Loading(trades, self._store, policy, self._progress)
 
     # The agents' side: chunks come.
 
@@ -153,7 +178,7 @@ class Pipeline:
     def tell(self, end_offsets: Mapping[TP, int], positions: Mapping[TP, int | None]) -> None:
         """Tell progress how far every lane is; to be called every second.
 
-        ``positions`` are where reading stands, for lanes that have taken nothing yet.
+        ``positions`` are where reading began, for lanes that have taken nothing yet.
         """
         tell_standing(self._progress, self._trades, self._lanes, end_offsets, positions)
 

@@ -165,17 +165,21 @@ class Retry:
 
     def _ready_of(self, chosen: Sequence[FoundLetter]) -> Iterator[_Ready]:
         """Those that can be put back; of others it is told why not."""
-        now_ms = self._now_ms()
+        now_ms, wanted = self._now_ms(), list[tuple[bytes, FoundLetter]]()
         for found in chosen:
             key = mark_key_of(found.letter)
             if key in self._met:
                 continue  # a copy of a letter: a worker may write one twice
             self._met.add(key)
             before = self._before(self._marks.get(key), now_ms)
-            if before is not None:
+            if before is None:
+                wanted.append((key, found))
+            else:
                 self._told(Retried(found, *before))
-                continue
-            fit = self._judge.verdict(found.letter, self._task.mended.get(found.place), now_ms)
+        mended = self._task.mended
+        pairs = [(found.letter, mended.get(found.place)) for _, found in wanted]
+        fits = self._judge.verdicts(pairs, now_ms)
+        for (key, found), fit in zip(wanted, fits, strict=True):
             if isinstance(fit, str):
                 self._told(Retried(found, "refused", fit))
             else:

@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import click
 
 from streams.edges.allocator import keep_freed_memory
 from streams.edges.logs import set_up_logs
-from streams.edges.settings import Settings, read_settings
+from streams.edges.settings import READ_SETTINGS, Settings, read_settings
 from streams.edges.systemd import SystemdNotifier
 from streams.edges.watchdog import STALLED_EXIT_CODE
 
@@ -49,14 +51,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def worker(context: click.Context) -> None:
     """Count, score and announce until it is ended.
 
-    Reads the topics of follows and comments; SIGTERM finishes what was begun, then leaves. Run as
-    many as there are partitions, or fewer: they share the work.
+    Reads the topics of follows and comments; SIGTERM finishes what was begun, then leaves; SIGHUP
+    reads the settings again. Run as many as there are partitions, or fewer: they share the work.
     """
     from streams.app.worker import Worker  # noqa: PLC0415 Faust takes 2 s; the help needs none
 
     settings = context.find_object(Settings) or read_settings(os.environ)
+    read = context.meta.get(READ_SETTINGS) or partial(read_settings, os.environ)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop hears it
     logs = set_up_logs(settings)
     keep_freed_memory()
-    long_running = Worker(settings, logs=logs)
+    long_running = Worker(settings, logs=logs, read=read)
     with SystemdNotifier(os.environ, long_running.health):
         run_quickly(long_running.run())

@@ -6,7 +6,7 @@ import itertools
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -22,10 +22,12 @@ from streams.app.jobs import (
     follow_partition_of,
     limits_of,
 )
-from streams.app.lane import PipelinePolicy, Trade
+from streams.app.lane import Announcer, PipelinePolicy, Trade
 from streams.app.losses import Losses
 from streams.app.pipeline import Pipeline
 from streams.app.placement import Placement
+from streams.app.reloading import Reloading
+from streams.app.tracing import TracedProgress, Tracing, sink_of
 from streams.app.worker_checks import WorkerChecks, second_opinion, trouble_of
 from streams.core.dead_letter_limit import DeadLetterLimit
 from streams.core.events import RawChunk
@@ -144,20 +146,30 @@ def login_settings_of(settings: Settings) -> dict[str, Any]:
 
 
 class Worker:
-    """A worker from start to stop. ``clocks`` are where it reads the time, ``logs`` its lines."""
+    """A worker from start to stop.
+
+    ``clocks`` are where it reads the time, ``logs`` its lines; ``read`` reads its settings anew.
+    """
 
     def __init__(
-        self, settings: Settings, clocks: Clocks | None = None, logs: Logs | None = None
+        self,
+        settings: Settings,
+        clocks: Clocks | None = None,
+        logs: Logs | None = None,
+        read: Callable[[], Settings] | None = None,
     ) -> None:
         self._settings = settings
         self._logs = logs
+        self._read = read or (lambda: settings)
+        self._reload_asked = asyncio.Event()
         self._clocks = clocks or Clocks()
         self.registry = CollectorRegistry()
         build = Build(__version__, settings.detector, digest_of(settings))
         self._clock = SteadyClock(self._clocks, self._clock_jumped)
         self._metrics = Metrics(self.registry, input_topics(settings), build, self._clock.now_ms)
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
-        self._progress = WorkerProgress(self._metrics, self.health)
+        traced = settings.traces_endpoint is not None
+        self._progress = (TracedProgress if traced else WorkerProgress)(self._metrics, self.health)
         self._metrics.set_memory_limit(memory_limit_bytes())
 
     async def run(self) -> None:
@@ -171,6 +183,7 @@ class Worker:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, end)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_asked.set)
         async with AsyncExitStack() as stack:
             stack.callback(self._tell_suppressed, all_kinds=True)
             self._serve(stack)
@@ -184,6 +197,7 @@ class Worker:
 
     async def _run(self, stack: AsyncExitStack, stop: asyncio.Event) -> None:
         settings = self._settings
+        tracing = self._trace(stack)
         client = async_client_of(settings)
         store = redis_store_of(settings, client)
         stack.push_async_callback(store.close)
@@ -196,15 +210,22 @@ class Worker:
             return
         guard = checks.build_guard()
         stack.push_async_callback(guard.close)
-        trades = trades_of(settings, self._progress, self._clock)
         placement = Placement(settings.topic_partitions, self._metrics)
-        for topic in (settings.topic_follows, settings.topic_comments):
-            trades[topic] = trades[topic].looked_at_by(placement.look)
-        guarded = GuardedStore(store, guard)
+
+        def trades_now(settings: Settings) -> dict[str, Trade]:
+            trades = trades_of(settings, self._progress, self._clock)
+            for topic in (settings.topic_follows, settings.topic_comments):
+                trades[topic] = trades[topic].looked_at_by(placement.look)
+            return trades if tracing is None else tracing.trades(trades)
+
+        parts: tuple[GuardedStore, Announcer] = GuardedStore(store, guard), announcer
+        options = Losses(settings, self._metrics).options
+        if tracing is not None:
+            parts, options = tracing.parts(store, guard, announcer), tracing.options(options)
         policy = pipeline_policy_of(settings)
-        pipeline = Pipeline(trades, guarded, announcer, policy, self._progress)
+        pipeline = Pipeline(trades_now(settings), *parts, policy, self._progress)
         datadir = stack.enter_context(temporary_folder())
-        app = build_app(settings, pipeline, datadir, Losses(settings, self._metrics).options)
+        app = build_app(settings, pipeline, datadir, options)
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
         def fail(error: Exception) -> None:
@@ -213,12 +234,35 @@ class Worker:
 
         pipeline.on_failure = fail
         pipeline.on_state_lost = app.consumer.read_again
+
+        async def apply(new: Settings, jobs_change: bool) -> None:
+            if self._logs is not None:
+                self._logs.set_level(new.log_level)
+            checks.change(new)
+            pipeline.change(trades_now(new), pipeline_policy_of(new))
+            self._metrics.set_settings_hash(digest_of(new))
+            if tracing is not None:
+                tracing.share = new.traces_sample_share
+            if jobs_change:
+                await app.consumer.read_again(pipeline.hand_in)
+
+        reloading = Reloading(settings, self._read, check_detector, apply, self._metrics.reloaded)
         try:
             with lost_while_starting(self._settings.kafka_bootstrap_servers):
-                ends = (failed, *checks.watches(guard))
+                ends = (failed, *checks.watches(guard), reloading.run(self._reload_asked))
                 await self._run_app(app, (pipeline, Idleness(announcer)), stop, ends)
         except SurgewatchError as error:
             raise await second_opinion(error, guard) from error
+
+    def _trace(self, stack: AsyncExitStack) -> Tracing | None:
+        """Begin to trace if the settings want it."""
+        if not isinstance(self._progress, TracedProgress):
+            return None
+        sink = sink_of(self._settings, self._metrics)
+        sink.start()
+        stack.callback(sink.stop)
+        self._progress.tracing = Tracing(sink, self._settings.traces_sample_share)
+        return self._progress.tracing
 
     def _clock_jumped(self, _: int, off_ms: int) -> None:
         self._metrics.add_trouble("clock_jump")
@@ -266,6 +310,7 @@ class Worker:
             watch = KafkaWatch(
                 self._settings.kafka_bootstrap_servers,
                 lambda: self._progress.kafka_failed("fetch"),
+                lambda silent: self.health.heard_kafka(silent=silent),
             )
             waits.append(asyncio.create_task(watch.run(app)))
             topics = ", ".join(input_topics(self._settings))
@@ -273,6 +318,7 @@ class Worker:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             log.info("stopping", "stopping: what was read is stored first")
+            self.health.stops(time.monotonic())
             await app.stop()
             for wait in waits:
                 wait.cancel()
@@ -294,14 +340,18 @@ class Worker:
             self._metrics.set_clock_off(self._clock.off_ms / 1000)
             if beat % _BEATS_A_TRIM == 0:
                 give_back_spare()
+            heard = True
             if pipeline.lanes:
-                positions = {tp: await app.consumer.position(tp) for tp in pipeline.lanes}
+                positions = {tp: app.consumer.begun_at(tp) for tp in pipeline.lanes}
                 pipeline.tell(app.consumer.end_offsets(), positions)
                 fresh = app.consumer.fresh_end_offsets()
                 pipeline.let_quiet(fresh)
                 idleness.look(pipeline.lanes, fresh, positions)
+                heard = pipeline.lanes.keys() <= fresh.keys()
             else:
                 pipeline.tell({}, {})
+            dealing = app.consumer.is_dealing
+            self.health.found_flow(time.monotonic(), heard=heard, dealing=dealing)
             await asyncio.sleep(1.0)
 
 
@@ -328,6 +378,7 @@ def pipeline_policy_of(settings: Settings) -> PipelinePolicy:
             settings.dead_letters_row_max,
         ),
         settings.keys_in_memory_max if settings.detector == OWN_DETECTOR else None,
+        settings_hash=digest_of(settings),
     )
 
 

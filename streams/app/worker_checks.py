@@ -122,6 +122,10 @@ class WorkerChecks:
             self._repeat(self._check_redis),
         )
 
+    def change(self, settings: Settings) -> None:
+        """Go by these from now on."""
+        self._settings = settings
+
     async def _repeat(self, check: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(self._settings.check_interval_ms / 1000)

@@ -4,16 +4,31 @@ Times are seconds of a clock that only goes forward (``time.monotonic``), given 
 """
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
+
+STOP_SECONDS_MAX: Final = 60.0
+"""Twice what stopping may take, all its waits together."""
+DEAL_SECONDS_MAX: Final = 60.0
+"""What other workers may take to give up theirs, beyond the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What the worker told last. ``lag_records`` None: how far behind it is, is not known yet."""
+    """What the worker told last. ``lag_records`` None: how far behind it is, is not known yet.
+
+    Since when something is so that must end, None: it is not so: ``unheard_seconds``: Kafka answers
+    and tells nothing of a partition; ``dealing_seconds``: partitions are dealt;
+    ``stopping_seconds``: the worker stops.
+    """
 
     beat_seconds: float
     progress_seconds: float
+    unheard_seconds: float | None = None
+    dealing_seconds: float | None = None
+    stopping_seconds: float | None = None
+    kafka_silent: bool = False
     joined: bool = False
     partitions_owned: int = 0
     lag_records: int | None = 0
@@ -26,20 +41,37 @@ def stall_of(signs: Signs, now_seconds: float, limit_seconds: float) -> str | No
     """Why the worker counts as stalled, or None; exactly at the limit it is not yet.
 
     Idle is not stalled. A worker that was dealt partitions and does not learn how far behind it
-    is, reads nothing: it is stalled.
+    is, reads nothing: it is stalled. So is one that believes it has read all while nothing was
+    heard of its partitions, though Kafka answers: what reads them has ended.
 
     >>> stall_of(Signs(120.0, 0.0, lag_records=7), 121.0, 120.0)
     'no progress for 121 s with 7 records waiting'
     """
-    silent_seconds = now_seconds - signs.beat_seconds
-    if silent_seconds > limit_seconds:
-        return f"the worker's loop has not run for {silent_seconds:.0f} s"
-    idle_seconds = now_seconds - signs.progress_seconds
-    if idle_seconds <= limit_seconds or signs.lag_records == 0:
-        return None
-    if signs.lag_records is None:
-        return f"partitions were dealt {idle_seconds:.0f} s ago and none is read"
-    return f"no progress for {idle_seconds:.0f} s with {signs.lag_records} records waiting"
+    return next(_stalls(signs, now_seconds, limit_seconds), None)
+
+
+def _stalls(signs: Signs, now_seconds: float, limit_seconds: float) -> Iterator[str]:
+    def since(began_seconds: float | None) -> float:
+        return 0.0 if began_seconds is None else now_seconds - began_seconds
+
+    silent = since(signs.beat_seconds)
+    if silent > limit_seconds:
+        yield f"the worker's loop has not run for {silent:.0f} s"
+    stopping = since(signs.stopping_seconds)
+    if stopping > STOP_SECONDS_MAX:
+        yield f"it has been stopping for {stopping:.0f} s"
+    if signs.stopping_seconds is not None:
+        return
+    dealing = since(signs.dealing_seconds)
+    if dealing > limit_seconds + DEAL_SECONDS_MAX:
+        yield f"partitions have been dealt for {dealing:.0f} s without an end"
+    idle, unheard = since(signs.progress_seconds), since(signs.unheard_seconds)
+    if signs.lag_records == 0 and unheard > limit_seconds:
+        yield f"Kafka answers, but nothing was heard of a partition for {unheard:.0f} s"
+    if signs.lag_records is None and idle > limit_seconds:
+        yield f"partitions were dealt {idle:.0f} s ago and none is read"
+    if signs.lag_records and idle > limit_seconds:
+        yield f"no progress for {idle:.0f} s with {signs.lag_records} records waiting"
 
 
 def unready_of(signs: Signs) -> str | None:
@@ -59,13 +91,19 @@ def unready_of(signs: Signs) -> str | None:
     return None
 
 
+def _since(before: float | None, now_seconds: float, is_over: bool) -> float | None:
+    if is_over:
+        return None
+    return now_seconds if before is None else before
+
+
 class Health:
     """Signs of one worker, behind a lock: told in its loop, asked from other threads."""
 
     def __init__(self, now_seconds: float, limit_seconds: float) -> None:
         self.limit_seconds = limit_seconds
         self._lock = threading.Lock()
-        self._signs = Signs(beat_seconds=now_seconds, progress_seconds=now_seconds)
+        self._signs = Signs(now_seconds, now_seconds)
 
     @property
     def signs(self) -> Signs:
@@ -90,10 +128,33 @@ class Health:
                 changes["progress_seconds"] = now_seconds
             self._signs = replace(self._signs, **changes)
 
+    def found_flow(self, now_seconds: float, *, heard: bool, dealing: bool) -> None:
+        """Tell whether all that is read was just heard of, and whether partitions are dealt now.
+
+        To be told with each beat. A silent Kafka is not the worker's fault: all times begin anew
+        when it is back.
+        """
+        with self._lock:
+            before, silent = self._signs, self._signs.kafka_silent
+            self._signs = replace(
+                before,
+                unheard_seconds=_since(before.unheard_seconds, now_seconds, heard or silent),
+                dealing_seconds=_since(before.dealing_seconds, now_seconds, not dealing or silent),
+            )
+
+    def heard_kafka(self, *, silent: bool) -> None:
+        """Tell whether any broker answers."""
+        self._tell(kafka_silent=silent)
+
+    def stops(self, now_seconds: float) -> None:
+        """Tell that the worker begins to stop."""
+        self._tell(stopping_seconds=now_seconds)
+
     def assigned(self, now_seconds: float, partitions_owned: int) -> None:
         """Tell that partitions were dealt; their state is not loaded and their lag not known."""
         self._tell(
             progress_seconds=now_seconds,
+            unheard_seconds=None,
             joined=True,
             partitions_owned=partitions_owned,
             lag_records=None if partitions_owned else 0,
@@ -114,7 +175,17 @@ class Health:
 
     def forgive(self, now_seconds: float) -> None:
         """Begin all times anew: the whole process was paused, which is not the worker's fault."""
-        self._tell(beat_seconds=now_seconds, progress_seconds=now_seconds)
+        with self._lock:
+            before = self._signs
+            stops = before.stopping_seconds is not None
+            self._signs = replace(
+                before,
+                beat_seconds=now_seconds,
+                progress_seconds=now_seconds,
+                unheard_seconds=None,
+                dealing_seconds=None,
+                stopping_seconds=now_seconds if stops else None,
+            )
 
     def stalled(self, now_seconds: float) -> str | None:
         """Why the worker counts as stalled, or None."""

@@ -1,13 +1,13 @@
 """Records that are to be put back: read from a file, and judged before any of them is sent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from streams.core.buckets import bucket_of, oldest_bucket_of
-from streams.core.events import CommentChunk, FollowChunk, RawChunk, Reason
+from streams.core.events import RawChunk, Reason
 from streams.edges.codec import Limits, decode_comments, decode_follows
 from streams.edges.codec_out import DeadLetter
 from streams.edges.dead_letter_reader import LetterPlace
@@ -51,6 +51,7 @@ class _MendedLine(msgspec.Struct, frozen=True):
 
 
 _LINE = msgspec.json.Decoder(_MendedLine)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def place_of(text: str) -> LetterPlace:
@@ -105,6 +106,44 @@ class Judge(NamedTuple):
 
     def verdict(self, letter: DeadLetter, mended: bytes | None, now_ms: int) -> "Fit | str":
         """The record as it can be put back, or why it cannot; ``mended`` None: as it was."""
+        return self.verdicts([(letter, mended)], now_ms)[0]
+
+    def verdicts(
+        self, pairs: Sequence[tuple[DeadLetter, bytes | None]], now_ms: int
+    ) -> list["Fit | str"]:
+        """What `verdict` says of each letter and its mended record, decoded together."""
+        told: list[Fit | str] = [self._unfit(*pair) or "" for pair in pairs]
+        values = [letter.raw_base64 if new is None else new for letter, new in pairs]
+        for topic in (self.topic_follows, self.topic_comments):
+            rows = [
+                row
+                for row, (letter, _) in enumerate(pairs)
+                if not told[row] and letter.topic == topic
+            ]
+            to_name = []
+            found = self._decoded(topic, [values[row] for row in rows], now_ms)
+            for row, one in zip(rows, found, strict=True):
+                told[row] = f"{one.value}: {WORDS[one]}" if isinstance(one, Reason) else one
+                if isinstance(one, Fit) and self._wants_id(pairs[row][0], one):
+                    to_name.append(row)
+            given = [with_event_id(values[row], event_id_of(pairs[row][0])) for row in to_name]
+            for row, one in zip(to_name, self._decoded(topic, given, now_ms), strict=True):
+                # no room for an id: without one it might count twice, or not at all
+                no_room = isinstance(one, Reason) and f"{one.value} with an event_id: {WORDS[one]}"
+                told[row] = no_room or one
+        return told
+
+    def _wants_id(self, letter: DeadLetter, fit: "Fit") -> bool:
+        """Whether a record gets an event id of its letter.
+
+        A worker that takes a partition over under a larger record_bytes_max learns the ids of what
+        was too large before it, and would take what is put back for a repeat.
+        """
+        learnt = letter.reason is Reason.TOO_LARGE
+        return self.limits.with_event_ids and (learnt or not fit.has_event_id)
+
+    def _unfit(self, letter: DeadLetter, mended: bytes | None) -> str | None:
+        """Why a letter cannot be put back, whatever its record is; None: it can."""
         if letter.topic not in {self.topic_follows, self.topic_comments}:
             return f"it came from {letter.topic}, and only follows and comments are put back"
         if mended is None and letter.truncated:
@@ -112,44 +151,46 @@ class Judge(NamedTuple):
                 f"of its {letter.raw_bytes} bytes only {len(letter.raw_base64)} are in the letter: "
                 "give the whole record with --mended"
             )
-        value = letter.raw_base64 if mended is None else mended
-        judged = self._decoded(letter.topic, value, now_ms)
-        if isinstance(judged, Reason):
-            return f"{judged.value}: {WORDS[judged]}"
-        if judged.event_ids is not None and not judged.event_ids.lengths[0]:
-            value = with_event_id(value, event_id_of(letter))
-            judged = self._decoded(letter.topic, value, now_ms)
-            if isinstance(judged, Reason):  # no room for an id, which else makes it count once
-                return f"{judged.value} with an event_id: {WORDS[judged]}"
-        return Fit(value, judged.creator_ids[0].encode(), int(judged.at_ms[0]))
+        return None
 
-    def _decoded(
-        self, topic: str, value: bytes, now_ms: int
-    ) -> FollowChunk | CommentChunk | Reason:
-        """The one record decoded as a worker does it, or why it cannot be used."""
-        raw = RawChunk(topic, 0, [value], [0], 1, -1, 1)
+    def _decoded(self, topic: str, values: Sequence[bytes], now_ms: int) -> list["Fit | Reason"]:
+        """Each record decoded as a worker does it, or why it cannot be used."""
+        count = len(values)
+        raw = RawChunk(topic, 0, values, range(count), count, -1, count)
         decode = decode_follows if topic == self.topic_follows else decode_comments
         decoded = decode(raw, now_ms, self.limits)
-        return decoded.dead[0].reason if decoded.dead else decoded.chunk
+        chunk, told = decoded.chunk, dict[int, Fit | Reason]()
+        told |= {one.offset: one.reason for one in decoded.dead}
+        usable = [row for row in range(count) if row not in told]
+        ids = [True] * len(usable) if chunk.event_ids is None else chunk.event_ids.lengths > 0
+        for row, creator, at_ms, has_id in zip(
+            usable, chunk.creator_ids.encoded(), chunk.at_ms.tolist(), ids, strict=True
+        ):
+            told[row] = Fit(values[row], creator, at_ms, has_event_id=bool(has_id))
+        return [told[row] for row in range(count)]
 
 
 class Fit(NamedTuple):
-    """A record that can be put back: its value, its key, and its event time."""
+    """A record that can be put back: its value, its key, its event time.
+
+    ``has_event_id``: true also where repeats are not looked for.
+    """
 
     value: bytes
     creator_id: bytes
     at_ms: int
+    has_event_id: bool = True
 
 
 def with_event_id(value: bytes, event_id: str) -> bytes:
-    """A record, which has no event id, with this one; the rest of it byte for byte as it was.
+    """A record, which is a JSON object, with this event id; other values byte for byte as before.
 
-    >>> with_event_id(b'{"a": 1} ', "e-1")
-    b'{"a": 1,"event_id":"e-1"}'
+    >>> with_event_id(b'{"a": 1.0, "event_id": null}', "e-1")
+    b'{"a":1.0,"event_id":"e-1"}'
     """
-    head = value.rstrip()
-    assert head.endswith(b"}"), "an object that was decoded"
-    return b'%b,"event_id":%b}' % (head[:-1], msgspec.json.encode(event_id))
+    fields = _FIELDS.decode(value)
+    fields["event_id"] = msgspec.Raw(msgspec.json.encode(event_id))
+    return msgspec.json.encode(fields)
 
 
 def is_too_late(at_ms: int, watermark_ms: int) -> bool:

@@ -356,25 +356,6 @@ CLOCK_OFF: Final = MetricSpec(
     "seconds",
     "Wall clock minus the time that records are judged by; 0 while they agree.",
 )
-BUILD: Final = MetricSpec(
-    f"{PREFIX}build_info",
-    "info",
-    "none",
-    "What runs; always 1.",
-    (
-        Label("version", "Surgewatch's"),
-        Label("python", "Python's version"),
-        Label("detector", "its name in the settings"),
-    ),
-)
-SETTINGS: Final = MetricSpec(
-    f"{PREFIX}settings_info",
-    "info",
-    "none",
-    "A digest of the settings that all workers of a fleet must share; always 1.",
-    (Label("hash", "12 hexadecimal digits; no secret and no address of one worker is in it"),),
-)
-
 CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     *(RECORDS, LATE, DEAD, MISSED, LAG_RECORDS, LAG_SECONDS, WATERMARK, PROGRESS),
     *(REREAD, IDS_GONE, FORGOTTEN, IDS_REMEMBERED, HELD, BEYOND_LATENESS, RELEASED_EARLY),
@@ -390,7 +371,7 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     *(SURGES, OPEN, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
     *(MODERATION_SURGES, MODERATION_COMMENTS, CREATORS, LET_GO, READ_BACK, LEFT_OUT),
     *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, OWNED),
-    *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, BUILD, SETTINGS, *RUNNING),
+    *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, *RUNNING),
     *PROCESS_METRICS,
 )
 """All of them, in the order of the document."""

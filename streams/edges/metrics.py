@@ -132,6 +132,8 @@ class Metrics:
         self._recounts = self._counter(catalogue.RECOUNTS)
         self._store_bytes = self._counter(catalogue.STORE_BYTES)
         self._suppressed = self._counter(running.LINES_SUPPRESSED)
+        self._reloads = self._counter(running.RELOADS)
+        self._spans = self._counter(running.SPANS)
 
     def _make_gauges(self) -> None:
         self._owned = self._gauge(catalogue.OWNED)
@@ -159,10 +161,24 @@ class Metrics:
             "detector": build.detector,
         }
         for spec, values in (
-            (catalogue.BUILD, runs),
-            (catalogue.SETTINGS, {"hash": build.settings_hash}),
+            (running.BUILD, runs),
+            (running.SETTINGS, {"hash": build.settings_hash}),
         ):
-            Info(spec.family, spec.meaning, registry=self.registry).info(values)
+            made = Info(spec.family, spec.meaning, registry=self.registry)
+            made.info(values)
+        self._settings = made
+
+    def reloaded(self, result: running.ReloadResult) -> None:
+        """Tell that the settings were read again."""
+        self._reloads.labels(result).inc()
+
+    def add_spans(self, result: running.SpanResult, spans: int) -> None:
+        """Tell what became of spans; from any thread."""
+        self._spans.labels(result).inc(spans)
+
+    def set_settings_hash(self, settings_hash: str) -> None:
+        """Tell the digest of the settings in force."""
+        self._settings.info({"hash": settings_hash})
 
     def add_records(
         self,

@@ -22,6 +22,8 @@ from streams.edges.settings_specs import SPECS, Spec, hidden
 __all__ = ["Settings", "SettingsError", "read_settings"]
 
 PREFIX: Final = "SURGEWATCH_"
+READ_SETTINGS: Final = "surgewatch.read_settings"
+"""Where the command line's context keeps what reads its settings anew, as it was told to."""
 TOPICS: Final = ("follows", "comments", "surges", "dead_letters", "waves")
 _CONFIG: Final = PREFIX + "CONFIG"
 # CACHE and DATA are the build's and the tests'.

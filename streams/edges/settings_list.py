@@ -234,6 +234,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[
         int, _int(-1, 65_535, "Port of metrics and health; 0: any free one, -1: none")
     ] = 9_464
+    traces_endpoint: (
+        Annotated[
+            str,
+            _text(
+                r"^https?://[^\s/]+/\S*\Z",
+                "a whole URL: http://collector:4318/v1/traces",
+                "Where traces of chunks are sent by OTLP/HTTP; none: no traces",
+            ),
+        ]
+        | None
+    ) = None
+    traces_sample_share: Annotated[
+        float, msgspec.Meta(gt=0, le=1, description="Share of chunks that are traced")
+    ] = 0.01
     start_seconds_max: Annotated[
         int, _int(0, 3_600, "A starting worker waits so long for Kafka and Redis")
     ] = 30

@@ -16,6 +16,7 @@ _OF_ONE_WORKER: Final = frozenset(
     {
         *("kafka_bootstrap_servers", "kafka_instance_id", "kafka_ssl_cafile"),
         *("metrics_host", "metrics_port", "log_level", "log_format"),
+        *("traces_endpoint", "traces_sample_share"),
     }
 )
 """Settings in which the workers of a fleet may differ."""

@@ -1,9 +1,9 @@
 """The consumer of the batch transport: when chunks are handed over, acked and committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Final
 
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
@@ -50,6 +50,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._owned: set[TP] = set()
         self._taking: asyncio.Future[dict[TP, int]] | None = None
         self._next: dict[TP, int] = {}
+        self._begun: dict[TP, int] = {}
         self._room = asyncio.Event()
         self._read_offset = NoOffsets()
         self._commit_lock = asyncio.Lock()
@@ -80,6 +81,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self._open = False
         self._sought = False
         self._closings += 1
+
+    @property
+    def is_dealing(self) -> bool:
+        """Whether partitions are being dealt: from the first sign of it until they are."""
+        return self._moving
 
     def begin_rebalance(self) -> None:
         """Close the gate until partitions are dealt; on the consumer's thread."""
@@ -121,13 +127,14 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
                     break
             self._owned = assigned
             self.ledger.reset(starts)
-            self._next = starts
+            self._next, self._begun = starts, dict(starts)
             self._sought = True
 
-    async def read_again(self) -> None:
+    async def read_again(self, before: Callable[[], Awaitable[None]] | None = None) -> None:
         """Take every partition over anew; nothing while they are dealt: a seek follows.
 
-        While they are being taken over, whoever does so does it once more.
+        While they are being taken over, whoever does so does it once more. ``before`` is waited
+        for once nothing comes in any more.
         """
         # before it the gate would open to partitions dealt later, which were never sought
         if self._moving:
@@ -138,6 +145,12 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
+        closings = self._closings
+        if before is not None:
+            await before()
+            if closings != self._closings:  # a rebalance came in between, or is here
+                await self.read_again()
+                return
         try:
             await self.perform_seek()
         except RebalanceAgain:
@@ -220,6 +233,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             return
         # a partition whose queue was full must not wait for the others' silence
         wait_seconds = _IDLE_WHILE_FULL_SECONDS if self._buffered_partitions else timeout
+        began_ns, told = time_ns(), self.options.fetched
         epoch, found = await self._thread.run(self._thread.fetch(partitions, wait_seconds))
         for kafka_tp, fetched in found.items():
             if not self._open or epoch != self.epoch:
@@ -233,6 +247,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             self._next[tp] = fetched.chunk.next_offset
             self.last_chunk_at = monotonic()
             receipt = self.ledger.hand_over(tp, fetched.chunk.next_offset)
+            if told is not None:
+                told(tp, fetched.chunk, began_ns)
             generation = self.app.consumer_generation_id
             yield tp, ChunkMessage(tp, fetched.chunk, receipt, generation)
 
@@ -292,7 +308,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def _commit_offsets(
         self, offsets: Mapping[TP, int], start_new_transaction: bool = True
     ) -> bool:
-        limit = self.options.commit_seconds_max
+        limit, began_ns = self.options.commit_seconds_max, time_ns()
         try:
             commit = self._thread.run(self._thread._commit(offsets))
             done: bool = await asyncio.wait_for(commit, limit)
@@ -304,6 +320,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
             return False  # after a crash; the store knows the offset
         if done:
             self.ledger.book(offsets)
+            if self.options.committed is not None:
+                self.options.committed(offsets, began_ns)
         else:
             self.options.commit_failed()
         return done
@@ -319,6 +337,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     async def position(self, tp: TP) -> int | None:
         """Offset after the last chunk handed over, or where reading began; None: not known."""
         return self._next.get(tp)
+
+    def begun_at(self, tp: TP) -> int | None:
+        """Offset at which reading began when the partition was dealt; None: not yet."""
+        return self._begun.get(tp)
 
     def end_offsets(self) -> dict[TP, int]:
         """Offsets up to which records can be read, as last heard; asks nobody."""

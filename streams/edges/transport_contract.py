@@ -6,6 +6,7 @@ from typing import Protocol
 
 from faust.types import TP
 
+from streams.core.events import RawChunk
 from streams.edges.errors import DataError, SurgewatchError, UnreachableError
 
 
@@ -109,7 +110,9 @@ class TransportOptions:
     were only to be read once more Kafka has no more; ``counts_gone``, for a partition of which
     the owner has nothing though the group committed offsets, of how many were counted once and
     are in Kafka no more, though what is left begins less than a day ago. ``commit_failed`` hears
-    of each commit that Kafka refused or did not answer.
+    of each commit that Kafka refused or did not answer. For traces, in Unix time (ns): ``fetched``
+    hears of each chunk, and when it was asked for; ``committed`` of offsets that Kafka has, and
+    when it was told them.
     """
 
     chunk_records_max: int = 16_384
@@ -124,3 +127,5 @@ class TransportOptions:
     ids_gone: Callable[[TP, int], None] = pass_over
     counts_gone: Callable[[TP, int], None] = pass_over
     commit_failed: Callable[[], object] = say_nothing
+    fetched: Callable[[TP, RawChunk, int], None] | None = None
+    committed: Callable[[Mapping[TP, int], int], None] | None = None

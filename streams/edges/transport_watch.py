@@ -30,11 +30,20 @@ def lost_while_starting(bootstrap_servers: str) -> Iterator[None]:
 
 
 class KafkaWatch:
-    """Hears how long Kafka has been silent. ``failed`` is told whenever a line is written."""
+    """Hears how long Kafka has been silent.
 
-    def __init__(self, bootstrap_servers: str, failed: Callable[[], None]) -> None:
+    ``failed`` is told whenever a line is written, ``heard`` each time whether it is silent now.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        failed: Callable[[], None],
+        heard: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self._servers = bootstrap_servers
         self._failed = failed
+        self._heard = heard
         self._lost_seconds: float | None = None
         self._told_at = 0.0
 
@@ -49,6 +58,7 @@ class KafkaWatch:
 
     def hear(self, silent_seconds: float, now_seconds: float) -> None:
         """Tell of a loss after 5 s, each half minute, and of its end; the clock is Unix's."""
+        self._heard(silent_seconds >= TOLD_AFTER_SECONDS)
         if silent_seconds < TOLD_AFTER_SECONDS:
             if self._lost_seconds is not None:
                 log.warning(

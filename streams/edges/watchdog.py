@@ -2,16 +2,18 @@
 
 import faulthandler
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from streams.edges.health import Health
 
 STALLED_EXIT_CODE: Final = 70
 """EX_SOFTWARE of sysexits.h."""
+SAY_SECONDS_MAX: Final = 5.0
+STDERR: Final = 2
 
 
 class Watchdog:
@@ -64,9 +66,16 @@ class Watchdog:
         while not self._stop.wait(self._interval_seconds):
             reason = self.look()
             if reason is not None:
-                line = f"surgewatch: {reason}: ending with code {STALLED_EXIT_CODE}; all stacks:\n"
-                sys.stderr.write(line)
-                sys.stderr.flush()
-                faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+                # nobody may read stderr any more: neither a full pipe nor a closed one holds it up
+                last = threading.Thread(target=_say_why, args=(reason,), daemon=True)
+                last.start()
+                last.join(SAY_SECONDS_MAX)
                 self._end_process(STALLED_EXIT_CODE)
                 return
+
+
+def _say_why(reason: str) -> None:
+    line = f"surgewatch: {reason}: ending with code {STALLED_EXIT_CODE}; all stacks:\n"
+    with suppress(OSError, ValueError):
+        os.write(STDERR, line.encode())  # sys.stderr's lock may be held by what hangs
+        faulthandler.dump_traceback(file=STDERR, all_threads=True)

@@ -18,7 +18,7 @@ import pytest
 from streams.edges.settings import read_settings
 from streams.edges.topics import check_topics
 from tests.containers.compose_file import COMPOSE, OVERRIDE, ROOT, compose_program
-from tests.containers.engine import Engine, run
+from tests.containers.engine import BUILD_SECONDS_MAX, IMAGE, Engine, run
 from tests.workers import wait_until
 
 FIRST_SURGE_SECONDS_MAX = 60.0
@@ -31,10 +31,8 @@ class Compose:
     """``docker compose`` on our files, with an engine."""
 
     def __init__(self, engine: Engine) -> None:
-        program = compose_program()
-        assert program is not None, "tests/containers/provision.sh builds it"
         files = ("--file", str(COMPOSE), "--file", str(OVERRIDE))
-        self._command = [program, "--project-name", "surgewatch", *files]
+        self._command = [compose_program(), "--project-name", "surgewatch", *files]
         self._engine = engine
 
     def __call__(self, *arguments: str, seconds_max: float = 180.0) -> str:
@@ -72,11 +70,19 @@ def value_of(query: str) -> float:
 
 @pytest.mark.parametrize("profile", [(), ("--profile", "demo"), ("--profile", "*")])
 def test_compose_takes_the_file_as_it_is_shipped(profile: tuple[str, ...]) -> None:
-    program = compose_program()
-    assert program is not None
-    command = [program, "--file", str(COMPOSE), *profile, "config", "--quiet"]
+    command = [compose_program(), "--file", str(COMPOSE), *profile, "config", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_compose_builds_our_image_where_there_is_none_and_pulls_nothing(
+    compose: Compose, engine: Engine
+) -> None:
+    layers = engine.inspect(IMAGE)["RootFS"]["Layers"]
+    engine.docker("rmi", IMAGE)
+    compose("--profile", "demo", "up", "--no-start", seconds_max=BUILD_SECONDS_MAX)
+    assert engine.inspect(IMAGE)["RootFS"]["Layers"] == layers
+    compose("--profile", "*", "down", "--volumes")
 
 
 def test_first_surge_is_on_the_dashboard_within_a_minute(compose: Compose) -> None:

@@ -1,12 +1,12 @@
-"""Where the compose file is, and the Compose that reads it."""
+"""Where the compose file is, and what reads it."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Final
+
+from tests.servers import ServerMissing
 
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE: Final = ROOT / "docker-compose.yml"
@@ -18,14 +18,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SURGEWATCH_CACHE") or ROOT / ".cache")
 
 
-def compose_program() -> str | None:
-    """Path of a Compose v2: the one that ``provision.sh`` built, else this machine's; or None."""
-    built = cache_folder() / "compose/docker-compose"
-    for program in (str(built), shutil.which("docker-compose")):
-        if program is None or not os.access(program, os.X_OK):
-            continue
-        command = [program, "version", "--short"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.stdout.lstrip("v").startswith("2."):
-            return program
-    return None
+def compose_program() -> str:
+    """Path of the Compose that ``tests/containers/provision.sh`` builds."""
+    return str(_built("compose/docker-compose", "tests/containers/provision.sh"))
+
+
+def compose_spec_program() -> Path:
+    """Path of what Compose reads its files with; ``tests/tools/compose.sh`` builds it."""
+    return _built("compose-spec/compose-spec", "tests/tools/compose.sh")
+
+
+def _built(name: str, script: str) -> Path:
+    path = cache_folder() / name
+    if not path.exists():
+        message = f"{path.name} (built by {script})"
+        raise ServerMissing(message)
+    return path

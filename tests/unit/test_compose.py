@@ -8,11 +8,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
+import ssl
 import subprocess
+import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trustme
 import yaml
 from prometheus_client import CollectorRegistry
 
@@ -23,8 +28,8 @@ from streams.edges.exporter import Exporter
 from streams.edges.health import Health
 from streams.edges.redis_servers import PACKED
 from streams.edges.settings_list import Settings
-from tests.conftest import program_or_say
-from tests.containers.compose_file import COMPOSE, ROOT, compose_program
+from tests.conftest import program_or_say, saying_what_is_missing
+from tests.containers.compose_file import COMPOSE, ROOT, compose_spec_program
 from tests.servers import KAFKA_VERSION
 
 OURS = {"topics", "worker-1", "worker-2", "simulator", "docs"}
@@ -105,8 +110,10 @@ def test_images_of_others_name_a_version_and_are_not_built(services: Services) -
 def test_our_image_is_made_here_and_never_pulled(services: Services) -> None:
     for name in OURS:
         assert services[name]["image"] == "surgewatch"
-        assert services[name]["pull_policy"] == "build"
-        assert services[name]["build"] == {"context": ".", "dockerfile": "deploy/Dockerfile"}
+        assert services[name]["pull_policy"] == "never"
+    (one,) = [one for one in services.values() if "build" in one]
+    assert one["build"] == {"context": ".", "dockerfile": "deploy/Dockerfile"}
+    assert one is services["topics"], "which all of ours wait for"
 
 
 def test_mounted_files_exist_and_are_read_only(services: Services) -> None:
@@ -168,15 +175,28 @@ def lint(program: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("profile", [(), ("--profile", "demo"), ("--profile", "*")])
-def test_compose_itself_takes_the_file(profile: tuple[str, ...]) -> None:
-    program = compose_program()
-    if program is None:
-        pytest.skip("no Compose v2 here: make test-containers builds it into .cache/tools")
-    command = [program, "--file", str(COMPOSE), *profile, "config", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+def test_compose_can_read_the_file(services: Services) -> None:
+    done = compose_spec(COMPOSE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(yaml.safe_load(done.stdout)["services"]) == set(services)
+    for one in services.values():
+        assert set(one.get("depends_on", ())) <= set(services)
+
+
+def test_compose_refuses_a_file_with_a_misspelt_key(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(COMPOSE.read_text().replace("stop_signal:", "stop_signl:"))
+    done = compose_spec(path)
+    assert done.returncode == 1
+    assert "'stop_signl' not allowed" in done.stderr + done.stdout
+
+
+def compose_spec(path: Path) -> subprocess.CompletedProcess[str]:
+    """Have the file read by what Compose reads files with."""
+    with saying_what_is_missing():
+        program = compose_spec_program()
+    command = [str(program), str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_image_runs_as_a_number_that_is_not_root_and_nothing_in_it_builds() -> None:
@@ -209,6 +229,23 @@ def test_health_check_says_whether_the_worker_is_ready_and_why_not() -> None:
     gone = healthcheck.unready_reason("127.0.0.1", port)
     assert gone is not None
     assert gone.startswith(f"nobody answers at 127.0.0.1:{port}: ")
+
+
+def test_health_check_speaks_tls_where_the_worker_does() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        with context.wrap_socket(connection, server_side=True) as speaking:
+            speaking.recv(4096)
+            speaking.sendall(b"HTTP/1.0 200 OK\r\n\r\nok\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert healthcheck.unready_reason("127.0.0.1", server.getsockname()[1], tls=True) is None
+        thread.join()
 
 
 def test_health_check_needs_nothing_of_the_site() -> None:

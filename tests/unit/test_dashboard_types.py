@@ -49,7 +49,8 @@ def known(board: Json) -> Json:
     kept: Json = copy.deepcopy(board)
     kept.pop("style", None)
     for mark in kept["annotations"]["list"]:
-        del mark["expr"]  # moved into its target when it is read
+        del mark["expr"], mark["titleFormat"], mark["tagKeys"]  # a data source's own
+        del mark["target"]["expr"]
     for variable in kept["templating"]["list"]:
         for key in ("auto", "auto_min", "auto_count", "id"):
             variable.pop(key, None)

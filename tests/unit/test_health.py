@@ -1,5 +1,6 @@
 """Health and watchdog: what counts as stalled, decided without a clock."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -187,3 +188,88 @@ def test_the_watchdog_leaves_a_healthy_worker_alone() -> None:
     watchdog.stop()
     watchdog.stop()
     assert codes == []
+
+
+def test_a_worker_that_thinks_it_has_read_all_but_hears_nothing_is_stalled() -> None:
+    health = _health()
+    health.assigned(0.0, 4)
+    health.found_lag(0.0, 0)
+    for now in range(0, 131, 10):
+        health.beat(now)
+        health.found_flow(now, heard=now < 10, dealing=False)
+        assert health.stalled(now) is None
+    health.beat(131.0)
+    words = "Kafka answers, but nothing was heard of a partition for 121 s"
+    assert health.stalled(131.0) == words
+    health.found_flow(131.0, heard=True, dealing=False)
+    assert health.stalled(131.0) is None
+
+
+def test_a_silent_kafka_is_no_fault_of_an_idle_worker_and_its_time_begins_anew_after_it() -> None:
+    health = _health()
+    health.assigned(0.0, 4)
+    health.found_lag(0.0, 0)
+    health.heard_kafka(silent=True)
+    health.beat(900.0)
+    health.found_flow(900.0, heard=False, dealing=True)
+    assert health.stalled(900.0) is None
+    health.heard_kafka(silent=False)
+    health.found_flow(900.0, heard=False, dealing=False)
+    health.beat(1_020.0)
+    assert health.stalled(1_020.0) is None
+    health.beat(1_021.0)
+    assert health.stalled(1_021.0) is not None
+
+
+def test_a_deal_without_an_end_is_a_stall_after_what_others_may_take() -> None:
+    health = _health()
+    health.found_flow(10.0, heard=True, dealing=True)
+    health.beat(190.0)
+    health.found_flow(190.0, heard=True, dealing=True)
+    assert health.stalled(190.0) is None
+    health.beat(191.0)
+    words = "partitions have been dealt for 181 s without an end"
+    assert health.stalled(191.0) == words
+    health.found_flow(191.0, heard=True, dealing=False)
+    assert health.stalled(191.0) is None
+
+
+def test_a_stop_that_hangs_is_a_stall_whatever_else_is_well() -> None:
+    health = _health()
+    health.progressed(0.0, 7)
+    health.stops(100.0)
+    health.beat(160.0)
+    assert health.stalled(160.0) is None, "stopping has a time of its own"
+    assert health.stalled(161.0) == "it has been stopping for 61 s"
+    health.forgive(161.0)
+    assert health.stalled(161.0) is None
+    assert health.stalled(222.0) == "it has been stopping for 61 s"
+
+
+NOBODY_READS = """
+import os, time
+from streams.edges.health import Health
+from streams.edges.watchdog import Watchdog
+
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b"x" * 65536)
+except BlockingIOError:
+    os.set_blocking(2, True)
+Watchdog(Health(time.monotonic(), 0.4)).start()
+os.write(2, b"and one line more")
+"""
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_worker_whose_lines_nobody_reads_ends_all_the_same(closed: bool) -> None:
+    read, write = os.pipe()
+    program = PROGRAM if closed else NOBODY_READS
+    with subprocess.Popen([sys.executable, "-c", program], stderr=write) as stuck:
+        os.close(write)
+        if closed:
+            os.close(read)
+        assert stuck.wait(timeout=60) == STALLED_EXIT_CODE
+    if not closed:
+        os.close(read)

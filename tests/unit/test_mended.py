@@ -53,7 +53,7 @@ def test_a_record_with_an_event_id_is_put_back_as_it_was() -> None:
 
 @pytest.mark.parametrize("event_id", [None, "absent"])
 def test_a_record_without_an_event_id_gets_the_same_one_each_time(event_id: str | None) -> None:
-    raw = follow(**({} if event_id else {"event_id": None}))
+    raw = follow(**({} if event_id else {"event_id": None}), weight=1.50)
     first, second = (JUDGE.verdict(letter(raw), None, AT_MS + n) for n in range(2))
     assert isinstance(first, Fit)
     assert first == second
@@ -61,7 +61,14 @@ def test_a_record_without_an_event_id_gets_the_same_one_each_time(event_id: str 
     decoded = decode_follows(RawChunk("t", 0, [first.value], [0], 1, -1, 1), AT_MS, limits)
     assert decoded.chunk.event_ids is not None
     assert [*decoded.chunk.event_ids] == [event_id_of(letter(raw))]
-    assert first.value.startswith(raw[:-1])
+    assert json.loads(first.value) == json.loads(raw) | {"event_id": event_id_of(letter(raw))}
+
+
+def test_what_was_too_large_gets_an_event_id_that_no_worker_can_have_learnt() -> None:
+    large = msgspec.structs.replace(letter(follow(event_id="e-1")), reason=Reason.TOO_LARGE)
+    fit = JUDGE.verdict(large, None, AT_MS)
+    assert isinstance(fit, Fit)
+    assert json.loads(fit.value) == json.loads(follow(event_id=event_id_of(large)))
 
 
 def test_without_a_horizon_no_event_id_is_given() -> None:
@@ -117,6 +124,24 @@ def test_no_letter_makes_the_judge_raise_and_what_it_lets_through_can_be_decoded
             chunk = RawChunk("t", 0, [fit.value], [0], 1, -1, 1)
             decoded = decode_follows(chunk, AT_MS, JUDGE.limits)
             assert [one.encode() for one in decoded.chunk.creator_ids] == [fit.creator_id]
+
+
+LETTERS = st.builds(
+    lambda raw, topic, size: letter(raw, topic, raw_bytes=len(raw) + size),
+    st.sampled_from([follow(), follow(event_id="e"), follow(creator_id="ü"), b"x", b"", b"[]"])
+    | st.binary(max_size=9),
+    st.sampled_from(["follows", "follows", "comments", "waves"]),
+    st.sampled_from([0, 0, 0, 1]),
+)
+
+
+@given(letters=st.lists(LETTERS, max_size=200), mended=st.none() | st.just(follow(event_id="m")))
+def test_letters_judged_together_are_judged_as_each_alone(
+    letters: list[DeadLetter], mended: bytes | None
+) -> None:
+    pairs = [(one, mended if nth % 3 == 0 else None) for nth, one in enumerate(letters)]
+    together = JUDGE.verdicts(pairs, AT_MS)
+    assert together == [JUDGE.verdict(*pair, AT_MS) for pair in pairs]
 
 
 def test_marks_of_copies_are_one_and_of_other_records_at_the_same_place_are_not() -> None:

@@ -108,7 +108,9 @@ def test_the_image_has_provenance_and_a_bill_of_materials() -> None:
     steps = workflow("release.yml")["jobs"]["image"]["steps"]
     (build,) = [one for one in steps if "build-push-action" in one.get("uses", "")]
     assert (build["with"]["provenance"], build["with"]["sbom"]) == ("mode=max", True)
-    assert (ROOT / build["with"]["file"]).exists()
+    dockerfile = (ROOT / build["with"]["file"]).read_text()
+    given = re.findall(r"^(\w+)=", build["with"]["build-args"], re.MULTILINE)
+    assert set(given) <= set(re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

@@ -1,0 +1,51 @@
+"""What Kafka still has of partitions, and which topics they are of, asked once."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.edges.dead_letter_reader import Span
+from streams.edges.errors import KafkaUnreachable
+from streams.edges.kafka_identity import Source, source_of
+from streams.edges.producer import aiokafka_quiet, client_options_of
+from streams.edges.settings_list import Settings
+from streams.edges.store import Place
+
+
+class Reach(NamedTuple):
+    """Which topics these are, and the offsets that Kafka has of each partition now."""
+
+    source: Source
+    spans: Mapping[Place, Span]
+
+
+async def reach_of(settings: Settings, topics: Sequence[str]) -> Reach:
+    """Ask Kafka about all partitions of some topics; one that is not there is missing.
+
+    Raises KafkaUnreachable.
+    """
+    causes: list[str] = []
+    consumer = AIOKafkaConsumer(**client_options_of(settings), enable_auto_commit=False)
+    try:
+        with aiokafka_quiet(causes):
+            async with asyncio.timeout(settings.kafka_timeout_ms / 1000):
+                await consumer.start()
+                source = await source_of(consumer._client, topics)
+                places = [
+                    TopicPartition(topic, number)
+                    for topic, one in source.topics.items()
+                    for number in range(one.partitions)
+                ]
+                begins = await consumer.beginning_offsets(places)
+                ends = await consumer.end_offsets(places)
+    except (KafkaError, OSError) as error:  # a TimeoutError too
+        cause = causes[-1] if causes else str(error) or "no answer"
+        raise KafkaUnreachable(settings.kafka_bootstrap_servers, cause) from error
+    finally:
+        with aiokafka_quiet([]):
+            await consumer.stop()
+    spans = {Place(tp.topic, tp.partition): Span(begins[tp], ends[tp]) for tp in places}
+    return Reach(source, spans)
