@@ -179,7 +179,7 @@ class Worker:
         stop = asyncio.Event()
 
         def end() -> None:
-            self.health.stopping()
+            self.health.stops(time.monotonic())
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -336,6 +336,7 @@ class Worker:
         if self._logs is not None:
             self._logs.tell_suppressed(all_kinds=all_kinds)
             self._metrics.add_suppressed(self._logs.take_suppressed())
+            self._metrics.add_lines_lost(self._logs.take_lost())
 
     async def _beat(self, app: WorkerApp, pipeline: Pipeline, idleness: Idleness) -> None:
         """Tell once a second that the loop runs, and how far it is; look at the clock."""

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from deploy.grafana.build import dashboards
 from streams.edges.exporter import Exporter
-from streams.edges.health import Health
+from streams.edges.health import STOP_SECONDS_MAX, Health
 from tests.chart_files import CHART, DEPLOY, chart_files
 from tests.conftest import saying_what_is_missing
 from tests.helm import Resource, helm, merged, one_of, rendered, tool_of
@@ -189,6 +189,9 @@ def test_probes_speak_tls_where_the_metrics_do() -> None:
 def test_the_watchdog_ends_a_worker_before_kubernetes_does() -> None:
     (container,) = workers_of("least")["template"]["spec"]["containers"]
     liveness = container["livenessProbe"]
+    assert workers_of("least")["template"]["spec"]["terminationGracePeriodSeconds"] > (
+        STOP_SECONDS_MAX + 10
+    )
     # it looks every 5 s, and prints all stacks, which a kill from outside does not
     assert liveness["periodSeconds"] * (liveness["failureThreshold"] - 1) > 2 * 5
 
