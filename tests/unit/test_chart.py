@@ -177,6 +177,15 @@ def test_probes_ask_pages_that_there_are_and_none_asks_for_more_than_it_must() -
     }  # fmt: skip
 
 
+def test_probes_speak_tls_where_the_metrics_do() -> None:
+    settings = {"metrics_ssl_certfile": "/etc/surgewatch/certificates/metrics.pem"}
+    for more, scheme in (({}, None), (settings, "HTTPS")):
+        worker = one_of(rendered(merged(LEAST, {"settings": more})), "StatefulSet")["spec"]
+        (container,) = worker["template"]["spec"]["containers"]
+        for probe in ("startup", "liveness", "readiness"):
+            assert container[f"{probe}Probe"]["httpGet"].get("scheme") == scheme
+
+
 def test_the_watchdog_ends_a_worker_before_kubernetes_does() -> None:
     (container,) = workers_of("least")["template"]["spec"]["containers"]
     liveness = container["livenessProbe"]
