@@ -19,6 +19,7 @@ from tests.unit.chart_cases import LEAST, SASL, SCALED
 TEXTS: Final = {
     "kafka_bootstrap_servers": "a:1,[fd00::1]:65535",
     "redis_url": "rediss-cluster://u@a:1,b:2",
+    "traces_endpoint": "https://collector:4318/v1/traces",
     "detector": "river.anomaly.GaussianScorer",
     "detector_parameters": {"window_size": 2000, "exact": True, "grace": 0.5, "name": "1e3"},
 }

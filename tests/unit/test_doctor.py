@@ -174,9 +174,7 @@ CASES: list[tuple[str, str, Callable[[], Sequence[Finding]]]] = [
     ("settings.times", "warning", lambda: settings(kafka_session_timeout_ms=61_000)),
     ("settings.unused", "warning", lambda: settings(kafka_sasl_username="ann")),
     ("settings.unused", "warning", lambda: settings(held_records_max=5_000)),
-    ("settings.unused", "warning", lambda: settings(
-        redis_url="redis://ann:word@one:1/0", redis_password="word"
-    )),
+    ("settings.unused", "warning", lambda: settings(redis_ssl_cafile="ca.pem")),
     ("settings.memory", "warning", lambda: memory(2_000)),
     ("kafka.version", "warning", lambda: kafka(version=(2, 7))),
     ("kafka.session", "error", lambda: kafka(
