@@ -124,6 +124,8 @@ def commands() -> list[list[str]]:
         ["counts", "--all", "--json"],
         ["lag"],
         ["dead-letters", "list"],
+        ["state", "export", "--out", "state.backup"],
+        ["state", "import", "state.backup"],
         ["doctor"],
         ["doctor", "--json"],
         ["simulate", "--creators", "2", "--hours", "1"],
