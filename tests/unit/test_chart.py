@@ -23,7 +23,7 @@ from streams.edges.health import STOP_SECONDS_MAX, Health
 from tests.chart_files import CHART, DEPLOY, chart_files
 from tests.conftest import saying_what_is_missing
 from tests.helm import Resource, helm, merged, one_of, rendered, tool_of
-from tests.unit.chart_cases import CASES, LEAST, MONITORED, PEERED, SASL, SCALED
+from tests.unit.chart_cases import CASES, LEAST, LOGIN, MONITORED, PEERED, SASL, SCALED
 from tests.unit.test_alerts import check_names_in
 
 ROOT: Final = Path(__file__).parents[2]
@@ -270,6 +270,7 @@ def test_links_of_alerts_may_be_given_where_prometheus_has_none() -> None:
 def test_a_scrape_has_the_job_that_rules_ask_for() -> None:
     (endpoint,) = one_of(resources_of("monitored"), "ServiceMonitor")["spec"]["endpoints"]
     assert {"targetLabel": "job", "replacement": "surgewatch"} in endpoint["relabelings"]
+    assert LOGIN.items() <= endpoint.items()
     service = one_of(resources_of("monitored"), "Service")
     assert endpoint["port"] in {one["name"] for one in service["spec"]["ports"]}
     selector = one_of(resources_of("monitored"), "ServiceMonitor")["spec"]["selector"]

@@ -265,7 +265,9 @@ def test_what_is_well_is_fine_and_nothing_of_it_is_left_out(name: str) -> None:
     assert_told(findings)
 
 
-@pytest.mark.parametrize(("check_id", "status", "told"), CASES, ids=lambda case: str(case)[:30])
+@pytest.mark.parametrize(
+    ("check_id", "status", "told"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES]
+)
 def test_what_is_wrong_is_told_once_with_what_to_do(
     check_id: str, status: str, told: Callable[[], Sequence[Finding]]
 ) -> None:
