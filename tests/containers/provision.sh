@@ -35,6 +35,7 @@ build_compose() {
   version="$(cat "$here/compose/go.mod" "$here/compose/go.sum" | sha256sum | cut -c1-16)"
   [[ "$(cat "$folder/.version" 2>/dev/null)" == "$version" ]] && return
   go="$("$here/../tools/go.sh" "$python" "$(sed -n 's/^go //p' "$here/compose/go.mod")")"
+  mkdir -p "$cache"
   say "building Compose with $("$go" env GOVERSION) (minutes, the first time)"
   fresh="$(mktemp -d "$cache/compose.XXXXXX")"
   (
