@@ -8,7 +8,7 @@ STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-containers lint types bench bench-scaling detection chaos soak \
-	docs lock clean
+	docs lock audit clean
 
 help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev
 	@sed -i '/^# WARNING: The following packages/,$$d' requirements-dev.txt
 	@$(MAKE) --no-print-directory setup
 	@$(BIN)/python -m deploy.runtime_lock
+
+audit: $(STAMP)  ## SBOM of the lock in build/sbom.json, and its known vulnerabilities (75: not asked)
+	@$(BIN)/python -m tests.audit
 
 clean:  ## Remove .venv, caches and builds
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -46,15 +46,7 @@ def schema_text() -> str:
         for spec in SPECS.values()
         if not spec.secret and spec.name not in OWN_SETTINGS
     }
-    key = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["name", "key"],
-        "properties": {
-            "name": {"$ref": "#/definitions/name"},
-            "key": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"},
-        },
-    }
+    key = {"$ref": "#/definitions/secretKey"}
     for name, properties in (("settings", settings), ("secrets", dict.fromkeys(secrets, key))):
         schema["properties"][name] = {
             "type": "object",

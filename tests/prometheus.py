@@ -22,6 +22,7 @@ class PrometheusServer(Server):
     """Scrapes these addresses each second, and evaluates each rule as often.
 
     ``waits``: alerts that fire sooner than they say. ``alertmanager``: its address, if it has one.
+    ``scrape``: more of the scrape's configuration, such as TLS and a login.
     """
 
     name = "prometheus"
@@ -33,11 +34,13 @@ class PrometheusServer(Server):
         urls: Mapping[str, str],
         waits: Mapping[str, str] = MappingProxyType({}),
         alertmanager: str | None = None,
+        scrape: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(folder)
         self._targets = [*targets]
         self._urls = dict(urls)
         self._waits = waits
+        self._scrape = dict(scrape)
         self._alertmanagers = [] if alertmanager is None else [alertmanager]
 
     def _prepare(self) -> None:
@@ -61,7 +64,11 @@ class PrometheusServer(Server):
                         "alertmanagers": [{"static_configs": [{"targets": self._alertmanagers}]}]
                     },
                     "scrape_configs": [
-                        {"job_name": "surgewatch", "static_configs": [{"targets": self._targets}]}
+                        {
+                            "job_name": "surgewatch",
+                            "static_configs": [{"targets": self._targets}],
+                            **self._scrape,
+                        }
                     ],
                 }
             )

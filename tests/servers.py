@@ -168,6 +168,7 @@ class KafkaServer(Server):
             missing = f"Kafka {KAFKA_VERSION} ({kafka_jars()})"
             raise ServerMissing(missing)
         self.port, controller_port = free_port(), free_port()
+        listeners = [f"PLAINTEXT://{self.bootstrap}", *self._more_listeners()]
         data = self.folder / "data"
         shutil.rmtree(data, ignore_errors=True)  # a try on other ports: the format holds them
         properties = {
@@ -175,8 +176,8 @@ class KafkaServer(Server):
             "node.id": "1",
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": ",".join([*listeners, f"CONTROLLER://127.0.0.1:{controller_port}"]),
+            "advertised.listeners": ",".join(listeners),
             "log.dirs": str(data),
             "auto.create.topics.enable": "false",
             "default.replication.factor": "1",
@@ -197,6 +198,14 @@ class KafkaServer(Server):
         self._properties.write_text(text)
         self._format()
 
+    def _more_listeners(self) -> list[str]:
+        """Listeners beside the plain one, on free ports."""
+        return []
+
+    def _format_options(self) -> list[str]:
+        """Options for the tool that formats the folder."""
+        return []
+
     def _format(self) -> None:
         done = subprocess.run(
             [
@@ -204,6 +213,7 @@ class KafkaServer(Server):
                 "kafka.tools.StorageTool",
                 *("format", "--standalone", "-t", uuid.uuid4().hex[:22]),
                 *("-c", str(self._properties)),
+                *self._format_options(),
             ],
             capture_output=True,
             text=True,

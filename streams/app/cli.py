@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -214,7 +215,8 @@ def _is_debug(ctx: click.Context) -> bool:
 
 
 def _end(line: str, exit_code: int) -> NoReturn:
-    click.echo(f"surgewatch: {' '.join(line.split())}", err=True)
+    with suppress(OSError):  # a full disk takes the line, not the exit code
+        click.echo(f"surgewatch: {' '.join(line.split())}", err=True)
     raise click.exceptions.Exit(exit_code)
 
 

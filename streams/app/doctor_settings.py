@@ -1,7 +1,6 @@
 """What is said of settings alone: time limits, what has no effect, memory."""
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from streams.app.jobs import OWN_DETECTOR, check_detector
 from streams.core.checkup import Finding, error, fine, not_checked, warning
@@ -12,6 +11,8 @@ _SESSION_MS_MAX: Final = 60_000
 _WORKER_BYTES: Final = 140_000_000
 _KEY_BYTES: Final = 335
 """A worker that met a million creators holds 475 MB, ten million 2,850 (docs/scaling.md)."""
+_TLS: Final = ("cafile", "certfile", "keyfile", "key_password")
+"""What names of settings of TLS end with."""
 
 
 def settings_findings(settings: Settings) -> list[Finding]:
@@ -74,14 +75,16 @@ def _times(settings: Settings) -> list[Finding]:
 def _unused(settings: Settings) -> list[Finding]:
     protocol = settings.kafka_security_protocol
     useless: dict[str, str] = {}
-    if urlsplit(settings.redis_url).password:
-        useless |= {"redis_password": "redis_url has a password in it, which is used"}
     if not protocol.startswith("SASL"):
         why = f"kafka_security_protocol = {protocol} has no login"
         names = ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password")
         useless |= dict.fromkeys(names, why)
     if not protocol.endswith("SSL"):
-        useless["kafka_ssl_cafile"] = f"kafka_security_protocol = {protocol} has no TLS"
+        why = f"kafka_security_protocol = {protocol} has no TLS"
+        useless |= dict.fromkeys((f"kafka_ssl_{name}" for name in _TLS), why)
+    if not settings.redis_url.startswith("rediss"):
+        why = "redis_url does not begin with rediss, which is Redis with TLS"
+        useless |= dict.fromkeys((f"redis_ssl_{name}" for name in _TLS), why)
     if settings.detector == OWN_DETECTOR:
         why = f"detector = {OWN_DETECTOR} has budgets instead"
         useless |= dict.fromkeys(("detector_threshold", "detector_keys_max"), why)

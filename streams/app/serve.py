@@ -62,5 +62,8 @@ def worker(context: click.Context) -> None:
     logs = set_up_logs(settings)
     keep_freed_memory()
     long_running = Worker(settings, logs=logs, read=read)
-    with SystemdNotifier(os.environ, long_running.health):
-        run_quickly(long_running.run())
+    try:
+        with SystemdNotifier(os.environ, long_running.health):
+            run_quickly(long_running.run())
+    finally:
+        logs.close()

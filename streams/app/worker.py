@@ -44,6 +44,7 @@ from streams.edges.log_lines import logger_of
 from streams.edges.logs import Logs
 from streams.edges.memory_limit import memory_limit_bytes
 from streams.edges.metrics import Build, Metrics
+from streams.edges.metrics_access import metrics_access_of
 from streams.edges.producer import client_options_of
 from streams.edges.progress import Progress, WorkerProgress
 from streams.edges.redis_client import AsyncClient, async_client_of
@@ -178,7 +179,7 @@ class Worker:
         stop = asyncio.Event()
 
         def end() -> None:
-            self.health.stopping()
+            self.health.stops(time.monotonic())
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -272,16 +273,20 @@ class Worker:
         """Serve metrics and health, and watch for a standstill."""
         settings = self._settings
         if settings.metrics_port >= 0:
-            exporter = Exporter(self.registry, self.health)
+            access = metrics_access_of(settings)
+            exporter = Exporter(self.registry, self.health, access=access)
             port = exporter.start(settings.metrics_host, settings.metrics_port)
             stack.callback(exporter.stop)
             stack.push_async_callback(exporter.be_scraped)
             log.info(
                 "metrics_served",
-                "metrics on http://{host}:{port}/metrics",
+                "metrics on {scheme}://{host}:{port}/metrics",
+                scheme=access.scheme,
                 host=settings.metrics_host,
                 port=port,
             )
+            if (warning := access.warning(settings.metrics_host)) is not None:
+                log.warning("metrics_open", "{what}", what=warning)
         self._metrics.gc_pauses.start()
         stack.callback(self._metrics.gc_pauses.stop)
         watchdog = Watchdog(self.health)
@@ -331,6 +336,7 @@ class Worker:
         if self._logs is not None:
             self._logs.tell_suppressed(all_kinds=all_kinds)
             self._metrics.add_suppressed(self._logs.take_suppressed())
+            self._metrics.add_lines_lost(self._logs.take_lost())
 
     async def _beat(self, app: WorkerApp, pipeline: Pipeline, idleness: Idleness) -> None:
         """Tell once a second that the loop runs, and how far it is; look at the clock."""

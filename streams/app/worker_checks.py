@@ -12,6 +12,7 @@ from streams.edges.announcer import KafkaAnnouncer
 from streams.edges.clock import ClockWrong, SteadyClock, allowed_off_ms
 from streams.edges.errors import DataError, KafkaUnreachable, SurgewatchError, UnreachableError
 from streams.edges.kafka_identity import Source, TopicIdentity, source_of
+from streams.edges.kafka_rights import check_rights
 from streams.edges.log_lines import logger_of
 from streams.edges.metrics import Metrics, Trouble
 from streams.edges.output_watch import OutputWatch
@@ -135,6 +136,7 @@ class WorkerChecks:
                 log.debug("not_checked", "not checked: {error}", error=error)
 
     async def _check_kafka(self) -> None:
+        await asyncio.to_thread(check_rights, self._settings)
         findings = await asyncio.to_thread(check_topics, self._settings)
         for finding in findings:
             if finding.blocks:

@@ -20,10 +20,9 @@ from streams.core.events import DeadRecord
 from streams.core.texts import Texts
 from streams.edges.codec_out import encode_dead_letter
 from streams.edges.codec_reports import sent_report_of
-from streams.edges.errors import KafkaUnreachable
 from streams.edges.log_lines import logger_of
 from streams.edges.partitions import partitions_of
-from streams.edges.producer import client_options_of
+from streams.edges.producer import Cause, aiokafka_quiet, client_options_of, unreachable_of
 from streams.edges.report_lot import Lot, ReportLot
 from streams.edges.settings_list import Settings
 
@@ -63,12 +62,13 @@ class KafkaAnnouncer:
             max_batch_size=1_000_000,
             max_request_size=DEAD_LETTER_BYTES_MAX + 100_000,
         )
+        causes: list[Cause] = []
         try:
-            await producer.start()
+            with aiokafka_quiet(causes):
+                await producer.start()
         except (KafkaError, OSError) as error:
             await producer.stop()
-            servers = self._settings.kafka_bootstrap_servers
-            raise KafkaUnreachable(servers, str(error)) from error
+            raise await unreachable_of(self._settings, causes, error) from error
         self._producer = producer
 
     @property

@@ -12,7 +12,13 @@ from aiokafka.errors import KafkaError
 
 from streams.edges.codec_out import DeadLetter, decode_dead_letter
 from streams.edges.errors import DataError, KafkaUnreachable
-from streams.edges.producer import TopicMissing, aiokafka_quiet, client_options_of
+from streams.edges.producer import (
+    Cause,
+    TopicMissing,
+    aiokafka_quiet,
+    client_options_of,
+    unreachable_of,
+)
 from streams.edges.retry_marks import RetryMark, decode_mark
 from streams.edges.settings_list import Settings
 from streams.edges.topics import DEAD_LETTER_BYTES_MAX
@@ -74,7 +80,7 @@ class DeadLetterReader:
 
     async def __aenter__(self) -> Self:
         """Connect, and ask which partitions there are."""
-        settings, causes = self._settings, list[str]()
+        settings, causes = self._settings, list[Cause]()
         self._consumer = AIOKafkaConsumer(
             **client_options_of(settings),
             enable_auto_commit=False,
@@ -91,7 +97,7 @@ class DeadLetterReader:
         except BaseException as error:  # cancelled too: a consumer has to be closed
             await self._consumer.stop()
             if isinstance(error, (KafkaError, OSError)):  # a TimeoutError too
-                raise self._unreachable(causes[-1] if causes else str(error)) from error
+                raise await unreachable_of(settings, causes, error) from error
             raise
         self._partitions = sorted(cluster.partitions_for_topic(self._topic) or ())
         if not self._partitions:

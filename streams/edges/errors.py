@@ -47,6 +47,16 @@ class KafkaUnreachable(UnreachableError):
         )
 
 
+class KafkaRefusesUs(KafkaUnreachable):
+    """A Kafka is there, and will not have us so: login, certificate, protocol, rights."""
+
+    retry = False
+
+    def __init__(self, bootstrap_servers: str, cause: str) -> None:
+        super().__init__(bootstrap_servers, cause)
+        self.args = (f"cannot use Kafka at {bootstrap_servers}: {cause}",)
+
+
 class RedisUnreachable(UnreachableError):
     """No Redis answers at the URL, or it refuses the login. The URL is shown without secrets."""
 
@@ -68,6 +78,16 @@ class RedisRefuses(RedisUnreachable):
             f"Redis at {redis_url_shown} takes no writes now ({cause}): has it disk and memory "
             "left, and is it the primary?",
         )
+
+
+class RedisRefusesUs(RedisUnreachable):
+    """A Redis is there, and will not have us so: login, certificate, protocol, rights."""
+
+    retry = False
+
+    def __init__(self, redis_url_shown: str, cause: str) -> None:
+        super().__init__(redis_url_shown, cause)
+        self.args = (f"cannot use Redis at {redis_url_shown}: {cause}",)
 
 
 class Interrupted(SurgewatchError):

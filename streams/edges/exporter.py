@@ -4,23 +4,27 @@ import asyncio
 import errno
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streams.edges.errors import SettingsError
 from streams.edges.health import Health
+from streams.edges.metrics_access import CHALLENGE, MetricsAccess
 
 REQUEST_SECONDS_MAX: Final = 5.0
 """A client that is slower than this is cut off."""
 LAST_SCRAPE_SECONDS_MAX: Final = 15.0
 """So long a worker that ends waits for a scrape more: Prometheus' usual interval, a pod's half."""
+OPEN: Final = MetricsAccess()
+"""Without TLS, to everyone."""
 _SLACK: Final = 0.25
 _PAGES: Final = ("/metrics", "/livez", "/readyz")
 
@@ -70,7 +74,8 @@ class Exporter:
     """Serve a registry and a health until ``stop``; a context manager does both.
 
     ``/metrics``: OpenMetrics or Prometheus text, as the client accepts. ``/livez``, ``/readyz``:
-    200 ``ok``, or 503 and the reason in one line.
+    200 ``ok``, or 503 and the reason in one line. ``access`` says who may read ``/metrics``; the
+    other two are for probes, which have no password, and tell only whether the worker works.
     """
 
     def __init__(
@@ -78,7 +83,9 @@ class Exporter:
         registry: CollectorRegistry,
         health: Health,
         clock: Callable[[], float] = time.monotonic,
+        access: MetricsAccess = OPEN,
     ) -> None:
+        self._access = access
         self._registry = registry
         self._health = health
         self._clock = clock
@@ -94,6 +101,7 @@ class Exporter:
         assert self._server is None, "the exporter serves already"
         try:
             self._server = _Server.at(host, port, self._handler())
+            self._server.context = self._access.context
         except OSError as error:
             raise SettingsError(_refusal(host, port, error)) from error
         self._thread = threading.Thread(
@@ -161,6 +169,10 @@ class Exporter:
 
             def do_GET(self) -> None:  # http.server's name for it
                 is_scrape, scrapes = self.path.startswith("/metrics"), exporter._scrapes
+                login = exporter._access.login
+                if login and is_scrape and not login.allows(self.headers.get("Authorization", "")):
+                    self._refuse()
+                    return
                 number = scrapes.came(exporter._clock()) if is_scrape else 0
                 status, content_type, body = exporter.answer(
                     self.path, self.headers.get("Accept", "")
@@ -172,6 +184,15 @@ class Exporter:
                 self.wfile.write(body)
                 scrapes.done(number)
 
+            def _refuse(self) -> None:
+                body = b"metrics_username and metrics_password are wanted\n"
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", CHALLENGE)
+                self.send_header("Content-Type", "text/plain; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
             def log_message(self, *_: object) -> None:
                 """Say nothing: a probe a second would fill the log."""
 
@@ -182,6 +203,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # A client that hangs must not hold up the worker's end.
     block_on_close = False
+    context: ssl.SSLContext | None = None
 
     @classmethod
     def at(cls, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Self:
@@ -203,6 +225,15 @@ class _Server(ThreadingHTTPServer):
         # HTTPServer asks DNS for the host's full name here, which may take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer; in the thread of this request, so that a slow handshake holds up no other."""
+        if self.context is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(REQUEST_SECONDS_MAX)
+        with self.context.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a client that went away is no fault of ours."""

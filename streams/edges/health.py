@@ -34,7 +34,6 @@ class Signs:
     lag_records: int | None = 0
     redis_reachable: bool = False
     state_loaded: bool = False
-    is_stopping: bool = False
 
 
 def stall_of(signs: Signs, now_seconds: float, limit_seconds: float) -> str | None:
@@ -80,7 +79,7 @@ def unready_of(signs: Signs) -> str | None:
     >>> unready_of(Signs(0.0, 0.0, joined=True, redis_reachable=True))
     'the state of its partitions is not loaded yet'
     """
-    if signs.is_stopping:
+    if signs.stopping_seconds is not None:
         return "it is stopping"
     if not signs.joined:
         return "it has not joined the consumer group yet"
@@ -147,8 +146,11 @@ class Health:
         self._tell(kafka_silent=silent)
 
     def stops(self, now_seconds: float) -> None:
-        """Tell that the worker begins to stop."""
-        self._tell(stopping_seconds=now_seconds)
+        """Tell that the worker was asked to stop, or begins to; the first time counts."""
+        with self._lock:
+            before = self._signs
+            began_seconds = _since(before.stopping_seconds, now_seconds, is_over=False)
+            self._signs = replace(before, stopping_seconds=began_seconds)
 
     def assigned(self, now_seconds: float, partitions_owned: int) -> None:
         """Tell that partitions were dealt; their state is not loaded and their lag not known."""
@@ -168,10 +170,6 @@ class Health:
     def reached_redis(self, *, reachable: bool) -> None:
         """Tell whether the last call to Redis was answered."""
         self._tell(redis_reachable=reachable)
-
-    def stopping(self) -> None:
-        """Tell that the worker was asked to end."""
-        self._tell(is_stopping=True)
 
     def forgive(self, now_seconds: float) -> None:
         """Begin all times anew: the whole process was paused, which is not the worker's fault."""

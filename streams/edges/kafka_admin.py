@@ -7,12 +7,13 @@ refused, wrong password) stands in its log alone, so that is read here.
 import contextlib
 import logging
 import re
-import socket
 import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
-from streams.edges.errors import KafkaUnreachable
+from streams.edges.errors import KafkaRefusesUs, KafkaUnreachable
+from streams.edges.kafka_login import WRONG_LOGIN, kafka_tls_cause_of, login_options
+from streams.edges.kafka_probe import NO_LOGIN, probe
 from streams.edges.settings_list import Settings
 
 with warnings.catch_warnings():
@@ -37,13 +38,11 @@ __all__ = [
 _CONNECT_MS_MAX: Final = 8_000
 _LOST = re.compile(r"(?:Connection lost|SaslHandshake failed|Connection failed): (.*)", re.DOTALL)
 _PLAIN_WORDS = (
-    ("SaslAuthenticationFailed", "wrong user name or password"),
+    ("SaslAuthenticationFailed", WRONG_LOGIN),
     ("UnsupportedSaslMechanism", "it does not know this kafka_sasl_mechanism"),
-    ("IllegalSaslState", "it wants no login here: see kafka_security_protocol"),
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted: see kafka_ssl_cafile"),
-    ("SSL", "it does not speak SSL here: see kafka_security_protocol"),
-    ("RequestTimedOut", "it does not answer: see kafka_security_protocol"),
+    ("IllegalSaslState", NO_LOGIN),
 )
+_NO_ANSWER: Final = "it does not answer: see kafka_security_protocol"
 
 
 @contextlib.contextmanager
@@ -53,7 +52,7 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
     The limit is ``kafka_timeout_ms`` for each question, at most 8 s for the connection (8 s with
     a login).
     """
-    _probe(settings)
+    probe(settings)
     is_login = settings.kafka_security_protocol.startswith("SASL")
     # a refused login is told by the broker alone, which may be slow: never less than 8 s for it
     connect_ms = _CONNECT_MS_MAX if is_login else min(settings.kafka_timeout_ms, _CONNECT_MS_MAX)
@@ -67,7 +66,7 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
                 **login_options(settings),
             )
         except (KafkaError, OSError) as error:
-            raise _unreachable(settings, cause_of(heard, str(error))) from error
+            raise _unreachable(settings, heard, str(error)) from error
         try:
             yield admin
         except KafkaError as error:
@@ -78,28 +77,24 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
             admin.close()
 
 
-def _unreachable(settings: Settings, cause: str) -> KafkaUnreachable:
-    """The error; a login that was refused once is refused again.
+def _unreachable(settings: Settings, heard: list[str], otherwise: str) -> KafkaUnreachable:
+    """The error; a login that was refused once is refused again, and so is a certificate.
 
     A broker may hang up before its refusal is read, which only a login makes it do.
     """
+    refusal, servers = _refusal_in(heard), settings.kafka_bootstrap_servers
+    if refusal is not None:
+        return KafkaRefusesUs(servers, refusal)
+    cause = cause_of(heard, otherwise)
     if settings.kafka_security_protocol.startswith("SASL"):
         if "disconnected" in cause:
             cause = "it hung up during the login: wrong user name or password?"
-        elif _is_silence(cause):
+        elif cause == _NO_ANSWER or "bootstrap" in cause.lower() or "timed out" in cause.lower():
             cause = (
                 "it took the connection and did not answer the login in time: is it slow, or "
                 "kafka_security_protocol another one there?"
             )
-    error = KafkaUnreachable(settings.kafka_bootstrap_servers, cause)
-    error.retry = cause not in {words for mark, words in _PLAIN_WORDS if mark != "RequestTimedOut"}
-    return error
-
-
-def _is_silence(cause: str) -> bool:
-    """Whether the cause is that no answer came in time."""
-    silent = dict(_PLAIN_WORDS)["RequestTimedOut"]
-    return cause == silent or "bootstrap" in cause.lower() or "timed out" in cause.lower()
+    return KafkaUnreachable(servers, cause)
 
 
 class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python has no types
@@ -115,48 +110,32 @@ class _Admin(KafkaAdminClient):  # type: ignore[misc]  # kafka-python has no typ
             raise
 
 
-def login_options(settings: Settings) -> dict[str, Any]:
-    """Options of kafka-python for the protocol and the login."""
-    options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
-    if settings.kafka_security_protocol.startswith("SASL"):
-        options |= {
-            "sasl_mechanism": settings.kafka_sasl_mechanism,
-            "sasl_plain_username": settings.kafka_sasl_username,
-            "sasl_plain_password": settings.kafka_sasl_password,
-        }
-    if settings.kafka_ssl_cafile and settings.kafka_security_protocol.endswith("SSL"):
-        options["ssl_cafile"] = settings.kafka_ssl_cafile
-    return options
-
-
 def cause_of(heard: list[str], otherwise: str) -> str:
     """Most telling cause among the client's log lines, in plain words.
 
-    >>> cause_of(["Connection lost: [Error 58] SaslAuthenticationFailedError: no"], "")
-    'wrong user name or password'
+    >>> cause_of(["Connection lost: [Error 34] IllegalSaslState: no"], "")
+    'it wants no login here: see kafka_security_protocol'
     """
-    told = [match.group(1) for line in heard if (match := _LOST.search(line))]
-    for mark, words in _PLAIN_WORDS:
-        if any(mark in line for line in told):
-            return words
+    told = _causes_in(heard)
+    refusal = _refusal_in(heard)
+    if refusal is not None:
+        return refusal
+    if any("RequestTimedOut" in line for line in told):
+        return _NO_ANSWER
     return " ".join((told[-1] if told else otherwise).split())
 
 
-def _probe(settings: Settings) -> None:
-    """Fail at once, and leave no thread of the client behind, when nobody listens."""
-    cause = ""
-    servers = settings.kafka_bootstrap_servers.split(",")
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        try:
-            limit_seconds = min(settings.kafka_timeout_ms / 1000, 8.0) / len(servers)
-            address = (host.strip("[]"), int(port))
-            socket.create_connection(address, timeout=limit_seconds).close()
-        except OSError as error:
-            cause = (error.strerror or str(error)).lower()
-        else:
-            return
-    raise KafkaUnreachable(settings.kafka_bootstrap_servers, cause)
+def _refusal_in(heard: list[str]) -> str | None:
+    """Why the broker will not have us so; None: no line tells of that."""
+    told = _causes_in(heard)
+    for mark, words in _PLAIN_WORDS:
+        if any(mark in line for line in told):
+            return words
+    return next((cause for line in told if (cause := kafka_tls_cause_of(line))), None)
+
+
+def _causes_in(heard: list[str]) -> list[str]:
+    return [match.group(1) for line in heard if (match := _LOST.search(line))]
 
 
 @contextlib.contextmanager

@@ -8,9 +8,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.edges.dead_letter_reader import Span
-from streams.edges.errors import KafkaUnreachable
 from streams.edges.kafka_identity import Source, source_of
-from streams.edges.producer import aiokafka_quiet, client_options_of
+from streams.edges.producer import Cause, aiokafka_quiet, client_options_of, unreachable_of
 from streams.edges.settings_list import Settings
 from streams.edges.store import Place
 
@@ -27,7 +26,7 @@ async def reach_of(settings: Settings, topics: Sequence[str]) -> Reach:
 
     Raises KafkaUnreachable.
     """
-    causes: list[str] = []
+    causes: list[Cause] = []
     consumer = AIOKafkaConsumer(**client_options_of(settings), enable_auto_commit=False)
     try:
         with aiokafka_quiet(causes):
@@ -42,8 +41,7 @@ async def reach_of(settings: Settings, topics: Sequence[str]) -> Reach:
                 begins = await consumer.beginning_offsets(places)
                 ends = await consumer.end_offsets(places)
     except (KafkaError, OSError) as error:  # a TimeoutError too
-        cause = causes[-1] if causes else str(error) or "no answer"
-        raise KafkaUnreachable(settings.kafka_bootstrap_servers, cause) from error
+        raise await unreachable_of(settings, causes, error) from error
     finally:
         with aiokafka_quiet([]):
             await consumer.stop()

@@ -10,8 +10,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -22,7 +23,7 @@ from structlog.stdlib import ProcessorFormatter
 from streams.core.report import shown
 from streams.edges.errors import SurgewatchError
 from streams.edges.log_limit import HELD_BACK, WINDOW_SECONDS, Limit
-from streams.edges.log_lines import EVENT, FIELDS, SPOKEN
+from streams.edges.log_lines import EVENT, FIELDS, SPOKEN, logger_of
 from streams.edges.settings_list import Settings
 
 _CHATTY: Final = (
@@ -58,6 +59,8 @@ _PLACE: Final = "surgewatch_place"
 """Attribute of a record: the partition that was worked on when the line was said."""
 
 Told = MutableMapping[str, Any]
+
+log = logger_of(__name__)
 
 
 class Placed(logging.Filter):
@@ -99,12 +102,29 @@ class Passing(logging.Filter):
         return True
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines to stderr; those that find no room there are counted, and the work goes on."""
+
+    lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 logging's name
+        """Count a line that could not be written; what is a bug of ours is told."""
+        error = sys.exc_info()[1]
+        if isinstance(error, (OSError, ValueError)):
+            self.lost += 1
+        else:
+            super().handleError(record)
+
+
 class Logs:
     """The messages of this process, as the settings want them."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = Limit(clock, _CHATTY)
-        self._handler = logging.StreamHandler(sys.stderr)
+        self._clock = clock
+        self._lost_known = self._lost_told = 0
+        self._lost_told_at = -WINDOW_SECONDS
+        self._handler = LineHandler(sys.stderr)
         render = text_of if settings.log_format == "text" else json_of
         self._handler.setFormatter(formatter_of(worker_name_of(settings), render))
         self.set_level(settings.log_level)
@@ -125,6 +145,29 @@ class Logs:
     def take_suppressed(self) -> int:
         """How many lines were held back since the last call."""
         return self._limit.take_suppressed()
+
+    def take_lost(self) -> int:
+        """How many lines could not be written since the last call; told when there is room."""
+        lost, now = self._handler.lost, self._clock()
+        if lost > self._lost_told and now - self._lost_told_at >= WINDOW_SECONDS:
+            self._lost_told_at = now
+            log.warning(
+                "lines_lost",
+                "{lines} lines of this log could not be written until now: is its disk full?",
+                lines=lost - self._lost_told,
+            )
+            if self._handler.lost == lost:  # this one could
+                self._lost_told = lost
+        before, self._lost_known = self._lost_known, self._handler.lost
+        return self._lost_known - before
+
+    def close(self) -> None:
+        """Leave what cannot be written: Python's own last flush would end with an error."""
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
     def tell_suppressed(self, *, all_kinds: bool = False) -> None:
         """Tell how many lines were held back, of kinds whose half minute is over."""

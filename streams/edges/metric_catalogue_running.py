@@ -29,6 +29,12 @@ LINES_SUPPRESSED: Final = MetricSpec(
     "events",
     "Lines of the log held back because many like them came in half a minute.",
 )
+LINES_LOST: Final = MetricSpec(
+    "surgewatch_log_lines_lost_total",
+    "counter",
+    "events",
+    "Lines of the log that could not be written: its disk is full, or nobody reads it any more.",
+)
 ReloadResult = Literal["applied", "unchanged", "refused"]
 
 RELOADS: Final = MetricSpec(
@@ -54,4 +60,4 @@ SPANS: Final = MetricSpec(
     (Label("result", "dropped: the collector did not take them in time", get_args(SpanResult)),),
 )
 
-RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, RELOADS, SPANS)
+RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS)

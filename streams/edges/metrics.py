@@ -133,6 +133,7 @@ class Metrics:
         self._store_bytes = self._counter(catalogue.STORE_BYTES)
         self._suppressed = self._counter(running.LINES_SUPPRESSED)
         self._reloads = self._counter(running.RELOADS)
+        self._lines_lost = self._counter(running.LINES_LOST)
         self._spans = self._counter(running.SPANS)
 
     def _make_gauges(self) -> None:
@@ -335,6 +336,10 @@ class Metrics:
     def add_recount(self) -> None:
         """Tell that a partition is dropped and counted anew."""
         self._recounts.inc()
+
+    def add_lines_lost(self, lines: int) -> None:
+        """Tell that so many lines of the log could not be written."""
+        self._lines_lost.inc(lines)
 
     def add_suppressed(self, lines: int) -> None:
         """Tell that so many lines of the log were held back."""

@@ -6,12 +6,11 @@ of the work of ``send``, which makes a future for each record.
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -21,10 +20,19 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
 )
 from aiokafka.partitioner import murmur2
 
-from streams.edges.errors import DataError, KafkaUnreachable, SettingsError, UnreachableError
+from streams.edges.errors import (
+    DataError,
+    KafkaRefusesUs,
+    KafkaUnreachable,
+    SurgewatchError,
+    UnreachableError,
+)
+from streams.edges.kafka_login import WRONG_LOGIN, kafka_tls_cause_of, login_options
+from streams.edges.kafka_probe import refusal_of
 from streams.edges.settings_list import Settings
 
 BATCH_BYTES: Final = 262_144
@@ -74,24 +82,13 @@ def partition_of(key: bytes, partition_count: int) -> int:
 def client_options_of(settings: Settings) -> dict[str, Any]:
     """Options that every aiokafka client takes: servers, security, time limit.
 
-    Raises SettingsError when the file of authorities cannot be used.
+    Raises SettingsError when the files of the TLS cannot be used.
     """
-    options: dict[str, Any] = {
+    return {
         "bootstrap_servers": settings.kafka_bootstrap_servers,
-        "security_protocol": settings.kafka_security_protocol,
         "request_timeout_ms": settings.kafka_timeout_ms,
+        **login_options(settings),
     }
-    if settings.kafka_security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
-        options["sasl_plain_username"] = settings.kafka_sasl_username
-        options["sasl_plain_password"] = settings.kafka_sasl_password
-    if settings.kafka_security_protocol.endswith("SSL"):
-        try:
-            options["ssl_context"] = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)
-        except OSError as error:  # a broken file too: ssl's errors are OSErrors
-            message = f"kafka_ssl_cafile {settings.kafka_ssl_cafile} cannot be used: {error}"
-            raise SettingsError(message) from error
-    return options
 
 
 class RecordProducer:
@@ -122,15 +119,14 @@ class RecordProducer:
             enable_idempotence=self._idempotent,
             max_batch_size=BATCH_BYTES,
         )
-        causes: list[str] = []
+        causes: list[Cause] = []
         try:
             with aiokafka_quiet(causes):
                 async with asyncio.timeout(self._limit_seconds):
                     await self._producer.start()
         except (KafkaError, OSError) as error:  # a TimeoutError too
             await self._stop()
-            cause = causes[-1] if causes else str(error) or "no answer"
-            raise KafkaUnreachable(self._servers, cause) from error
+            raise await unreachable_of(self._settings, causes, error) from error
         return self
 
     async def __aexit__(
@@ -261,10 +257,17 @@ def _words_of(error: BaseException) -> str:
     return type(error).__name__.removesuffix("Error")
 
 
+class Cause(NamedTuple):
+    """Why aiokafka failed; ``is_refusal``: Kafka will not have us so, which does not pass."""
+
+    words: str
+    is_refusal: bool
+
+
 class _Kept(logging.Handler):
     """Keeps the arguments of aiokafka's messages: the cause is told there and nowhere else."""
 
-    def __init__(self, causes: list[str]) -> None:
+    def __init__(self, causes: list[Cause]) -> None:
         super().__init__()
         self._causes = causes
 
@@ -275,14 +278,34 @@ class _Kept(logging.Handler):
                 self._causes.append(_cause_of(error))
 
 
-def _cause_of(error: BaseException) -> str:
+def _cause_of(error: BaseException) -> Cause:
     if isinstance(error, (SaslAuthenticationFailed, AuthenticationFailedError)):
-        return "wrong user name or password"
-    return str(error).splitlines()[0] if str(error) else _words_of(error)
+        return Cause(WRONG_LOGIN, is_refusal=True)
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return Cause("it does not know this kafka_sasl_mechanism", is_refusal=True)
+    text = str(error) or _words_of(error)
+    tls_cause = kafka_tls_cause_of(text)
+    return Cause(tls_cause or text.splitlines()[0], is_refusal=tls_cause is not None)
+
+
+async def unreachable_of(
+    settings: Settings, causes: list[Cause], error: BaseException
+) -> SurgewatchError:
+    """Error for a Kafka that a client of ours could not begin with.
+
+    ``causes`` are what ``aiokafka_quiet`` kept: the error itself says only that there was one, and
+    often only that the connection was closed, so Kafka is asked once more.
+    """
+    refusal = await asyncio.to_thread(refusal_of, settings)
+    if refusal is not None:
+        return refusal
+    servers = settings.kafka_bootstrap_servers
+    cause = causes[-1] if causes else Cause(str(error) or "no answer", is_refusal=False)
+    return (KafkaRefusesUs if cause.is_refusal else KafkaUnreachable)(servers, cause.words)
 
 
 @contextmanager
-def aiokafka_quiet(causes: list[str]) -> Iterator[None]:
+def aiokafka_quiet(causes: list[Cause]) -> Iterator[None]:
     """Keep the errors that aiokafka logs in ``causes``, instead of printing them.
 
     Several threads may be in it at once: the last to leave lets it print again.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from redis import Redis, RedisCluster
+from redis import ConnectionPool, Redis, RedisCluster
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import RedisCluster as AsyncRedisCluster
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
@@ -23,6 +23,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
 from streams.edges.errors import SettingsError
+from streams.edges.redis_tls import async_connection_of, redis_context_of, sync_connection_of
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 
@@ -30,6 +31,10 @@ CLUSTER_SCHEMES: Final = {"redis-cluster": "redis", "rediss-cluster": "rediss"}
 _PORT: Final = 6379
 _CLUSTER_TRIES: Final = 2
 """Tries of redis-py for one command; who calls it waits and asks again, with a line in the log."""
+
+
+class _UrlUnfit(ValueError):
+    """A URL that says what we cannot do; its words hold no secret."""
 
 
 @contextmanager
@@ -155,19 +160,28 @@ def is_cluster(redis_url: str) -> bool:
 
 def async_client_of(settings: Settings) -> AsyncClient:
     """Client of the worker; connects with its first command. Raises SettingsError."""
-    options = _options(settings)
+    options, context = _options(settings), redis_context_of(settings)
     try:
         if not is_cluster(settings.redis_url):
-            return AsyncRedis.from_url(settings.redis_url, **options)
+            client = AsyncRedis.from_url(settings.redis_url, **options)
+            if context is not None:
+                client.connection_pool.connection_class = async_connection_of(context)
+            return client
         url, nodes = cluster_nodes_of(settings.redis_url)
-        return _ClusterClient.from_url(
+        cluster = _ClusterClient.from_url(
             url,
             startup_nodes=[AsyncClusterNode(host, port) for host, port in nodes],
             retry=AsyncRetry(_backoff(), _CLUSTER_TRIES),
             **options,
         )
     except (ValueError, RedisError, RedisClusterException) as error:
-        raise _wrong_url(settings, error) from error
+        raise _wrong_url(settings, error) from None
+    if context is not None:
+        kind = async_connection_of(context)
+        cluster.connection_kwargs["connection_class"] = kind  # of nodes that are found by asking
+        for node in cluster.startup_nodes:
+            node.connection_class = kind
+    return cluster
 
 
 def sync_client_of(settings: Settings) -> SyncClient:
@@ -175,20 +189,27 @@ def sync_client_of(settings: Settings) -> SyncClient:
 
     Raises SettingsError, and RedisError or RedisClusterException when no node answers.
     """
-    options = _options(settings)
-    if not is_cluster(settings.redis_url):
-        try:
-            return Redis.from_url(settings.redis_url, **options)
-        except ValueError as error:  # a port or database that is no number
-            raise _wrong_url(settings, error) from error
+    options, context = _options(settings), redis_context_of(settings)
+
+    def pool_of(**pool_options: Any) -> ConnectionPool:
+        if context is not None:
+            pool_options["connection_class"] = sync_connection_of(context)
+        return ConnectionPool(**pool_options)
+
     try:
+        if not is_cluster(settings.redis_url):
+            client = Redis.from_url(settings.redis_url, **options)
+            if context is not None:
+                client.connection_pool.connection_class = sync_connection_of(context)
+            return client
         url, nodes = cluster_nodes_of(settings.redis_url)
-    except ValueError as error:
-        raise _wrong_url(settings, error) from error
+    except ValueError as error:  # a port or database that is no number
+        raise _wrong_url(settings, error) from None
     return _ClusterReader.from_url(
         url,
         startup_nodes=[ClusterNode(host, port) for host, port in nodes],  # type: ignore[no-untyped-call]
         retry=Retry(_backoff(), _CLUSTER_TRIES),
+        connection_pool_class=pool_of,
         **options,
     )
 
@@ -205,7 +226,7 @@ def cluster_nodes_of(redis_url: str) -> tuple[str, list[tuple[str, int]]]:
     database = parts.path.strip("/")
     if database not in {"", "0"}:
         msg = f"a cluster has no database {database}, only 0"
-        raise ValueError(msg)
+        raise _UrlUnfit(msg)
     first = hosts.split(",")[0]
     scheme = CLUSTER_SCHEMES[parts.scheme]
     return urlunsplit((scheme, f"{login}{at}{first}", "", parts.query, "")), nodes
@@ -215,7 +236,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
     named = urlsplit(f"//{text}")
     if not named.hostname:
         msg = "a node is host:port, several are joined by commas"
-        raise ValueError(msg)
+        raise _UrlUnfit(msg)
     return named.hostname, named.port or _PORT
 
 
@@ -225,13 +246,20 @@ def _backoff() -> ExponentialWithJitterBackoff:
 
 def _options(settings: Settings) -> dict[str, Any]:
     timeout_seconds = settings.redis_timeout_ms / 1000
-    password = settings.redis_password
+    login = {"username": settings.redis_username, "password": settings.redis_password}
     return {
-        **({"password": password} if password else {}),
+        **{name: word for name, word in login.items() if word},
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
     }
 
 
 def _wrong_url(settings: Settings, error: Exception) -> SettingsError:
-    return SettingsError(f"redis_url = {url_without_password(settings.redis_url)}: {error}")
+    """What is wrong with the URL; a part of a password may stand in another's error."""
+    words = (
+        str(error)
+        if isinstance(error, _UrlUnfit)
+        else "it cannot be read: a port is a number; what is special in a password (/ ? # @ : %) "
+        "is written as %2F and so on, or the password set by SURGEWATCH_REDIS_PASSWORD_FILE"
+    )
+    return SettingsError(f"redis_url = {url_without_password(settings.redis_url)}: {words}")

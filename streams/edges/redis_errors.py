@@ -8,6 +8,7 @@ from redis.exceptions import (
     ClusterDownError,
     ClusterError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
@@ -19,10 +20,12 @@ from redis.exceptions import (
 from streams.edges.errors import (
     DataError,
     RedisRefuses,
+    RedisRefusesUs,
     RedisUnreachable,
     SettingsError,
     SurgewatchError,
 )
+from streams.edges.redis_tls import redis_tls_cause_of
 
 CONNECTION_LOST: Final = (RedisError, RedisClusterException, OSError, RuntimeError)
 """RuntimeError: what uvloop raises when the server closed the connection before a request."""
@@ -39,7 +42,12 @@ _FULL: Final = (
     "its memory is full (maxmemory): raise maxmemory (redis-cli CONFIG SET, and redis.conf) or "
     "make room; writes wait until then, and nothing is lost"
 )
+WRONG_LOGIN: Final = (
+    "wrong or missing user name or password: see SURGEWATCH_REDIS_USERNAME and "
+    "SURGEWATCH_REDIS_PASSWORD"
+)
 _NO_CLUSTER: Final = "Cluster mode is not enabled"
+_NO_RIGHT_IN_SCRIPT: Final = "user executing the script can't run"
 _MOVING: Final = "TTL exhausted"
 
 
@@ -54,20 +62,36 @@ def unreachable_of(url_shown: str, error: Exception) -> SurgewatchError:
         return SettingsError(msg)
     if isinstance(error, ClusterError) and _MOVING in cause:
         return RedisRefuses(url_shown, "a part of the cluster is being moved to another node")
-    refused = isinstance(error, AuthenticationError) or isinstance(
-        error.__cause__, AuthenticationError
-    )
-    if refused:
-        cause = "wrong or missing password: see SURGEWATCH_REDIS_PASSWORD"
-    unreachable = RedisUnreachable(url_shown, cause)
-    unreachable.retry = not refused
-    return unreachable
+    refusal = _refusal_of(error)
+    if refusal is not None:
+        return RedisRefusesUs(url_shown, refusal)
+    return RedisUnreachable(url_shown, cause)
+
+
+def _refusal_of(error: BaseException) -> str | None:
+    """Why Redis will not have us so, in plain words; None: it is something else."""
+    told: BaseException | None = error
+    while told is not None:  # a cluster's client tells of the last node's error by its cause alone
+        if isinstance(told, AuthenticationError):
+            return WRONG_LOGIN
+        if isinstance(told, NoPermissionError):
+            return no_right_of(told)
+        told = told.__cause__
+    return redis_tls_cause_of(str(error))
+
+
+def no_right_of(error: ResponseError) -> str:
+    """Which right the user lacks."""
+    said = str(error).rstrip(".")
+    return f"its user lacks a right ({said}): docs/security.md has the line that gives them all"
 
 
 def refused_of(url_shown: str, error: ResponseError) -> SurgewatchError:
     """Error for a Redis that answers with one: RedisRefuses if that may pass, else DataError."""
     if isinstance(error, OutOfMemoryError):
         return RedisRefuses(url_shown, _FULL)
+    if isinstance(error, NoPermissionError) or _NO_RIGHT_IN_SCRIPT in str(error):
+        return RedisRefusesUs(url_shown, no_right_of(error))
     if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
         return RedisRefuses(url_shown, str(error))
     if isinstance(error, AskError):  # MOVED too

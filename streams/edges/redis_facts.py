@@ -1,5 +1,6 @@
 """What Redis says of itself and of what is stored under our prefix; nothing is changed."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -10,7 +11,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from streams.edges.errors import RedisUnreachable
 from streams.edges.redis_client import RedisNode, async_client_of, is_cluster, nodes_of
-from streams.edges.redis_errors import CONNECTION_LOST, refused_of, unreachable_of
+from streams.edges.redis_errors import CONNECTION_LOST, refused_of
+from streams.edges.redis_probe import explained
 from streams.edges.redis_rights import Refused, read_refused
 from streams.edges.redis_servers import PACKED, RedisServers
 from streams.edges.settings_list import Settings
@@ -58,7 +60,7 @@ async def read_redis(settings: Settings, now_ms: Callable[[], int]) -> RedisFact
     except ResponseError as error:
         raise refused_of(url_shown, error) from error
     except CONNECTION_LOST as error:
-        raise unreachable_of(url_shown, error) from error
+        raise await asyncio.to_thread(explained, url_shown, error) from error
     finally:
         await client.aclose()
     if is_cluster(settings.redis_url) and not told:

@@ -21,8 +21,8 @@ from streams.edges.redis_errors import (
     CONNECTION_LOST,
     node_of_cluster,
     refused_of,
-    unreachable_of,
 )
+from streams.edges.redis_probe import explained
 from streams.edges.settings_list import Settings
 from streams.edges.settings_specs import url_without_password
 from streams.edges.store import Place
@@ -182,7 +182,7 @@ class RedisReader:
         except ResponseError as error:
             raise refused_of(self._url_shown, error) from error
         except CONNECTION_LOST as error:
-            raise unreachable_of(self._url_shown, error) from error
+            raise explained(self._url_shown, error) from error
 
 
 def _groups_of(meta: Mapping[bytes, bytes]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Checks of the Redis servers themselves: that they never evict, how full they are, packing."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from streams.edges.redis_errors import (
     refused_of,
     unreachable_of,
 )
+from streams.edges.redis_probe import explained
 
 PACKED: Final = {"hash-max-listpack-value": "256"}
 """What a Redis of ours is given: a creator with up to 32 busy buckets a day stays packed."""
@@ -104,7 +106,7 @@ class RedisServers:
         except ResponseError as error:
             raise refused_of(self._url_shown, error) from error
         except CONNECTION_LOST as error:
-            raise unreachable_of(self._url_shown, error) from error
+            raise await asyncio.to_thread(explained, self._url_shown, error) from error
         if "" in infos and infos[""].get("cluster_enabled"):
             raise SettingsError(node_of_cluster(self._url_shown))
         memories = {name: memory_of(info) for name, info in infos.items()}

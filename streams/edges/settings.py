@@ -2,7 +2,8 @@
 
 In the file a key is flat (``redis_url = …``) or stands in a table named by its first words
 (``[redis] url = …``); ``[detector] name = …`` is the setting ``detector``. A secret may be
-read from a file that ``SURGEWATCH_<NAME>_FILE`` names. An empty variable is one not set.
+read from a file that ``SURGEWATCH_<NAME>_FILE`` names, or the key ``<name>_file``; one line break
+at its end is no part of it. An empty variable is one not set.
 """
 
 import difflib
@@ -28,6 +29,7 @@ TOPICS: Final = ("follows", "comments", "surges", "dead_letters", "waves")
 _CONFIG: Final = PREFIX + "CONFIG"
 # CACHE and DATA are the build's and the tests'.
 _NOT_SETTINGS: Final = frozenset({_CONFIG, PREFIX + "CACHE", PREFIX + "DATA"})
+_SECRETS: Final = tuple(spec.name for spec in SPECS.values() if spec.secret)
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)$")
 """Variables that Kubernetes sets in every pod for a service that is called surgewatch…"""
 
@@ -85,14 +87,17 @@ def _flat(table: Mapping[str, Any], above: str, path: Path) -> Iterator[tuple[st
             yield from _flat(value, name, path)
         elif name in SPECS:
             yield name, name, value
+        elif name.removesuffix("_file") in _SECRETS and name.endswith("_file"):
+            yield name.removesuffix("_file"), name, _secret_named(path, name, value)
         else:
-            raise SettingsError(_unknown(f"{path}: unknown key", name, value, list(SPECS)))
+            known = [*SPECS, *(f"{secret}_file" for secret in _SECRETS)]
+            raise SettingsError(_unknown(f"{path}: unknown key", name, value, known))
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Yield (setting, variable, text) for every variable that sets one."""
     names = {PREFIX + name.upper(): name for name in SPECS}
-    files = {f"{PREFIX}{s.name.upper()}_FILE": s.name for s in SPECS.values() if s.secret}
+    files = {f"{PREFIX}{name.upper()}_FILE": name for name in _SECRETS}
     in_kubernetes = "KUBERNETES_SERVICE_HOST" in environ
     for variable, text in sorted(environ.items()):
         if not variable.startswith(PREFIX) or variable in _NOT_SETTINGS or not text:
@@ -105,14 +110,22 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         if variable in names:
             yield names[variable], variable, text
         elif variable in files:
-            if environ.get(variable.removesuffix("_FILE")):
-                other = variable.removesuffix("_FILE")
+            other = variable.removesuffix("_FILE")
+            if environ.get(other):
                 msg = f"{variable}: {other} is set too: keep one"
                 raise SettingsError(msg)
             yield files[variable], variable, _secret_in(variable, Path(text))
         else:
             known = [*names, *files, _CONFIG]
             raise SettingsError(_unknown("unknown variable", variable, text, known))
+
+
+def _secret_named(path: Path, key: str, value: Any) -> str:
+    """A secret whose file the settings' file names; a path is from the folder of that file."""
+    if not isinstance(value, str):
+        msg = f"{path}: {key}: allowed is the path of a file"
+        raise SettingsError(msg)
+    return _secret_in(f"{path}: {key}", path.parent / value)
 
 
 def _secret_in(variable: str, path: Path) -> str:
@@ -125,7 +138,11 @@ def _secret_in(variable: str, path: Path) -> str:
     except UnicodeDecodeError as error:
         msg = f"{variable}: {path} is not UTF-8 text"
         raise SettingsError(msg) from error
-    return text.rstrip("\r\n")
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        msg = f"{variable}: {path} is empty"
+        raise SettingsError(msg)
+    return secret
 
 
 def _parsed(spec: Spec, text: str) -> Any:
@@ -162,14 +179,7 @@ def _unknown(what: str, name: str, value: Any, known: list[str]) -> str:
 
 
 def _check_together(settings: Settings) -> None:
-    if settings.kafka_security_protocol.startswith("SASL") and not (
-        settings.kafka_sasl_username and settings.kafka_sasl_password
-    ):
-        msg = (
-            f"kafka_security_protocol = {settings.kafka_security_protocol}: "
-            "kafka_sasl_username and kafka_sasl_password must be set too"
-        )
-        raise SettingsError(msg)
+    _check_logins(settings)
     if settings.budget_pages_per_creator_day > settings.budget_notices_per_creator_day:
         msg = (
             f"budget_pages_per_creator_day = {settings.budget_pages_per_creator_day:g}: pages are "
@@ -183,3 +193,37 @@ def _check_together(settings: Settings) -> None:
         if topics.count(topic) > 1:
             msg = f"{name} = {topic!r}: each topic needs a name of its own"
             raise SettingsError(msg)
+
+
+def _check_logins(settings: Settings) -> None:
+    """What logins and certificates need of each other."""
+    protocol = settings.kafka_security_protocol
+    if protocol.startswith("SASL") and not (
+        settings.kafka_sasl_username and settings.kafka_sasl_password
+    ):
+        msg = (
+            f"kafka_security_protocol = {protocol}: kafka_sasl_username and kafka_sasl_password "
+            "must be set too"
+        )
+        raise SettingsError(msg)
+    for use in ("kafka", "redis", "metrics"):
+        certfile = getattr(settings, f"{use}_ssl_certfile")
+        for name in (f"{use}_ssl_keyfile", f"{use}_ssl_key_password"):
+            if getattr(settings, name) is not None and certfile is None:
+                msg = f"{name} is set: {use}_ssl_certfile must be set too"
+                raise SettingsError(msg)
+    if (settings.metrics_username is None) != (settings.metrics_password is None):
+        msg = "metrics_username and metrics_password go together: set both, or neither"
+        raise SettingsError(msg)
+    login, at, _ = settings.redis_url.partition("://")[2].rpartition("@")
+    user, colon, word = login.partition(":")
+    for name, in_url in (("redis_username", bool(at and user)), ("redis_password", bool(colon))):
+        if in_url and getattr(settings, name) is not None:
+            msg = f"{name} is set, and redis_url has one too: keep one"
+            raise SettingsError(msg)
+    if "ssl_" in settings.redis_url.partition("?")[2]:
+        msg = "redis_url has options of TLS: they are settings, redis_ssl_cafile and so on"
+        raise SettingsError(msg)
+    if not word and colon:
+        msg = "redis_url has an empty password: leave the colon out, or give one"
+        raise SettingsError(msg)

@@ -14,6 +14,12 @@ _PORT: Final = (
 _SERVER: Final = rf"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):{_PORT}"
 
 
+_AUTHORITIES: Final = "PEM file of the authorities to trust; none: the system's"
+_CERTIFICATE: Final = "PEM file of our own certificate, and its chain,"
+_KEY: Final = "PEM file of its key; none: it is in the certificate's file"
+_KEY_PASSWORD: Final = "Password of that key, if it is encrypted"  # noqa: S105 what it means
+
+
 def _int(low: int, high: int, meaning: str) -> msgspec.Meta:
     return msgspec.Meta(ge=low, le=high, description=meaning)
 
@@ -90,9 +96,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "PLAIN"
     kafka_sasl_username: Annotated[str, _filled("User name for Kafka")] | None = None
     kafka_sasl_password: Annotated[str, _filled("Password for Kafka", secret=True)] | None = None
-    kafka_ssl_cafile: (
-        Annotated[str, _filled("PEM file of the authorities to trust; none: the system's")] | None
-    ) = None
+    kafka_ssl_cafile: Annotated[str, _filled(_AUTHORITIES)] | None = None
+    kafka_ssl_certfile: Annotated[str, _filled(f"{_CERTIFICATE} for Kafka")] | None = None
+    kafka_ssl_keyfile: Annotated[str, _filled(_KEY)] | None = None
+    kafka_ssl_key_password: Annotated[str, _filled(_KEY_PASSWORD, secret=True)] | None = None
     kafka_session_timeout_ms: Annotated[
         int, _int(6_000, 1_800_000, "A worker silent for so long loses its partitions")
     ] = 15_000
@@ -117,7 +124,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1
 
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
+    redis_username: Annotated[str, _filled("User name for Redis (ACL)")] | None = None
     redis_password: Annotated[str, _filled("Password for Redis", secret=True)] | None = None
+    redis_ssl_cafile: Annotated[str, _filled(_AUTHORITIES)] | None = None
+    redis_ssl_certfile: Annotated[str, _filled(f"{_CERTIFICATE} for Redis")] | None = None
+    redis_ssl_keyfile: Annotated[str, _filled(_KEY)] | None = None
+    redis_ssl_key_password: Annotated[str, _filled(_KEY_PASSWORD, secret=True)] | None = None
     redis_prefix: Prefix = "surgewatch"
     redis_expiry_days: Annotated[
         int, _int(2, 3_650, "A creator unseen for so long is forgotten")
@@ -234,6 +246,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[
         int, _int(-1, 65_535, "Port of metrics and health; 0: any free one, -1: none")
     ] = 9_464
+    metrics_ssl_certfile: (
+        Annotated[str, _filled("PEM file of the certificate to serve metrics with; none: no TLS")]
+        | None
+    ) = None
+    metrics_ssl_keyfile: Annotated[str, _filled(_KEY)] | None = None
+    metrics_ssl_key_password: Annotated[str, _filled(_KEY_PASSWORD, secret=True)] | None = None
+    metrics_username: (
+        Annotated[
+            str, _text(r"^[^\x00:]+\Z", "text without a colon", "User who may ask for metrics")
+        ]
+        | None
+    ) = None
+    metrics_password: Annotated[str, _filled("Password of that user", secret=True)] | None = None
     traces_endpoint: (
         Annotated[
             str,

@@ -15,12 +15,16 @@ _HIDDEN: Final = "***"
 _OF_ONE_WORKER: Final = frozenset(
     {
         *("kafka_bootstrap_servers", "kafka_instance_id", "kafka_ssl_cafile"),
+        *("kafka_ssl_certfile", "kafka_ssl_keyfile", "kafka_sasl_username"),
+        *("redis_ssl_cafile", "redis_ssl_certfile", "redis_ssl_keyfile", "redis_username"),
+        *("metrics_ssl_certfile", "metrics_ssl_keyfile", "metrics_username"),
         *("metrics_host", "metrics_port", "log_level", "log_format"),
         *("traces_endpoint", "traces_sample_share"),
     }
 )
 """Settings in which the workers of a fleet may differ."""
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:).*(?=@)")
+_URL_NO_PORT = re.compile(r"(://[^:/@\s\[]*:)(?!\d+(?:[/?,]|$))[^@]*$")
 _QUERY_PASSWORD = re.compile(r"([?&]password=)[^&\s]*")
 
 
@@ -118,6 +122,7 @@ def url_without_password(url: str) -> str:
     'redis://user:***@host:6379/0?password=***'
     """
     url = _URL_PASSWORD.sub(rf"\1{_HIDDEN}", url)
+    url = _URL_NO_PORT.sub(rf"\1{_HIDDEN}", url)  # a password after which the host was forgotten
     return _QUERY_PASSWORD.sub(rf"\1{_HIDDEN}", url)
 
 

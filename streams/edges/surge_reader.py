@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from streams.core.surges import Surge
 from streams.edges.codec_out import decode_surge
 from streams.edges.errors import DataError, KafkaUnreachable
-from streams.edges.producer import aiokafka_quiet, client_options_of
+from streams.edges.producer import Cause, aiokafka_quiet, client_options_of, unreachable_of
 from streams.edges.settings_list import Settings
 
 _WAIT_MS: Final = 100
@@ -40,15 +40,16 @@ class SurgeReader:
             TopicPartition(settings.topic_surges, partition)
             for partition in range(settings.topic_partitions)
         ]
+        causes: list[Cause] = []
         try:
-            with aiokafka_quiet([]):
+            with aiokafka_quiet(causes):
                 await self._consumer.start()
                 self._consumer.assign(places)
                 await self._consumer.seek_to_beginning(*places)
         except BaseException as error:  # cancelled too: a consumer has to be closed
             await self._consumer.stop()
             if isinstance(error, (KafkaError, OSError)):
-                raise KafkaUnreachable(settings.kafka_bootstrap_servers, str(error)) from error
+                raise await unreachable_of(settings, causes, error) from error
             raise
         return self
 

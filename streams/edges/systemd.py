@@ -92,7 +92,7 @@ class SystemdNotifier:
         if unready is None and not self._is_ready:
             self._is_ready = True
             told.append("READY=1")
-        if self._health.signs.is_stopping and not self._is_stopping:
+        if self._health.signs.stopping_seconds is not None and not self._is_stopping:
             self._is_stopping = True
             told.append("STOPPING=1")
         status = stalled or unready or status_of(self._health.signs)

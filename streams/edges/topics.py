@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -147,7 +147,18 @@ def check_topics(settings: Settings) -> list[Finding]:
     with admin_client(settings) as admin:
         counts = partition_counts(admin, [plan.name for plan in plans])
         configs = topic_configs(admin, sorted(counts))
-    return findings_of(plans, counts, configs)
+    findings = findings_of(plans, counts, configs)
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        return findings
+    return [_or_unseen(finding) for finding in findings]
+
+
+def _or_unseen(finding: Finding) -> Finding:
+    """A topic that a user may not describe does not exist for it."""
+    if finding.kind != "missing":
+        return finding
+    fix = f"{finding.fix}; or this user may not see it: docs/security.md has the rights"
+    return replace(finding, fix=fix)
 
 
 def findings_of(

@@ -26,7 +26,15 @@ EVERY_SECONDS: Final = 0.002
 OTHER: Final = "other"
 CONSUMER: Final = "the consumer's thread: network, aiokafka, reading batches"
 NATIVE: Final = "threads that are not Python's"
+TOLD: Final = "metrics and lines of the log"
 _PLACES: Final = (
+    *(
+        (place, TOLD)
+        for place in (
+            *("/streams/edges/metric", "/streams/edges/progress", "/streams/edges/log"),
+            *("/prometheus_client/", "/structlog/", "/logging/"),
+        )
+    ),
     ("/streams/edges/codec", "decode"),
     ("/streams/edges/redis_args", "pack for the store"),
     ("/streams/core/", "count, score, rules, repeats"),

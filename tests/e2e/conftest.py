@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.secure_stage import SecureStage, secure_stage
 from tests.e2e.told_worker import ToldWorker
 from tests.servers import KafkaServer, RedisServer
 from tests.workers import Site, WorkerProcess
@@ -49,3 +50,10 @@ def told() -> Iterator[Callable[[Site, str], ToldWorker]]:
             return worker
 
         yield started
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureStage]:
+    """One Kafka and one Redis that ask who one is, with the documented rights; never end them."""
+    with secure_stage(tmp_path_factory.mktemp("secure")) as made:
+        yield made

@@ -1,10 +1,11 @@
 """A worker in which one thing breaks a while after it reads: run by ``FaultyWorker``.
 
-Each fault leaves the process up. The real worker otherwise, with the real command's exit codes.
+The real worker otherwise.
 """
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from typing import Any, Final
@@ -26,6 +27,10 @@ FAULTS: Final = (
     "deal_without_end",
     "stop_without_end",
 )
+"""Each leaves the process up, but idle."""
+DNS_GONE: Final = "dns_gone"
+DNS_GONE_SECONDS: Final = 5.0
+"""No name is resolved for so long, then again."""
 _FAULT: Final = "FAULTY_WORKER_FAULT"
 _AFTER_SECONDS: Final = 1.0
 
@@ -45,6 +50,20 @@ async def hang(*_: object) -> None:
     await asyncio.Event().wait()
 
 
+async def lose_dns() -> None:
+    """Have every name unknown for a while."""
+    resolve = socket.getaddrinfo
+
+    def unknown(*_: object, **__: object) -> Any:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    socket.getaddrinfo = unknown
+    await asyncio.sleep(DNS_GONE_SECONDS)
+    socket.getaddrinfo = resolve
+    sys.stderr.write("mended now\n")
+    sys.stderr.flush()
+
+
 async def break_it(app: Any, fault: str) -> None:
     """Break one thing in a worker that reads."""
     thread = app.consumer._thread
@@ -62,6 +81,8 @@ async def break_it(app: Any, fault: str) -> None:
             app.partition_owner.take = hang  # one that ends is begun again by Faust
         case "deal_without_end":
             app.consumer.begin_rebalance()
+        case "dns_gone":
+            await lose_dns()
         case _:
             os.kill(os.getpid(), 15)
 
@@ -91,7 +112,11 @@ def main() -> None:
 
     worker_module.build_app = build_faulty  # type: ignore[assignment]
     health.STOP_SECONDS_MAX = health.DEAL_SECONDS_MAX = 5.0  # type: ignore[misc]  # no test waits
-    run_quickly(Worker(settings, logs=logs).run())
+    worker = Worker(settings, logs=logs)
+    if fault == DNS_GONE:
+        asyncio.run(worker.run())  # uvloop resolves names where no test can reach
+    else:
+        run_quickly(worker.run())
 
 
 if __name__ == "__main__":

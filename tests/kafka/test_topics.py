@@ -62,7 +62,7 @@ def test_more_copies_than_brokers_is_one_plain_line(settings: Settings) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ssl_to_a_plain_port_is_told(settings: Settings) -> None:
     wrong = msgspec.structs.replace(settings, kafka_security_protocol="SSL", kafka_timeout_ms=1_500)
-    with pytest.raises(KafkaUnreachable, match="does not speak SSL"):
+    with pytest.raises(KafkaUnreachable, match="does not speak TLS"):
         check_topics(wrong)
     gc.collect()
 

@@ -26,8 +26,16 @@ SASL: Final[Mapping[str, Any]] = {
     },
     "certificatesSecret": "surgewatch-ca",
 }
+LOGIN: Final[Mapping[str, Any]] = {
+    "scheme": "https",
+    "tlsConfig": {"ca": {"secret": {"name": "surgewatch-ca", "key": "ca.crt"}}},
+    "basicAuth": {
+        "username": {"name": "surgewatch-metrics", "key": "username"},
+        "password": {"name": "surgewatch-metrics", "key": "password"},
+    },
+}
 MONITORED: Final[Mapping[str, Any]] = {
-    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "endpoint": LOGIN},
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
     "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Surgewatch"}},
 }

@@ -19,11 +19,11 @@ from prometheus_client import CollectorRegistry
 
 from deploy.grafana.build import dashboards
 from streams.edges.exporter import Exporter
-from streams.edges.health import Health
+from streams.edges.health import STOP_SECONDS_MAX, Health
 from tests.chart_files import CHART, DEPLOY, chart_files
 from tests.conftest import saying_what_is_missing
 from tests.helm import Resource, helm, merged, one_of, rendered, tool_of
-from tests.unit.chart_cases import CASES, LEAST, MONITORED, PEERED, SASL, SCALED
+from tests.unit.chart_cases import CASES, LEAST, LOGIN, MONITORED, PEERED, SASL, SCALED
 from tests.unit.test_alerts import check_names_in
 
 ROOT: Final = Path(__file__).parents[2]
@@ -177,9 +177,21 @@ def test_probes_ask_pages_that_there_are_and_none_asks_for_more_than_it_must() -
     }  # fmt: skip
 
 
+def test_probes_speak_tls_where_the_metrics_do() -> None:
+    settings = {"metrics_ssl_certfile": "/etc/surgewatch/certificates/metrics.pem"}
+    for more, scheme in (({}, None), (settings, "HTTPS")):
+        worker = one_of(rendered(merged(LEAST, {"settings": more})), "StatefulSet")["spec"]
+        (container,) = worker["template"]["spec"]["containers"]
+        for probe in ("startup", "liveness", "readiness"):
+            assert container[f"{probe}Probe"]["httpGet"].get("scheme") == scheme
+
+
 def test_the_watchdog_ends_a_worker_before_kubernetes_does() -> None:
     (container,) = workers_of("least")["template"]["spec"]["containers"]
     liveness = container["livenessProbe"]
+    assert workers_of("least")["template"]["spec"]["terminationGracePeriodSeconds"] > (
+        STOP_SECONDS_MAX + 10
+    )
     # it looks every 5 s, and prints all stacks, which a kill from outside does not
     assert liveness["periodSeconds"] * (liveness["failureThreshold"] - 1) > 2 * 5
 
@@ -258,6 +270,7 @@ def test_links_of_alerts_may_be_given_where_prometheus_has_none() -> None:
 def test_a_scrape_has_the_job_that_rules_ask_for() -> None:
     (endpoint,) = one_of(resources_of("monitored"), "ServiceMonitor")["spec"]["endpoints"]
     assert {"targetLabel": "job", "replacement": "surgewatch"} in endpoint["relabelings"]
+    assert LOGIN.items() <= endpoint.items()
     service = one_of(resources_of("monitored"), "Service")
     assert endpoint["port"] in {one["name"] for one in service["spec"]["ports"]}
     selector = one_of(resources_of("monitored"), "ServiceMonitor")["spec"]["selector"]

@@ -14,11 +14,12 @@ from streams.edges.settings_specs import SPECS, Spec
 from tests.chart_files import CHART, OWN_SETTINGS, schema_of
 from tests.conftest import saying_what_is_missing
 from tests.helm import merged, one_of, refusal, rendered, tool_of
-from tests.unit.chart_cases import LEAST, SASL, SCALED
+from tests.unit.chart_cases import LEAST, SCALED
 
 TEXTS: Final = {
     "kafka_bootstrap_servers": "a:1,[fd00::1]:65535",
-    "redis_url": "rediss-cluster://u@a:1,b:2",
+    "redis_url": "rediss-cluster://a:1,b:2",
+    "traces_endpoint": "https://collector:4318/v1/traces",
     "detector": "river.anomaly.GaussianScorer",
     "detector_parameters": {"window_size": 2000, "exact": True, "grace": 0.5, "name": "1e3"},
 }
@@ -38,6 +39,10 @@ REFUSED: Final = (
     ({"settings": {"redis_url": "redis://h:1/0?password=word"}}, "secrets.redis_password"),
     ({"settings": {"kafka_security_protocol": "SASL_SSL"}}, "secrets.kafka_sasl_password"),
     ({"image": {"repository": ""}}, "image.repository"),
+    (
+        {"settings": {"metrics_ssl_certfile": "/a"}, "serviceMonitor": {"enabled": True}},
+        "serviceMonitor.endpoint.scheme",
+    ),
     ({"secrets": {"rule_followers_24h": {"name": "a", "key": "b"}}}, "rule_followers_24h"),
     ({"secrets": {"redis_password": {"name": "a"}}}, "key"),
     ({"replicaCount": 5}, "replicaCount = 5: there are 4 partitions"),
@@ -98,12 +103,13 @@ def other_value_of(spec: Spec) -> Any:
 def test_every_setting_arrives_as_it_was_written(tmp_path: Path) -> None:
     wanted = {spec.name: other_value_of(spec) for spec in SPECS.values() if given_by_values(spec)}
     wanted["budget_pages_per_creator_day"] = 0.000_000_1
-    values = merged(merged(LEAST, SASL), {"settings": wanted})
+    secrets = {spec.name for spec in SPECS.values() if spec.secret}
+    named = {name: {"name": "surgewatch", "key": name} for name in secrets}
+    values = merged(LEAST, {"settings": wanted, "secrets": named})
     found = settings_of(values, tmp_path)
     assert {name: getattr(found, name) for name in wanted} == wanted
-    for spec in SPECS.values():
-        if spec.secret and spec.name in SASL["secrets"]:
-            assert getattr(found, spec.name) == f"SURGEWATCH_{spec.name.upper()}_FILE"
+    for name in secrets:
+        assert getattr(found, name) == f"SURGEWATCH_{name.upper()}_FILE"
     assert found.kafka_instance_id == "surgewatch-0"
     assert (found.metrics_host, found.metrics_port) == ("0.0.0.0", 9464)
 

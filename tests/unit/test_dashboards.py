@@ -34,6 +34,7 @@ from tests.unit.test_runbooks import BOOKS
 
 UNUSED: Final = {
     "surgewatch_log_lines_suppressed_total": "for who reads a log; what fails so often is drawn",
+    "surgewatch_log_lines_lost_total": "the disk that is full has alerts of its own",
     "surgewatch_settings_reloads_total": "who reloads reads the line; who forgot is an alert",
     "surgewatch_trace_spans_total": "off by default; who traces looks at the collector",
     "surgewatch_gc_pause_seconds": "of what a long delay is made; `make soak` tells it",

@@ -174,9 +174,7 @@ CASES: list[tuple[str, str, Callable[[], Sequence[Finding]]]] = [
     ("settings.times", "warning", lambda: settings(kafka_session_timeout_ms=61_000)),
     ("settings.unused", "warning", lambda: settings(kafka_sasl_username="ann")),
     ("settings.unused", "warning", lambda: settings(held_records_max=5_000)),
-    ("settings.unused", "warning", lambda: settings(
-        redis_url="redis://ann:word@one:1/0", redis_password="word"
-    )),
+    ("settings.unused", "warning", lambda: settings(redis_ssl_cafile="ca.pem")),
     ("settings.memory", "warning", lambda: memory(2_000)),
     ("kafka.version", "warning", lambda: kafka(version=(2, 7))),
     ("kafka.session", "error", lambda: kafka(
@@ -267,7 +265,9 @@ def test_what_is_well_is_fine_and_nothing_of_it_is_left_out(name: str) -> None:
     assert_told(findings)
 
 
-@pytest.mark.parametrize(("check_id", "status", "told"), CASES, ids=lambda case: str(case)[:30])
+@pytest.mark.parametrize(
+    ("check_id", "status", "told"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES]
+)
 def test_what_is_wrong_is_told_once_with_what_to_do(
     check_id: str, status: str, told: Callable[[], Sequence[Finding]]
 ) -> None:

@@ -1,6 +1,8 @@
 """What a library repeats is told once; what we say is always told."""
 
 import asyncio
+import errno
+import io
 import json
 import logging
 import re
@@ -180,6 +182,38 @@ def test_a_line_of_ours_that_nobody_set_up_goes_where_a_librarys_goes(
     logger_of("streams.test").warning("hung", "waiting for {what}", what="{braces}")
     assert caplog.messages == ["waiting for {braces}"]
     assert capsys.readouterr().out == ""
+
+
+class Disk(io.StringIO):
+    """A stream that takes nothing while it is full."""
+
+    is_full = True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_lines_that_find_no_room_are_counted_and_told_once_there_is(
+    told: Callable[[], str],
+) -> None:
+    now = [0.0]
+    logs = Logs(Settings(), lambda: now[0])
+    disk = Disk()
+    logs._handler.setStream(disk)
+    log = logger_of("streams.test")
+    for _ in range(3):
+        log.info("read", "read on")
+    assert logs.take_lost() == 4, "with the line that tells of them"
+    now[0] = 31.0
+    disk.is_full = False
+    assert logs.take_lost() == 0
+    assert "4 lines of this log could not be written until now" in disk.getvalue()
+    now[0] = 62.0
+    assert logs.take_lost() == 0
+    assert disk.getvalue().count("\n") == 1
+    assert told() == ""
 
 
 def test_pages_have_a_line_each_up_to_ten_and_notices_only_while_debugging(

@@ -160,7 +160,8 @@ def test_only_secrets_may_be_read_from_a_file() -> None:
 
 def test_no_password_is_shown_anywhere() -> None:
     environ = {
-        "SURGEWATCH_REDIS_PASSWORD": "hush-1",
+        "SURGEWATCH_METRICS_USERNAME": "me",
+        "SURGEWATCH_METRICS_PASSWORD": "hush-1",
         "SURGEWATCH_KAFKA_SASL_PASSWORD": "hush-2",
         "SURGEWATCH_REDIS_URL": "redis://me:hush-3@h:1/0?password=hush-4",
     }
@@ -213,3 +214,67 @@ def test_the_markdown_table_has_a_line_for_every_setting() -> None:
     lines = settings_markdown().splitlines()
     assert [line.split("`")[1] for line in lines[2:]] == list(SPECS)
     assert list(SPECS) == [f.name for f in msgspec.structs.fields(Settings) if f.name != "origins"]
+
+
+def test_a_secrets_file_may_be_named_in_the_settings_file_and_is_found_beside_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "redis").write_bytes(b"word \r\n")
+    path = _file(tmp_path, '[redis]\npassword_file = "redis"\n')
+    settings = read_settings({}, path)
+    assert settings.redis_password == "word "
+    assert settings.origins == {"redis_password": str(path)}
+    both = _file(tmp_path, '[redis]\npassword_file = "redis"\npassword = "x"\n')
+    assert "redis_password is set twice" in _refusal({}, both)
+    wrong = _file(tmp_path, "[redis]\npassword_file = 5\n")
+    assert "redis_password_file: allowed is the path of a file" in _refusal({}, wrong)
+    absent = _file(tmp_path, 'kafka_sasl_password_file = "none"\n')
+    assert "kafka_sasl_password_file: " in _refusal({}, absent)
+    unknown = _file(tmp_path, '[redis]\npasswort_file = "hush"\n')
+    assert "did you mean redis_password_file?" in _refusal({}, unknown)
+    assert "hush" not in _refusal({}, unknown)
+
+
+def test_one_line_break_is_taken_from_a_secret_and_an_empty_file_is_refused(
+    tmp_path: Path,
+) -> None:
+    variable, path = "SURGEWATCH_REDIS_PASSWORD_FILE", tmp_path / "word"
+    for raw, secret in ((b"a b", "a b"), (b"a\n", "a"), (b"a\r\n", "a"), (b"a\n\n", "a\n")):
+        path.write_bytes(raw)
+        assert read_settings({variable: str(path)}).redis_password == secret
+    for raw in (b"", b"\n", b"\r\n"):
+        path.write_bytes(raw)
+        assert _refusal({variable: str(path)}) == f"{variable}: {path} is empty"
+    path.write_bytes(b"\xff")
+    assert "is not UTF-8 text" in _refusal({variable: str(path)})
+    assert "Is a directory" in _refusal({variable: str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({"KAFKA_SSL_KEYFILE": "k"}, "kafka_ssl_certfile must be set too"),
+        ({"REDIS_SSL_KEY_PASSWORD": "hush"}, "redis_ssl_certfile must be set too"),
+        ({"METRICS_USERNAME": "me"}, "metrics_username and metrics_password go together"),
+        ({"METRICS_PASSWORD": "hush"}, "metrics_username and metrics_password go together"),
+        ({"METRICS_USERNAME": "a:b", "METRICS_PASSWORD": "hush"}, "text without a colon"),
+        ({"REDIS_URL": "redis://me:hush@h:1", "REDIS_PASSWORD": "hush"}, "redis_password is set"),
+        ({"REDIS_URL": "redis://me@h:1", "REDIS_USERNAME": "me"}, "redis_username is set"),
+        ({"REDIS_URL": "redis://me:@h:1"}, "has an empty password"),
+        ({"REDIS_URL": "rediss://h:1?ssl_cert_reqs=none"}, "redis_url has options of TLS"),
+    ],
+)
+def test_logins_and_certificates_that_do_not_go_together_are_refused(
+    names: dict[str, str], words: str
+) -> None:
+    line = _refusal({f"SURGEWATCH_{name}": text for name, text in names.items()})
+    assert words in line
+    assert "hush" not in line
+
+
+@pytest.mark.parametrize("url", ["redis://:hush", "redis://me:hush/0", "redis://:hush#1@h:6379"])
+def test_a_password_in_a_broken_url_is_hidden(url: str) -> None:
+    assert "hush" not in hidden(SPECS["redis_url"], url)
+    assert hidden(SPECS["redis_url"], "redis://[::1]:6379/0") == "redis://[::1]:6379/0"
+    cluster = "redis-cluster://one:7000,two:7001"
+    assert hidden(SPECS["redis_url"], cluster) == cluster

@@ -235,8 +235,8 @@ def test_client_options_hold_the_login_and_the_authorities(tmp_path: Path) -> No
     assert options["ssl_context"].check_hostname
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")
-    for path in (broken, tmp_path / "none.pem"):
-        with pytest.raises(SettingsError, match="cannot be used"):
+    for path, words in ((broken, "no certificate"), (tmp_path / "none.pem", "cannot be read")):
+        with pytest.raises(SettingsError, match=f"kafka_ssl_cafile = {path}: .*{words}"):
             client_options_of(Settings(kafka_security_protocol="SSL", kafka_ssl_cafile=str(path)))
 
 

@@ -95,7 +95,7 @@ def test_stopping_is_told_at_once_and_once() -> None:
     health = ready_health()
     notifier = notifier_of(health)
     assert notifier.lines(0.0)
-    health.stopping()
+    health.stops(0.5)
     told = notifier.lines(0.5)
     assert told[0] == "STOPPING=1"
     assert "STATUS=it is stopping" in told
@@ -114,7 +114,7 @@ def test_a_real_socket_hears_it(tmp_path: Path, is_abstract: bool) -> None:
             lines = systemd.recv(4096).decode().split("\n")
             assert lines[:2] == ["READY=1", "WATCHDOG=1"]
             assert systemd.recv(4096) == b"WATCHDOG=1"
-            health.stopping()
+            health.stops(time.monotonic())
             while not (told := systemd.recv(4096)).startswith(b"STOPPING=1"):
                 assert told == b"WATCHDOG=1"
 
@@ -127,7 +127,7 @@ def test_a_stop_that_is_quicker_than_a_look_is_told_all_the_same(tmp_path: Path)
         health = ready_health(time.monotonic())
         with SystemdNotifier({"NOTIFY_SOCKET": path}, health):
             assert systemd.recv(4096).startswith(b"READY=1")
-            health.stopping()
+            health.stops(time.monotonic())
         assert systemd.recv(4096).startswith(b"STOPPING=1")
 
 

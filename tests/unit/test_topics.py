@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from streams.edges.errors import KafkaUnreachable
-from streams.edges.kafka_admin import cause_of, login_options
+from streams.edges.kafka_admin import cause_of
+from streams.edges.kafka_login import login_options
 from streams.edges.settings import Settings
 from streams.edges.topics import check_topics, findings_of, topic_plans
 
@@ -130,7 +131,7 @@ def test_a_host_that_does_not_exist_is_told() -> None:
     [
         (["Connection lost: [Error 58] SaslAuthenticationFailedError"], "wrong user name"),
         (["Connection lost: [Error 34] IllegalSaslStateError"], "wants no login"),
-        (["Connection lost: Handshake failed: [SSL: UNEXPECTED_EOF]"], "does not speak SSL"),
+        (["Connection lost: Handshake failed: [SSL: UNEXPECTED_EOF]"], "does not speak TLS"),
         (["Connection lost: [SSL: CERTIFICATE_VERIFY_FAILED] x"], "kafka_ssl_cafile"),
         (["Connection lost: something\nelse"], "something else"),
         (["noise"], "otherwise"),
@@ -144,7 +145,7 @@ def test_the_cause_is_in_plain_words(lines: list[str], cause: str) -> None:
     ("protocol", "names"),
     [
         ("PLAINTEXT", {"security_protocol"}),
-        ("SSL", {"security_protocol", "ssl_cafile"}),
+        ("SSL", {"security_protocol", "ssl_context"}),
         (
             "SASL_PLAINTEXT",
             {"security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password"},
@@ -154,7 +155,6 @@ def test_the_cause_is_in_plain_words(lines: list[str], cause: str) -> None:
 def test_the_login_gives_only_what_the_protocol_needs(protocol: Any, names: set[str]) -> None:
     settings = Settings(
         kafka_security_protocol=protocol,
-        kafka_ssl_cafile="ca.pem",
         kafka_sasl_username="u",
         kafka_sasl_password="p",
     )

@@ -10,6 +10,9 @@
 {{- if and (hasPrefix "SASL" ($settings.kafka_security_protocol | default "")) (not .Values.secrets.kafka_sasl_password) }}
 {{- fail (printf "settings.kafka_security_protocol = %s: name a Secret in secrets.kafka_sasl_password" $settings.kafka_security_protocol) }}
 {{- end }}
+{{- if and .Values.serviceMonitor.enabled $settings.metrics_ssl_certfile (ne (.Values.serviceMonitor.endpoint.scheme | default "http") "https") }}
+{{- fail "settings.metrics_ssl_certfile: the metrics speak TLS, so serviceMonitor.endpoint.scheme must be https" }}
+{{- end }}
 {{- with .Values.autoscaling }}
 {{- if .enabled }}
 {{- if gt (int .maxReplicaCount) $partitions }}
