@@ -22,6 +22,7 @@ from streams.edges.clock import wall_ms
 from streams.edges.errors import (
     DataError,
     KafkaUnreachable,
+    RedisRefusesUs,
     RedisUnreachable,
     SettingsError,
     SurgewatchError,
@@ -221,7 +222,8 @@ async def _ask_redis(
 
     try:
         return facts, await _in_thread(held)
-    except (DataError, SettingsError):  # a right is missing, or it is a node of a cluster
+    # a right is missing, or it is a node of a cluster: its facts say which
+    except (DataError, RedisRefusesUs, SettingsError):
         return facts, None
 
 
