@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from streams.edges.errors import RedisRefusesUs, RedisUnreachable, SurgewatchError
 from streams.edges.redis_errors import unreachable_of
+from streams.edges.redis_tls import redis_tls_cause_of
 
 _SECONDS_MAX: Final = 2.0
 _PORT: Final = 6379
@@ -18,7 +19,7 @@ _SPEAKS_PLAIN: Final = (
 
 
 def explained(url_shown: str, error: Exception) -> SurgewatchError:
-    """As ``unreachable_of``, and asks the first server when its cause may be TLS; up to 2 s."""
+    """As ``unreachable_of``, and asks the first server when its cause may be TLS; up to 6 s."""
     found = unreachable_of(url_shown, error)
     if isinstance(found, RedisRefusesUs) or not isinstance(found, RedisUnreachable):
         return found
@@ -30,6 +31,9 @@ def explained(url_shown: str, error: Exception) -> SurgewatchError:
         if _speaks_plain(address):
             scheme = parts.scheme.replace("rediss", "redis")
             return RedisRefusesUs(url_shown, _SPEAKS_PLAIN.format(scheme=scheme))
+        refusal = redis_tls_cause_of(_tls_alert_of(address))
+        if refusal is not None:
+            return RedisRefusesUs(url_shown, refusal)
     elif _speaks_tls(address):
         scheme = parts.scheme.replace("redis", "rediss")
         return RedisRefusesUs(url_shown, _SPEAKS_TLS.format(scheme=scheme))
@@ -54,6 +58,26 @@ def _speaks_tls(address: tuple[str, int]) -> bool:
             return True
     except OSError:
         return False
+
+
+def _tls_alert_of(address: tuple[str, int]) -> str:
+    """What a server says that wants a certificate; empty: nothing.
+
+    To whom sends at once it says so too, but hangs up before that is read: nothing is sent here.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(address, timeout=_SECONDS_MAX) as connection,
+            context.wrap_socket(connection) as secured,
+        ):
+            secured.recv(1)
+    except ssl.SSLError as error:
+        return str(error)
+    except OSError:  # silent, as who wants no certificate is; or it is gone
+        pass
+    return ""
 
 
 def _speaks_plain(address: tuple[str, int]) -> bool:
