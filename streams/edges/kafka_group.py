@@ -114,4 +114,4 @@ def _patiently(ask: Callable[[], Any]) -> Any:
         except _COMING:
             if time.monotonic() >= ends:
                 raise
-        time.sleep(0.1)
+        time.sleep(0.1)  # in a thread of its own: nobody else waits
