@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import yaml
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 from tests.servers import Server, program_of
 
 CONFIGURATION: Final = Path(__file__).parents[1] / "deploy/alertmanager/alertmanager.yml"

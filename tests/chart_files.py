@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.edges.settings_specs import SPECS, Spec
+from streams.edges.settings.specs import SPECS, Spec
 
 DEPLOY: Final = Path(__file__).parents[1] / "deploy"
 CHART: Final = DEPLOY / "helm/surgewatch"

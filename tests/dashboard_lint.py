@@ -11,7 +11,7 @@ from typing import Any, Final
 from promql_parser import Call, MatrixSelector, VectorSelector, parse, walk
 
 from deploy.grafana.build import dashboards
-from streams.edges.metric_catalogue import CATALOGUE
+from streams.edges.metrics.catalogue import CATALOGUE
 
 Json = dict[str, Any]
 Selector = tuple[str, dict[str, str], tuple[str, ...]]

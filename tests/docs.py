@@ -12,9 +12,9 @@ from typing import Final
 
 from deploy.grafana.build import dashboards
 from deploy.grafana.page import panels_markdown
-from streams.app.doctor_checks import checks_markdown
-from streams.edges.metric_page import metrics_markdown
-from streams.edges.settings_specs import settings_markdown
+from streams.app.doctor.checks import checks_markdown
+from streams.edges.metrics.page import metrics_markdown
+from streams.edges.settings.specs import settings_markdown
 from tests.chart_files import chart_files
 from tests.log_events import log_lines_markdown
 
@@ -33,7 +33,7 @@ def documents() -> Mapping[Path, str]:
     return {
         **{ROOT / path: _filled(ROOT / path, *made) for path, made in tables.items()},
         ROOT / "docs/metrics.md": metrics_markdown(),
-        ROOT / "streams/edges/rule_names.txt": rule_names(),
+        ROOT / "streams/edges/metrics/rule_names.txt": rule_names(),
         **boards,
         **chart_files(boards),
     }

@@ -26,7 +26,8 @@ CORE_NAMES_FORBIDDEN = frozenset(
 )
 # Chance is for the simulation only, and only with a seed.
 CORE_CHANCE = frozenset({"numpy.random.Generator", "numpy.random.default_rng"})
-# River shows its face in core/detector*.py: named by a dotted path, and its state taken apart.
+# River shows its face in these: named by a dotted path, and its state taken apart.
+WITH_RIVER = ("detector.py", "detection/bank.py", "detection/river_models.py")
 DETECTOR_ONLY = frozenset({"river", "importlib", "inspect", "io", "pickle"})
 CORE_BUILTINS_FORBIDDEN = frozenset({"open", "print", "input", "eval", "exec", "__import__"})
 
@@ -76,7 +77,7 @@ def _core(tree: ast.AST, path: Path, floor: str) -> Iterator[tuple[int, str]]:
     while package.name != "core":
         package = package.parent
     allowed = CORE_STANDARD | CORE_THIRD_PARTY | {package.parent.name}
-    if path.name.startswith("detector"):
+    if path.relative_to(package).as_posix() in WITH_RIVER:
         allowed |= DETECTOR_ONLY
     for line, name in imports_of(tree, path, package.parent):
         forbidden = name in CORE_NAMES_FORBIDDEN or name.startswith("numpy.random")

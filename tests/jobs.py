@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.events import CommentChunk, FollowChunk
-from streams.core.paging import PagePolicy
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool
+from streams.core.detection.rhythm import Rhythm
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import StateChange, StoredState
-from streams.core.pool import Pool
-from streams.core.rhythm import Rhythm
-from streams.core.rules import Rule
-from streams.core.surges import Kind, Surge
-from streams.core.texts import Texts
-from streams.core.watch import Watch
-from streams.core.watch_policy import WatchPolicy
+from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.texts import Texts
+from streams.core.surges.paging import PagePolicy
+from streams.core.surges.rules import Rule
+from streams.core.surges.surge import Kind, Surge
+from streams.core.surges.watch import Watch
+from streams.core.surges.watch_policy import WatchPolicy
 
 Follow = tuple[str, int]
 FollowKind = tuple[str, int, bool]

@@ -19,7 +19,7 @@ from kafka.admin import (
     ResourceType,
 )
 
-from streams.edges.kafka_admin import KafkaAdminClient
+from streams.edges.kafka.admin import KafkaAdminClient
 
 PAGE = Path(__file__).parents[1] / "docs/security.md"
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 from tests.servers import Server, program_of
 
 RULES: Final = Path(__file__).parents[1] / "deploy/prometheus"

@@ -18,8 +18,8 @@ from promql_parser import (
     VectorSelector,
 )
 
-from streams.edges.metric_catalogue import CATALOGUE
-from streams.edges.metric_specs import Unit
+from streams.edges.metrics.catalogue import CATALOGUE
+from streams.edges.metrics.specs import Unit
 from tests.dashboard_lint import parsed
 
 Of = tuple[Unit | None, bool]

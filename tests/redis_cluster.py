@@ -9,7 +9,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.crc import key_slot
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 from tests.servers import RedisServer
 
 SLOTS = 16_384

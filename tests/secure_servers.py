@@ -8,7 +8,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 from tests.certificates import EXPIRED, Authority
 from tests.servers import KafkaServer, RedisServer
 

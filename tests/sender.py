@@ -2,7 +2,7 @@
 
 import random
 
-from streams.edges.producer import RecordProducer
+from streams.edges.kafka.producer import RecordProducer
 from tests.workers import Ledger, Site, partition_counts
 
 BEGIN_MS = 1_736_899_200_000

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streams.edges.child import ChildFailed, ChildProcess, free_port
-from streams.edges.embedded import kafka_answers, redis_answers
-from streams.edges.redis_servers import PACKED
+from streams.edges.process.child import ChildFailed, ChildProcess, free_port
+from streams.edges.process.embedded import kafka_answers, redis_answers
+from streams.edges.redis.servers import PACKED
 
 KAFKA_VERSION = "4.3.1"
 PROVISION = "tests/provision.sh"

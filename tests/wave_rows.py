@@ -6,10 +6,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.cohorts import audience_of
-from streams.core.events import FollowChunk
-from streams.core.texts import Texts
+from streams.core.detection.cohorts import audience_of
+from streams.core.records.events import FollowChunk
+from streams.core.records.texts import Texts
+from streams.core.time.buckets import BUCKET_MS
 
 BEGIN = 5_000_000
 WAVE = 60

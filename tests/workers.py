@@ -17,15 +17,15 @@ from typing import Self
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.surges import Surge
-from streams.core.watch_state import WATCH_STATE_DTYPE
-from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
-from streams.edges.producer import partition_of
-from streams.edges.redis_client import sync_client_of
-from streams.edges.settings import read_settings
-from streams.edges.settings_list import Settings
-from streams.edges.topics import create_topics
+from streams.core.surges.surge import Surge
+from streams.core.surges.watch_state import WATCH_STATE_DTYPE
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.edges.codec.out import DeadLetter, decode_dead_letter, decode_surge
+from streams.edges.kafka.producer import partition_of
+from streams.edges.kafka.topics import create_topics
+from streams.edges.redis.client import sync_client_of
+from streams.edges.settings.list import Settings
+from streams.edges.settings.reading import read_settings
 
 Buckets = dict[int, int]
 

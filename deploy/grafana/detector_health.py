@@ -15,7 +15,7 @@ from deploy.grafana.surges_now import (
     asked_and_seen,
     share_of_alarm_bar,
 )
-from streams.edges.metric_catalogue import (
+from streams.edges.metrics.catalogue import (
     BAD_INPUT,
     BEYOND_LATENESS,
     CLOCK_OFF,
@@ -39,7 +39,7 @@ from streams.edges.metric_catalogue import (
     SURGES,
     SURGES_FORGOTTEN,
 )
-from streams.edges.metric_catalogue_running import BUILD, SETTINGS
+from streams.edges.metrics.catalogue_running import BUILD, SETTINGS
 
 SCOPE: Final = Scope(("job", "kind"))
 WINDOWS: Final = ("5m", "1h", "6h", "3d")

@@ -13,9 +13,9 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.panels import SOURCE, Panel
 from deploy.grafana.queries import Scope
-from streams.edges.metric_catalogue import MODERATION_SURGES, RECORDS, SURGES
-from streams.edges.metric_catalogue_running import BUILD
-from streams.edges.metric_specs import MetricSpec
+from streams.edges.metrics.catalogue import MODERATION_SURGES, RECORDS, SURGES
+from streams.edges.metrics.catalogue_running import BUILD
+from streams.edges.metrics.specs import MetricSpec
 
 TAG: Final = "surgewatch"
 DOCS_URL: Final = "http://localhost:8000"

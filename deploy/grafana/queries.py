@@ -8,8 +8,8 @@ from typing import Final, get_args
 
 from grafana_foundation_sdk.models import units
 
-from streams.core.surges import Kind
-from streams.edges.metric_specs import Label, MetricSpec, Unit
+from streams.core.surges.surge import Kind
+from streams.edges.metrics.specs import Label, MetricSpec, Unit
 
 RATE_WINDOW: Final = "$__rate_interval"
 """Grafana puts in at least four scrapes, and more where a point of the graph is longer."""
@@ -103,7 +103,7 @@ class Scope:
     def series(self, spec: MetricSpec, where: Where = ALL, part: str = "") -> str:
         """A metric's series in this scope; ``part``: ``_bucket``, ``_count`` of a histogram.
 
-        >>> from streams.edges.metric_catalogue import LAG_SECONDS
+        >>> from streams.edges.metrics.catalogue import LAG_SECONDS
         >>> Scope(("job", "topic")).series(LAG_SECONDS)
         'surgewatch_lag_seconds{job=~"$job",topic=~"$topic"}'
         """
@@ -133,7 +133,7 @@ class Scope:
     def rate(self, spec: MetricSpec, *by: str, where: Where = ALL, how: str = "sum") -> Query:
         """How much a counter grows a second; ``how``: over the series, ``sum`` or ``avg``.
 
-        >>> from streams.edges.metric_catalogue import RECORDS
+        >>> from streams.edges.metrics.catalogue import RECORDS
         >>> Scope(("job",)).rate(RECORDS, "result").expr
         'sum by (result) (rate(surgewatch_records_total{job=~"$job"}[$__rate_interval]))'
         """
@@ -193,7 +193,7 @@ class Scope:
 def _is_narrowed(label: Label) -> bool:
     """Whether a label means what the variable of its name does: bad input has kinds of its own.
 
-    >>> from streams.edges.metric_catalogue import BAD_INPUT
+    >>> from streams.edges.metrics.catalogue import BAD_INPUT
     >>> Scope(("job", "kind")).series(BAD_INPUT)
     'surgewatch_bad_input_total{job=~"$job"}'
     """

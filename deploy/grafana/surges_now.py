@@ -8,7 +8,7 @@ from deploy.grafana.alert_limits import limit_of
 from deploy.grafana.frame import Board, Section
 from deploy.grafana.panels import bars, graph, lines, number, rows
 from deploy.grafana.queries import Query, Scope, Where
-from streams.edges.metric_catalogue import (
+from streams.edges.metrics.catalogue import (
     ALARMS_ASKED,
     EVENT_TO_SURGE,
     LAG_SECONDS,

@@ -9,7 +9,7 @@ from deploy.grafana.frame import Board, Section
 from deploy.grafana.panels import graph, number
 from deploy.grafana.queries import Query, Scope
 from deploy.grafana.surges_now import delays_of_surges
-from streams.edges.metric_catalogue import (
+from streams.edges.metrics.catalogue import (
     BY_NAME,
     EVENT_TO_STORED,
     KAFKA_ERRORS,

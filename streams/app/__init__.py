@@ -1,1 +1,1 @@
-"""The wiring: one file a command, and the Faust worker."""
+"""The wiring: the Faust worker, and a folder or file for each command."""

@@ -19,7 +19,7 @@ import click
 
 from streams import __version__
 from streams.edges.errors import SettingsError, SurgewatchError
-from streams.edges.settings import READ_SETTINGS, read_settings
+from streams.edges.settings.reading import READ_SETTINGS, read_settings
 
 _BUG_CODE: Final = 1
 _INTERRUPTED_CODE: Final = 130
@@ -78,46 +78,54 @@ COMMANDS: Final = {
     command.name: command
     for command in (
         LazyCommand(
-            "streams.app.demo",
+            "streams.app.demo.command",
             "demo",
             "Watch the story being caught live: no servers, no Docker, no Java.",
         ),
-        LazyCommand("streams.app.serve", "worker", "Count, score and announce until it is ended."),
-        LazyCommand("streams.app.topics", "topics", "Create or check the five topics in Kafka."),
-        LazyCommand("streams.app.counts", "counts", "Show the counts that Redis holds."),
         LazyCommand(
-            "streams.app.doctor",
+            "streams.app.worker.command", "worker", "Count, score and announce until it is ended."
+        ),
+        LazyCommand(
+            "streams.app.commands.topics", "topics", "Create or check the five topics in Kafka."
+        ),
+        LazyCommand("streams.app.commands.counts", "counts", "Show the counts that Redis holds."),
+        LazyCommand(
+            "streams.app.doctor.command",
             "doctor",
             "Check settings, Kafka, Redis, the group, lag and clocks, and say what to do.",
         ),
         LazyCommand(
-            "streams.app.lag", "lag", "Show how far behind the counts are, by topic and partition."
+            "streams.app.commands.lag",
+            "lag",
+            "Show how far behind the counts are, by topic and partition.",
         ),
         LazyCommand(
-            "streams.app.dead_letters",
+            "streams.app.dead_letters.command",
             "dead-letters",
             "List the records that could not be used, and put them back when they are mended.",
             attribute="dead_letters",
         ),
         LazyCommand(
-            "streams.app.state",
+            "streams.app.state.command",
             "state",
             "Back up partitions' state with their offsets, and put a backup back if it fits.",
         ),
-        LazyCommand("streams.app.config", "config", "Show the settings in force."),
+        LazyCommand("streams.app.commands.config", "config", "Show the settings in force."),
         LazyCommand(
-            "streams.app.backtest", "backtest", "Find the surges in files, with no servers."
+            "streams.app.backtest.command", "backtest", "Find the surges in files, with no servers."
         ),
         LazyCommand(
-            "streams.app.score", "score", "Score a series of counts in a CSV file: its surges."
+            "streams.app.commands.score",
+            "score",
+            "Score a series of counts in a CSV file: its surges.",
         ),
         LazyCommand(
-            "streams.app.simulate",
+            "streams.app.simulate.command",
             "simulate",
             "Simulate a platform on which a newcomer, a post and a wave surge, or another world.",
         ),
         LazyCommand(
-            "streams.app.replay",
+            "streams.app.commands.replay",
             "replay",
             "Replay files of records into Kafka, in the order of their event time.",
         ),

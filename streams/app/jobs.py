@@ -2,28 +2,28 @@
 
 from typing import Any
 
-from streams.core.block_ahead import Course
-from streams.core.block_maths import ScoreColumns
-from streams.core.block_tables import Ints
-from streams.core.detector_bank import BankPolicy, RiverBank
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.detector_river import RiverDetectorError, RiverRecipe
-from streams.core.hold import LatenessPolicy
-from streams.core.key_detector import Ahead, KeyDetector
-from streams.core.paging import PagePolicy
+from streams.core.detection.bank import BankPolicy, RiverBank
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.block_ahead import Course
+from streams.core.detection.block_maths import ScoreColumns
+from streams.core.detection.block_tables import Ints
+from streams.core.detection.key_detector import Ahead, KeyDetector
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool
+from streams.core.detection.rhythm import Rhythm
+from streams.core.detection.river_models import RiverDetectorError, RiverRecipe
 from streams.core.partition import CommentPartition, FollowPartition
-from streams.core.pool import Pool
-from streams.core.repeats import RepeatPolicy
-from streams.core.rhythm import Rhythm
-from streams.core.rules import Rule
-from streams.core.surges import Kind
-from streams.core.watch import Watch
-from streams.core.watch_policy import WatchPolicy
-from streams.edges.codec import Limits
+from streams.core.records.hold import LatenessPolicy
+from streams.core.records.repeats import RepeatPolicy
+from streams.core.surges.paging import PagePolicy
+from streams.core.surges.rules import Rule
+from streams.core.surges.surge import Kind
+from streams.core.surges.watch import Watch
+from streams.core.surges.watch_policy import WatchPolicy
+from streams.edges.codec.events import Limits
 from streams.edges.errors import SettingsError
-from streams.edges.progress import Progress, Silence
-from streams.edges.settings_list import Settings
+from streams.edges.metrics.progress import Progress, Silence
+from streams.edges.settings.list import Settings
 
 OWN_DETECTOR = "surgewatch"
 

@@ -1,7 +1,7 @@
 """The detector as a River anomaly detector: one count series, plain Python.
 
 This is the form for one series, for River's pipelines and for reading; a worker runs the same
-formulas for thousands of keys in `detector_block`.
+formulas for thousands of keys in `detection/block.py`.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import Any
 
 from river import base
 
-from streams.core import evidence, tail
-from streams.core.detector_policy import SINGLE_SERIES, DetectorPolicy
+from streams.core.detection import evidence, tail
+from streams.core.detection.policy import SINGLE_SERIES, DetectorPolicy
 
 
 class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read without types

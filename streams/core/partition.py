@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from streams.core.agreed_clock import AgreedClock
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
-from streams.core.chunks import taken
-from streams.core.cohorts import COHORTS_NAME, Cohorts
-from streams.core.events import CommentChunk, FollowChunk
-from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
-from streams.core.languages import Languages
-from streams.core.let_go import let_go_of
-from streams.core.mix import MixPolicy
-from streams.core.mixes import Mixes
-from streams.core.packing import PackedSeries, StoredSeries
+from streams.core.counting.let_go import let_go_of
+from streams.core.counting.packing import PackedSeries, StoredSeries
+from streams.core.counting.table import Table
+from streams.core.counting.tally import Tally
+from streams.core.detection.cohorts import COHORTS_NAME, Cohorts
+from streams.core.mixes.languages import Languages
+from streams.core.mixes.shift import MixPolicy
+from streams.core.mixes.watches import Mixes
 from streams.core.partition_state import Outcome, StateChange, StoredState
-from streams.core.repeats import Moment, RepeatPolicy, Repeats
-from streams.core.rows import Rows, count_of, nothing_left, parts_of, slots_of_rows
-from streams.core.stored_surges import drained_surges, restore_surges
-from streams.core.surges import Happening
-from streams.core.table import Table
-from streams.core.tally import Tally
-from streams.core.texts import Ints, Texts
-from streams.core.watch import Watch, in_order
+from streams.core.records.chunks import taken
+from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.hold import Hold, LatenessPolicy, Ready, Standing
+from streams.core.records.repeats import Moment, RepeatPolicy, Repeats
+from streams.core.records.rows import Rows, count_of, nothing_left, parts_of, slots_of_rows
+from streams.core.records.texts import Ints, Texts
+from streams.core.surges.stored import drained_surges, restore_surges
+from streams.core.surges.surge import Happening
+from streams.core.surges.watch import Watch, in_order
+from streams.core.time.agreed_clock import AgreedClock
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
 
 _Count = Callable[[Rows], list[Happening]]
 _Begin = Callable[[Rows], _Count]

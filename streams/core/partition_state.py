@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.core.hold import Standing
-from streams.core.packing import PackedSeries, StoredSeries
-from streams.core.surges import Surge
-from streams.core.texts import Texts
-from streams.core.wave_report import WaveReport
+from streams.core.counting.packing import PackedSeries, StoredSeries
+from streams.core.records.hold import Standing
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge
+from streams.core.waves.report import WaveReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""The outside world, one thing a file: Kafka, Redis, files, settings, metrics, servers."""
+"""The outside world, a folder for each thing: Kafka, Redis, files, settings, metrics, servers."""

@@ -6,12 +6,12 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from streams.core.hold import Standing
-from streams.core.packing import StoredSeries
+from streams.core.counting.packing import StoredSeries
 from streams.core.partition_state import LeftOut, StateChange, StoredState
-from streams.core.repeats import Reread
-from streams.core.stored_surges import stored_key_of
-from streams.core.texts import Ints, Texts
+from streams.core.records.hold import Standing
+from streams.core.records.repeats import Reread
+from streams.core.records.texts import Ints, Texts
+from streams.core.surges.stored import stored_key_of
 from streams.edges.errors import DataError
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.river_models import RiverRecipe
 from streams.core.detector import SurgeDetector
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.detector_river import RiverRecipe
 
 _KEYS = 1_000_000
 _ROUNDS = 60

@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis import Redis
 from rich.console import Console
 
-from streams.edges.child import ChildProcess
+from streams.edges.process.child import ChildProcess
 from tests.bench.job import Job
 from tests.bench.paced_producer import PacedOrder
 from tests.bench.stage import PARTITIONS, Stage, stage_of

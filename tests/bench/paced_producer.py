@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from streams.edges.producer import RecordProducer
-from streams.edges.settings import read_settings
+from streams.edges.kafka.producer import RecordProducer
+from streams.edges.settings.reading import read_settings
 from tests.bench.job import Job
 
 TICK_SECONDS: Final = 0.02

@@ -25,18 +25,18 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.app.jobs import follow_partition_of, limits_of
-from streams.core.events import RawChunk
-from streams.core.values import joined_values
-from streams.edges.allocator import keep_freed_memory
-from streams.edges.codec import decode_follows
-from streams.edges.codec_faults import AT_MS_END
-from streams.edges.fetch_batches import KeptRecords, parts_of
-from streams.edges.producer import partition_of
-from streams.edges.redis_args import Expiries, write_call
-from streams.edges.settings import read_settings
-from streams.edges.settings_list import Settings
+from streams.core.records.events import RawChunk
+from streams.core.records.values import joined_values
+from streams.edges.codec.events import decode_follows
+from streams.edges.codec.faults import AT_MS_END
+from streams.edges.kafka.producer import partition_of
+from streams.edges.process.allocator import keep_freed_memory
+from streams.edges.redis.args import Expiries, write_call
+from streams.edges.settings.list import Settings
+from streams.edges.settings.reading import read_settings
 from streams.edges.store import Fence, Write
-from streams.edges.transport import faust_settings
+from streams.edges.transport.batch import faust_settings
+from streams.edges.transport.fetch_batches import KeptRecords, parts_of
 from tests.bench.job import Job
 from tests.bench.scaling_run import check, follows_of_job
 from tests.bench.stage import PARTITIONS, stage_of

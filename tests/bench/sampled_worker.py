@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Final
 
 from streams.app.cli import main
-from streams.app.pipeline import Pipeline
+from streams.app.worker.pipeline import Pipeline
 from tests.bench.engines.protocol import stamp
 
 EVERY_SECONDS: Final = 0.002
@@ -31,21 +31,19 @@ _PLACES: Final = (
     *(
         (place, TOLD)
         for place in (
-            *("/streams/edges/metric", "/streams/edges/progress", "/streams/edges/log"),
+            *("/streams/edges/metrics/", "/streams/edges/logs/"),
             *("/prometheus_client/", "/structlog/", "/logging/"),
         )
     ),
-    ("/streams/edges/codec", "decode"),
-    ("/streams/edges/redis_args", "pack for the store"),
+    ("/streams/edges/codec/", "decode"),
+    ("/streams/edges/redis/args", "pack for the store"),
     ("/streams/core/", "count, score, rules, repeats"),
-    ("/streams/edges/redis_", "Redis' client"),
+    ("/streams/edges/redis/", "Redis' client"),
     ("/redis/", "Redis' client"),
-    ("/streams/edges/announcer", "surges and reports to Kafka"),
-    ("/streams/edges/producer", "surges and reports to Kafka"),
+    ("/streams/edges/kafka/", "surges and reports to Kafka"),
     ("/aiokafka/", "surges and reports to Kafka"),
     ("/faust/", "Faust and mode"),
     ("/mode/", "Faust and mode"),
-    ("/streams/edges/transport", "transport and pipeline"),
     ("/streams/app/", "transport and pipeline"),
     ("/streams/edges/", "transport and pipeline"),
     ("/asyncio/", "the event loop, its sockets"),

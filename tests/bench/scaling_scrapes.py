@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 from tests.bench.scaling_run import (
     LIMIT_SECONDS,
     Follows,

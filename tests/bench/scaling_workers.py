@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from typing import Any, Final
 from urllib.request import urlopen
 
-from streams.edges.child import free_port
-from streams.edges.settings_list import Settings
-from streams.edges.topics import input_topics
+from streams.edges.kafka.topics import input_topics
+from streams.edges.process.child import free_port
+from streams.edges.settings.list import Settings
 from tests.bench.engines.protocol import stamp
 from tests.bench.scaling_run import (
     LIMIT_SECONDS,

@@ -13,10 +13,10 @@ from typing import Literal
 
 from redis import Redis
 
-from streams.edges.producer import RecordProducer
-from streams.edges.settings import read_settings
-from streams.edges.settings_list import Settings
-from streams.edges.topics import create_topics
+from streams.edges.kafka.producer import RecordProducer
+from streams.edges.kafka.topics import create_topics
+from streams.edges.settings.list import Settings
+from streams.edges.settings.reading import read_settings
 from tests.bench.job import Batch
 from tests.servers import KafkaServer, RedisServer
 

@@ -10,9 +10,9 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer
 from numpy.typing import NDArray
 
-from streams.core.report import windows_of
-from streams.edges.redis_reader import RedisReader
-from streams.edges.settings import read_settings
+from streams.core.reports.stored_counts import windows_of
+from streams.edges.redis.reader import RedisReader
+from streams.edges.settings.reading import read_settings
 from streams.edges.store import Place
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from streams.edges.child import ChildProcess
+from streams.edges.process.child import ChildProcess
 from tests.bench.engines import Engine
 from tests.bench.engines.protocol import Order, stamp
 from tests.bench.job import Job, Truth

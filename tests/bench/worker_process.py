@@ -14,7 +14,7 @@ from typing import Self
 
 from redis import Redis
 
-from streams.edges.child import ChildProcess
+from streams.edges.process.child import ChildProcess
 from tests.bench.engines.protocol import Stamp, stamp
 
 ROOT = Path(__file__).parents[2]

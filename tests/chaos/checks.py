@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from streams.edges.topics import input_topics
+from streams.edges.kafka.topics import input_topics
 from tests.chaos.commits import committed_of
 from tests.chaos.stage import Stage, stored_in
 from tests.sender import SERIES

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from streams.edges.producer import aiokafka_quiet
+from streams.edges.kafka.producer import aiokafka_quiet
 from tests.workers import Site
 
 Offsets = Mapping[tuple[str, int], int]

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from streams.app.worker import trades_of
-from streams.core.events import RawChunk
-from streams.core.fleet_waves import FleetWaves
+from streams.app.worker.worker import trades_of
 from streams.core.partition_state import Outcome
-from streams.core.surges import Surge
-from streams.core.wave_report import ReportChunk
-from streams.edges.clock import Clocks, SteadyClock
-from streams.edges.codec_out import decode_surge, encode_surge
-from streams.edges.progress import Silence
+from streams.core.records.events import RawChunk
+from streams.core.surges.surge import Surge
+from streams.core.waves.fleet import FleetWaves
+from streams.core.waves.report import ReportChunk
+from streams.edges.codec.out import decode_surge, encode_surge
+from streams.edges.metrics.progress import Silence
+from streams.edges.process.clock import Clocks, SteadyClock
 from tests.workers import Site
 
 SurgeName = tuple[str, int]

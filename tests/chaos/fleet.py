@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 from tests.workers import Site, WorkerProcess
 
 _RESTART_SECONDS = 1.0

@@ -5,7 +5,7 @@ import random
 import threading
 from contextlib import suppress
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 
 _READ_BYTES = 65_536
 _CUT_SHARE = 0.3

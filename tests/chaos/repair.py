@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from streams.edges.child import ChildFailed
+from streams.edges.process.child import ChildFailed
 from tests.chaos.disk import SmallDisk
 from tests.servers import RedisServer, program_of
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streams.core.buckets import WINDOW_BUCKETS
+from streams.core.time.buckets import WINDOW_BUCKETS
 from tests.workers import Buckets
 
 _CLOSE_SHARE = 0.8

@@ -10,7 +10,7 @@ from threading import Event
 from time import monotonic
 from typing import Self
 
-from streams.edges.topics import input_topics
+from streams.edges.kafka.topics import input_topics
 from tests.chaos.commits import CommitWatch
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Proxy

@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.edges.producer import aiokafka_quiet, partition_of
+from streams.edges.kafka.producer import aiokafka_quiet, partition_of
 from tests.chaos.records import Records
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.surges import Surge
-from streams.edges.codec_out import DeadLetter, decode_dead_letter, decode_surge
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.edges.codec.out import DeadLetter, decode_dead_letter, decode_surge
 from tests.chaos.expected import ExpectedSurges
 from tests.chaos.records import BEGIN_MS
 from tests.chaos.rolling import RollingRule

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from streams.edges.settings import read_settings
-from streams.edges.topics import check_topics
+from streams.edges.kafka.topics import check_topics
+from streams.edges.settings.reading import read_settings
 from tests.containers.compose_file import COMPOSE, OVERRIDE, ROOT, compose_program
 from tests.containers.engine import BUILD_SECONDS_MAX, IMAGE, Engine, run
 from tests.workers import wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.edges.child import free_port
+from streams.edges.process.child import free_port
 from tests.containers.engine import Container, Engine
 from tests.servers import KafkaServer, RedisServer
 from tests.workers import Site

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from streams.edges.child import ChildProcess
+from streams.edges.process.child import ChildProcess
 from tests.containers.compose_file import COMPOSE, ROOT, cache_folder
 from tests.servers import kafka_jars, program_of
 

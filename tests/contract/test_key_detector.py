@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.core.detector_bank import BankPolicy, RiverBank
-from streams.core.detector_block import DetectorBlock, NoAlarmError
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.detector_river import RiverRecipe
-from streams.core.key_detector import KeyDetector
+from streams.core.detection.bank import BankPolicy, RiverBank
+from streams.core.detection.block import DetectorBlock, NoAlarmError
+from streams.core.detection.key_detector import KeyDetector
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.river_models import RiverRecipe
 
 Build = Callable[[], KeyDetector[Any]]
 _SIZE = 6

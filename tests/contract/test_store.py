@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.core.partition_state import StateChange, StoredState
-from streams.edges.embedded import EmbeddedValkey
 from streams.edges.errors import DataError, RedisUnreachable
-from streams.edges.redis_store import RedisStore, RedisStorePolicy
+from streams.edges.process.embedded import EmbeddedValkey
+from streams.edges.redis.store import RedisStore, RedisStorePolicy
 from streams.edges.store import (
     FencedOff,
     MemoryStore,

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from streams.core.partition_state import StateChange, StoredState
 from streams.edges.errors import RedisUnreachable
-from streams.edges.redis_store import RedisStore, RedisStorePolicy
+from streams.edges.redis.store import RedisStore, RedisStorePolicy
 from streams.edges.store import (
     FencedOff,
     MemoryStore,

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 import pytest
 
-from streams.core.agreed_clock import Agreed
-from streams.core.hold import Standing
 from streams.core.partition_state import StateChange
-from streams.core.repeats import Reread
-from streams.core.texts import Ints
-from streams.edges.redis_store import RedisStore
+from streams.core.records.hold import Standing
+from streams.core.records.repeats import Reread
+from streams.core.records.texts import Ints
+from streams.core.time.agreed_clock import Agreed
+from streams.edges.redis.store import RedisStore
 from streams.edges.store import KeyLimit, MemoryStore, StateLost, Store, Write
 from tests.contract.test_store import (
     BEGIN_MS,

@@ -11,7 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from streams.core.partition_state import StateChange
 from streams.edges.errors import RedisRefuses, RedisUnreachable
-from streams.edges.redis_store import RedisStore, RedisStorePolicy
+from streams.edges.redis.store import RedisStore, RedisStorePolicy
 from streams.edges.store import Place, Write
 from tests.servers import RedisServer
 from tests.workers import wait_until

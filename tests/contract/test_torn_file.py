@@ -13,12 +13,12 @@ from faust.types import TP
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from streams.app.lane import PipelinePolicy, Trade
-from streams.app.pipeline import Pipeline
-from streams.core.dead_letter_limit import DeadLetterLimit
-from streams.edges.codec import Limits, decode_follows
-from streams.edges.progress import Silence
-from streams.edges.redis_store import RedisStore, RedisStorePolicy
+from streams.app.worker.lane import PipelinePolicy, Trade
+from streams.app.worker.pipeline import Pipeline
+from streams.core.records.dead_letter_limit import DeadLetterLimit
+from streams.edges.codec.events import Limits, decode_follows
+from streams.edges.metrics.progress import Silence
+from streams.edges.redis.store import RedisStore, RedisStorePolicy
 from streams.edges.store import Place
 from tests.jobs import follow_partition, stored_of
 from tests.servers import RedisServer

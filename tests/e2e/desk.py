@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaProducer
 from kafka import TopicPartition
 
-from streams.edges.kafka_admin import (
+from streams.edges.kafka.admin import (
     ConfigResource,
     ConfigResourceType,
     KafkaAdminClient,
     admin_client,
 )
-from streams.edges.producer import partition_of
-from streams.edges.topics import create_topics
+from streams.edges.kafka.producer import partition_of
+from streams.edges.kafka.topics import create_topics
 from tests.workers import Ledger, Site, WorkerProcess, wait_until
 
 AT_MS = 1_736_899_200_000

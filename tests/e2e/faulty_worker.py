@@ -10,12 +10,12 @@ import sys
 import time
 from typing import Any, Final
 
-from streams.app import worker as worker_module
-from streams.app.serve import run_quickly
-from streams.app.worker import Worker
-from streams.edges import health
-from streams.edges.logs import set_up_logs
-from streams.edges.settings import read_settings
+from streams.app.worker import worker as worker_module
+from streams.app.worker.command import run_quickly
+from streams.app.worker.worker import Worker
+from streams.edges.logs.output import set_up_logs
+from streams.edges.process import health
+from streams.edges.settings.reading import read_settings
 from tests.workers import Site, WorkerProcess
 
 FAULTS: Final = (

@@ -5,7 +5,7 @@ import asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.edges.settings import Settings
+from streams.edges.settings.reading import Settings
 from tests.servers import KafkaServer
 
 Stored = list[list[tuple[bytes | None, bytes | None]]]

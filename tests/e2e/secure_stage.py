@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.edges.kafka_admin import admin_client
-from streams.edges.settings import read_settings
-from streams.edges.topics import create_topics
+from streams.edges.kafka.admin import admin_client
+from streams.edges.kafka.topics import create_topics
+from streams.edges.settings.reading import read_settings
 from tests.certificates import Authority
 from tests.conftest import start_or_say
 from tests.kafka_rights import PAGE, documented_rights, give

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from streams.core.surges import Surge
+from streams.core.surges.surge import Surge
 from tests.alertmanager import AlertmanagerServer, Webhook
 from tests.conftest import start_or_say
 from tests.prometheus import PrometheusServer

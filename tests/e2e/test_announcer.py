@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.edges.announcer import KafkaAnnouncer
-from streams.edges.producer import partition_of
-from streams.edges.settings import Settings
-from streams.edges.surge_lot import lots_of
+from streams.edges.kafka.announcer import KafkaAnnouncer
+from streams.edges.kafka.producer import partition_of
+from streams.edges.kafka.surge_lot import lots_of
+from streams.edges.settings.reading import Settings
 from tests.e2e.kafka_topics import stored
 from tests.servers import KafkaServer
 from tests.unit.test_surge_lot import surges_of

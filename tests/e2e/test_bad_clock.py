@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from streams.core.events import Reason
-from streams.edges.producer import partition_of
+from streams.core.records.events import Reason
+from streams.edges.kafka.producer import partition_of
 from tests.e2e.desk import FollowsDesk
 from tests.e2e.told_worker import ToldWorker, assert_plain
 from tests.workers import Ledger, Site, wait_until

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 import pytest
 from redis import Redis
 
-from streams.core.surges import Surge
-from streams.edges.kafka_admin import admin_client
-from streams.edges.producer import partition_of
-from streams.edges.topics import create_topics
+from streams.core.surges.surge import Surge
+from streams.edges.kafka.admin import admin_client
+from streams.edges.kafka.producer import partition_of
+from streams.edges.kafka.topics import create_topics
 from tests.e2e.desk import FollowsDesk
 from tests.e2e.told_worker import ToldWorker, assert_plain
 from tests.servers import KafkaServer

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from streams.edges.fetch_batches import DECODERS
+from streams.edges.transport.fetch_batches import DECODERS
 from tests.e2e.desk import FollowsDesk
 from tests.e2e.told_worker import ToldWorker
 from tests.workers import Site

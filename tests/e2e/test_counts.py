@@ -16,8 +16,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from streams.app.cli import main
-from streams.edges.producer import partition_of
-from streams.edges.redis_store import RedisStore, RedisStorePolicy
+from streams.edges.kafka.producer import partition_of
+from streams.edges.redis.store import RedisStore, RedisStorePolicy
 from streams.edges.store import Place, StoreKind, Write
 from tests.jobs import (
     Comment,

@@ -18,8 +18,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from streams.core.buckets import BUCKET_MS
-from streams.edges.producer import RecordProducer
+from streams.core.time.buckets import BUCKET_MS
+from streams.edges.kafka.producer import RecordProducer
 from tests.conftest import start_or_say
 from tests.dashboard_lint import BOARDS, LOGS, Json, panels_of
 from tests.prometheus import PrometheusServer
@@ -41,7 +41,8 @@ class LimitedWorker(WorkerProcess):
 
     arguments = (
         "-c",
-        "from streams.app import cli, worker;"
+        "from streams.app import cli;"
+        "from streams.app.worker import worker;"
         "worker.memory_limit_bytes = lambda: 4 << 30;"
         "cli.main()",
         "worker",

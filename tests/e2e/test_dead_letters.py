@@ -17,16 +17,16 @@ from click.testing import CliRunner, Result
 from kafka import TopicPartition
 
 from streams.app.cli import main
-from streams.core.events import DeadRecord, Reason
-from streams.edges.codec_out import encode_dead_letter
-from streams.edges.kafka_admin import admin_client
-from streams.edges.producer import partition_of
+from streams.core.records.events import DeadRecord, Reason
+from streams.edges.codec.out import encode_dead_letter
+from streams.edges.kafka.admin import admin_client
+from streams.edges.kafka.producer import partition_of
 from tests.workers import Site, WorkerProcess, wait_until
 
 AT_MS = 1_736_899_200_000
 KILLED_BETWEEN = """
 import os, signal
-from streams.app import retrying
+from streams.app.dead_letters import retrying
 mark = retrying.Retry._mark
 async def killed(self, producer, lot, state):
     if state == "done":

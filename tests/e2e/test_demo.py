@@ -17,21 +17,21 @@ from typing import Any
 import jsonschema
 import pytest
 
-from streams.app.demo_story import story_policy
+from streams.app.demo.story import story_policy
 from streams.app.jobs import comment_partition_of, follow_partition_of
-from streams.core.events import RawChunk
-from streams.core.fleet_waves import FleetWaves
-from streams.core.simulation import Simulation
-from streams.core.surges import Surge
-from streams.core.truth import TrueSurge, TruthLedger
-from streams.core.wave_report import ReportChunk
-from streams.core.world import World, world_of
-from streams.edges.codec import Limits, decode_comments, decode_follows
-from streams.edges.codec_out import encode_surge
-from streams.edges.producer import partition_of
-from streams.edges.schemas import read_schema
-from streams.edges.settings import Settings
-from streams.edges.simulated_json import SimulatedJson
+from streams.core.records.events import RawChunk
+from streams.core.surges.surge import Surge
+from streams.core.waves.fleet import FleetWaves
+from streams.core.waves.report import ReportChunk
+from streams.core.worlds.platform import World, world_of
+from streams.core.worlds.simulation import Simulation
+from streams.core.worlds.truth import TrueSurge, TruthLedger
+from streams.edges.codec.events import Limits, decode_comments, decode_follows
+from streams.edges.codec.out import encode_surge
+from streams.edges.codec.schemas import read_schema
+from streams.edges.codec.simulated import SimulatedJson
+from streams.edges.kafka.producer import partition_of
+from streams.edges.settings.reading import Settings
 from tests.processes import process_runs, wait_until_gone
 
 pytestmark = pytest.mark.slow

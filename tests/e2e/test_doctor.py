@@ -14,14 +14,14 @@ from click.testing import CliRunner, Result
 from redis import Redis
 
 from streams.app.cli import main
-from streams.app.doctor_checks import CHECKS
-from streams.app.doctor_run import Asked, examine
-from streams.core.checkup import Finding
-from streams.edges.clock import wall_ms
-from streams.edges.kafka_admin import admin_client
-from streams.edges.redis_rights import NEEDED, WISHED
-from streams.edges.schemas import read_schema
-from streams.edges.topics import topic_plans
+from streams.app.doctor.checks import CHECKS
+from streams.app.doctor.run import Asked, examine
+from streams.core.reports.checkup import Finding
+from streams.edges.codec.schemas import read_schema
+from streams.edges.kafka.admin import admin_client
+from streams.edges.kafka.topics import topic_plans
+from streams.edges.process.clock import wall_ms
+from streams.edges.redis.rights import NEEDED, WISHED
 from tests.conftest import start_or_say
 from tests.e2e.desk import AT_MS, FollowsDesk
 from tests.servers import RedisServer

@@ -13,15 +13,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
 
-from streams.edges.child import ChildFailed
-from streams.edges.embedded import (
+from streams.edges.process.child import ChildFailed
+from streams.edges.process.embedded import (
     EmbeddedBroker,
     EmbeddedServerFailed,
     EmbeddedServerMissing,
     EmbeddedValkey,
     kafka_answers,
 )
-from streams.edges.redis_servers import PACKED
+from streams.edges.redis.servers import PACKED
 from tests.processes import wait_until_gone
 
 TOPICS = ("follows", "comments")
@@ -186,7 +186,7 @@ def test_both_servers_and_their_folders_are_gone_outside() -> None:
 
 _PARENT = """
 import sys, time
-from streams.edges.embedded import EmbeddedBroker, EmbeddedValkey
+from streams.edges.process.embedded import EmbeddedBroker, EmbeddedValkey
 with EmbeddedBroker() as broker, EmbeddedValkey() as valkey:
     print(broker.pid, valkey.pid, flush=True)
     time.sleep(60)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.core.surges import Surge
+from streams.core.surges.surge import Surge
 from tests.sender import Sender, assert_exact
 from tests.workers import Site, WorkerProcess, wait_until
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.core.surges import Surge
-from streams.edges.producer import RecordProducer, partition_of
+from streams.core.surges.surge import Surge
+from streams.edges.kafka.producer import RecordProducer, partition_of
 from tests.chaos.expected import ExpectedSurges
 from tests.wave_rows import WAVE, records
 from tests.workers import Site, WorkerProcess, wait_until

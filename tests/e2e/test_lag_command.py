@@ -10,8 +10,8 @@ import jsonschema
 from click.testing import CliRunner, Result
 
 from streams.app.cli import main
-from streams.edges.producer import partition_of
-from streams.edges.schemas import read_schema
+from streams.edges.codec.schemas import read_schema
+from streams.edges.kafka.producer import partition_of
 from tests.e2e.desk import FollowsDesk
 from tests.workers import Site, WorkerProcess, wait_until
 

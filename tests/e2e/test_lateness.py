@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.app.backtest_run import Backtest
-from streams.core.surges import Surge
-from streams.edges.files import RecordFile
-from streams.edges.producer import RecordProducer
+from streams.app.backtest.run import Backtest
+from streams.core.surges.surge import Surge
+from streams.edges.files.records import RecordFile
+from streams.edges.kafka.producer import RecordProducer
 from tests.workers import Ledger, Site, WorkerProcess, wait_until
 
 BEGIN_MS = 1_736_899_200_000

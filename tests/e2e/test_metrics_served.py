@@ -14,9 +14,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from streams.edges.metric_catalogue import CATALOGUE, SERIES_BOUND
-from streams.edges.metrics import Build, Metrics, Place
-from streams.edges.producer import RecordProducer
+from streams.edges.kafka.producer import RecordProducer
+from streams.edges.metrics.catalogue import CATALOGUE, SERIES_BOUND
+from streams.edges.metrics.worker import Build, Metrics, Place
 from tests.conftest import program_or_say
 from tests.workers import Ledger, Site, WorkerProcess, wait_until
 

@@ -8,8 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from streams.edges.errors import KafkaUnreachable
-from streams.edges.producer import RecordProducer, RecordTooLarge, TopicMissing, aiokafka_quiet
-from streams.edges.settings import Settings
+from streams.edges.kafka.producer import (
+    RecordProducer,
+    RecordTooLarge,
+    TopicMissing,
+    aiokafka_quiet,
+)
+from streams.edges.settings.reading import Settings
 from tests.e2e.kafka_topics import create_topics
 from tests.servers import KafkaServer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from streams.app.cli import main
-from streams.edges.producer import RecordProducer
+from streams.edges.kafka.producer import RecordProducer
 from tests.conftest import start_or_say
 from tests.prometheus import PrometheusServer
 from tests.unit.test_alerts import ALERTS, FILES, RECORDS, groups_of

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.events import FollowChunk
-from streams.core.surges import Surge
-from streams.core.texts import Texts
-from streams.edges.producer import RecordProducer
+from streams.core.records.events import FollowChunk
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.edges.kafka.producer import RecordProducer
 from tests.jobs import follow_partition, rule_surges
 from tests.real_data import real_data
 from tests.workers import Ledger, Site, WorkerProcess, wait_until

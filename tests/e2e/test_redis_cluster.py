@@ -14,14 +14,14 @@ from click.testing import CliRunner
 from redis import Redis
 
 from streams.app.cli import main
-from streams.app.worker import redis_store_of
-from streams.core.events import FollowChunk
-from streams.core.texts import Texts
+from streams.app.worker.worker import redis_store_of
+from streams.core.records.events import FollowChunk
+from streams.core.records.texts import Texts
 from streams.edges.errors import RedisRefuses, RedisUnreachable
-from streams.edges.redis_client import AsyncClient, async_client_of
-from streams.edges.redis_errors import CONNECTION_LOST
-from streams.edges.redis_reader import RedisReader
-from streams.edges.settings import Settings
+from streams.edges.redis.client import AsyncClient, async_client_of
+from streams.edges.redis.errors import CONNECTION_LOST
+from streams.edges.redis.reader import RedisReader
+from streams.edges.settings.reading import Settings
 from streams.edges.store import Held, Place, Write
 from tests.e2e.told_worker import ToldWorker, assert_plain
 from tests.jobs import follow_partition

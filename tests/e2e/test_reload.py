@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.core.surges import Surge
-from streams.edges.producer import RecordProducer
+from streams.core.surges.surge import Surge
+from streams.edges.kafka.producer import RecordProducer
 from tests.e2e.test_exact import assert_no_contradiction
 from tests.sender import BEGIN_MS, Sender, assert_exact
 from tests.workers import Site, WorkerProcess, wait_until

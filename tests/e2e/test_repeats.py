@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.edges.producer import RecordProducer
+from streams.edges.kafka.producer import RecordProducer
 from tests.workers import Site, WorkerProcess, wait_until
 
 BEGIN_MS = 1_736_899_200_000

@@ -14,12 +14,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
-from streams.app.replay import ReplaySummary, ReplayTask, run_replay
-from streams.app.simulate import SimulateTask, run_simulate
-from streams.core.world import WorldPolicy, world_of
-from streams.edges.files import FileBroken, OutputFile
-from streams.edges.producer import TopicMissing
-from streams.edges.settings import Settings
+from streams.app.commands.replay import ReplaySummary, ReplayTask, run_replay
+from streams.app.simulate.command import SimulateTask, run_simulate
+from streams.core.worlds.platform import WorldPolicy, world_of
+from streams.edges.files.records import FileBroken, OutputFile
+from streams.edges.kafka.producer import TopicMissing
+from streams.edges.settings.reading import Settings
 from tests.e2e.kafka_topics import create_topics, stored
 from tests.servers import KafkaServer
 
@@ -165,7 +165,7 @@ def test_missing_topic_says_what_to_run(settings: Settings, tmp_path: Path) -> N
 
 _CHILD = """
 import sys
-from streams.app.replay import replay
+from streams.app.commands.replay import replay
 from streams.edges.errors import SurgewatchError
 try:
     replay(sys.argv[1:], standalone_mode=False)

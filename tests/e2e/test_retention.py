@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from streams.edges.producer import partition_of
+from streams.edges.kafka.producer import partition_of
 from tests.e2e.desk import FollowsDesk
 from tests.e2e.told_worker import ToldWorker
 from tests.workers import Site

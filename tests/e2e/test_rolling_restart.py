@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.edges.producer import RecordProducer
+from streams.edges.kafka.producer import RecordProducer
 from tests.workers import Ledger, Site, WorkerProcess, partition_counts, wait_until
 
 RULE = 500

@@ -15,12 +15,12 @@ from redis import Redis
 
 from streams.app.cli import main
 from streams.edges.errors import KafkaRefusesUs, SettingsError, SurgewatchError
-from streams.edges.kafka_admin import admin_client
-from streams.edges.kafka_rights import check_rights
-from streams.edges.producer import RecordProducer
-from streams.edges.settings import read_settings
-from streams.edges.surge_reader import SurgeReader
-from streams.edges.topics import check_topics, topic_configs, topic_plans
+from streams.edges.kafka.admin import admin_client
+from streams.edges.kafka.producer import RecordProducer
+from streams.edges.kafka.rights import check_rights
+from streams.edges.kafka.surge_reader import SurgeReader
+from streams.edges.kafka.topics import check_topics, topic_configs, topic_plans
+from streams.edges.settings.reading import read_settings
 from tests.certificates import EXPIRED, Authority
 from tests.e2e.secure_stage import SecureSite, SecureStage
 from tests.kafka_rights import Right, documented_rights, give, take

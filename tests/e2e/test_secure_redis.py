@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from streams.app.worker import redis_store_of
+from streams.app.worker.worker import redis_store_of
 from streams.edges.errors import RedisRefusesUs, SurgewatchError
-from streams.edges.redis_client import async_client_of
-from streams.edges.redis_reader import RedisReader
-from streams.edges.redis_rights import NEEDED
-from streams.edges.redis_servers import RedisServers
-from streams.edges.redis_store import RedisStore
-from streams.edges.settings import read_settings
-from streams.edges.settings_list import Settings
-from streams.edges.settings_specs import url_without_password
+from streams.edges.redis.client import async_client_of
+from streams.edges.redis.reader import RedisReader
+from streams.edges.redis.rights import NEEDED
+from streams.edges.redis.servers import RedisServers
+from streams.edges.redis.store import RedisStore
+from streams.edges.settings.list import Settings
+from streams.edges.settings.reading import read_settings
+from streams.edges.settings.specs import url_without_password
 from streams.edges.store import Fence, KeyLimit, Place, StoreKind, Write
 from tests.certificates import EXPIRED, Authority
 from tests.conftest import start_or_say

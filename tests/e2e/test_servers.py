@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
 
-from streams.edges.child import ChildFailed
+from streams.edges.process.child import ChildFailed
 from tests.conftest import start_or_say
 from tests.processes import process_runs, wait_until_gone
 from tests.servers import KafkaServer, RedisServer
@@ -95,7 +95,7 @@ def test_redis_answers_on_its_unix_socket(redis_server: RedisServer, fresh_name:
 _PARENT = """
 import sys, time
 from pathlib import Path
-from streams.edges.child import ChildFailed
+from streams.edges.process.child import ChildFailed
 from tests.conftest import start_or_say
 from tests.processes import process_runs, wait_until_gone
 from tests.servers import RedisServer

@@ -23,12 +23,12 @@ from redis import Redis
 
 from streams.app.cli import main
 from streams.core.partition_state import StateChange
-from streams.edges.kafka_admin import admin_client
-from streams.edges.producer import RecordProducer
-from streams.edges.redis_client import async_client_of
-from streams.edges.redis_state import Meta, RedisStates
-from streams.edges.redis_store import RedisStore, RedisStorePolicy
-from streams.edges.state_file import Hashes, PlaceBegins, StateReader
+from streams.edges.files.state_file import Hashes, PlaceBegins, StateReader
+from streams.edges.kafka.admin import admin_client
+from streams.edges.kafka.producer import RecordProducer
+from streams.edges.redis.client import async_client_of
+from streams.edges.redis.state import Meta, RedisStates
+from streams.edges.redis.store import RedisStore, RedisStorePolicy
 from streams.edges.store import Place, StateLost, Write
 from tests.conftest import start_or_say
 from tests.e2e.desk import FollowsDesk
@@ -44,7 +44,7 @@ SERIES = (
 )  # fmt: skip
 KILLED_BEFORE_SWAP = """
 import os, signal
-from streams.edges import redis_state
+from streams.edges.redis import state as redis_state
 swap, done = redis_state.RedisStates.swap, []
 async def killed(self, *args):
     done.append(1)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams.edges import transport_thread
-from streams.edges.transport import RecordsGone, TransportOptions
+from streams.edges.transport import thread as transport_thread
+from streams.edges.transport.batch import RecordsGone, TransportOptions
 from tests.e2e.transport_worker import Desk, Owner, Store, until
 from tests.servers import KafkaServer
 

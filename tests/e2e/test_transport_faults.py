@@ -9,14 +9,14 @@ import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 
-from streams.edges.transport import (
+from streams.edges.transport.batch import (
     OffsetBeyondEnd,
     ReadBack,
     ReadGap,
     TakeOverFailed,
     TransportOptions,
 )
-from streams.edges.transport_thread import ConsumerThread
+from streams.edges.transport.thread import ConsumerThread
 from tests.e2e.transport_worker import Desk, Owner, Store, until
 from tests.servers import KafkaServer
 

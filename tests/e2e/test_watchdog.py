@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from streams.edges.producer import RecordProducer
+from streams.edges.kafka.producer import RecordProducer
 from tests.e2e.faulty_worker import FAULTS, FaultyWorker
 from tests.workers import Ledger, Site, wait_until
 

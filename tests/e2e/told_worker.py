@@ -11,12 +11,12 @@ from typing import Final
 
 from prometheus_client import generate_latest
 
-from streams.app.serve import run_quickly
-from streams.app.worker import Worker
-from streams.edges.clock import Clocks, monotonic_ms, wall_ms
+from streams.app.worker.command import run_quickly
+from streams.app.worker.worker import Worker
 from streams.edges.errors import SurgewatchError
-from streams.edges.logs import set_up_logs
-from streams.edges.settings import read_settings
+from streams.edges.logs.output import set_up_logs
+from streams.edges.process.clock import Clocks, monotonic_ms, wall_ms
+from streams.edges.settings.reading import read_settings
 from tests.workers import Site, WorkerProcess
 
 _SHIFT_FILE: Final = "TOLD_WORKER_SHIFT_FILE"

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from streams.edges.errors import DataError, KafkaUnreachable
-from streams.edges.kafka_admin import admin_client
-from streams.edges.settings import Settings
-from streams.edges.topics import check_topics, create_topics
+from streams.edges.kafka.admin import admin_client
+from streams.edges.kafka.topics import check_topics, create_topics
+from streams.edges.settings.reading import Settings
 from tests.servers import KafkaServer
 
 FreshName = Callable[[str], str]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from streams.edges.child import ChildFailed
+from streams.edges.process.child import ChildFailed
 from tests.bench.floor import as_dicts, print_floor
 from tests.servers import ServerMissing
 from tests.soak.run import figures_of, rows_of, soak

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from streams.edges.producer import RecordProducer
-from streams.edges.settings import read_settings
+from streams.edges.kafka.producer import RecordProducer
+from streams.edges.settings.reading import read_settings
 from tests.bench.job import DAY_MS, Job, creator_of
 
 CREATORS: Final = 100_000

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.edges.child import ChildProcess, free_port
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.edges.process.child import ChildProcess, free_port
 from tests.bench.floor import FloorRow
 from tests.bench.job import creator_of
 from tests.bench.stage import Stage

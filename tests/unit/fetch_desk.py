@@ -16,8 +16,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from hypothesis import strategies as st
 
-from streams.edges import fetch_batches
-from streams.edges.fetch import Fetched, fetch_chunks
+from streams.edges.transport import fetch_batches
+from streams.edges.transport.fetch import Fetched, fetch_chunks
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
 LOG_APPEND_TIME, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20

@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.block_ahead import Course
-from streams.core.buckets import BUCKET_MS
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.surges import Surge
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.block_ahead import Course
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
 from tests.jobs import FollowKind, contents_of, follow_partition, follows
 
 BIRTH = 5_000_000

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.chunks import cut
-from streams.core.events import FollowChunk
-from streams.core.texts import Texts
-from streams.core.wave_sums import are_equal
-from streams.core.wave_watch import WaveWatch
+from streams.core.records.chunks import cut
+from streams.core.records.events import FollowChunk
+from streams.core.records.texts import Texts
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.waves.sums import are_equal
+from streams.core.waves.watch import WaveWatch
 from tests.jobs import contents_of, follow_partition
 from tests.wave_rows import AUDIENCES, BEGIN
 

@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from streams.core.alarm_changes import BANDS, DAY_MS, alarms_of, band_of, changes_of
-from streams.core.surges import Surge, Trigger
+from streams.core.reports.alarm_changes import BANDS, DAY_MS, alarms_of, band_of, changes_of
+from streams.core.surges.surge import Surge, Trigger
 
 BEGIN_MS = 1_736_899_200_000
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from streams.edges.metric_catalogue import CATALOGUE
+from streams.edges.metrics.catalogue import CATALOGUE
 from tests.conftest import program_or_say
 from tests.unit.alert_cases import CASES, Case, Series
 

@@ -7,7 +7,7 @@ import sys
 _CODE = """
 import resource, sys
 import numpy as np
-from streams.edges.allocator import keep_freed_memory
+from streams.edges.process.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory() is True
 def faults():
@@ -24,7 +24,7 @@ print(faults() - before)
 
 _SPARE = """
 import numpy as np
-from streams.edges.allocator import give_back_spare, keep_freed_memory
+from streams.edges.process.allocator import give_back_spare, keep_freed_memory
 def resident_mb():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1000 for line in status if line.startswith("VmRSS"))

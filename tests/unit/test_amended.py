@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.partition import FollowPartition
 from streams.core.partition_state import StoredState
-from streams.core.surges import Surge
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import (
     Comment,

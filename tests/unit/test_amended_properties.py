@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.partition import FollowPartition
-from streams.core.surges import Surge
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import FollowKind, contents_of, follows, stored_of, watch
 

@@ -12,9 +12,9 @@ from aiokafka.errors import (
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from streams.edges.announcer import KafkaAnnouncer
-from streams.edges.settings import Settings
-from streams.edges.surge_lot import SurgeLot, lots_of
+from streams.edges.kafka.announcer import KafkaAnnouncer
+from streams.edges.kafka.surge_lot import SurgeLot, lots_of
+from streams.edges.settings.reading import Settings
 from tests.unit.test_surge_lot import surges_of
 
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from streams.app.backtest_run import Backtest, BacktestResult
+from streams.app.backtest.run import Backtest, BacktestResult
 from streams.app.cli import main
 from streams.app.jobs import comment_partition_of, follow_partition_of
-from streams.core.buckets import BUCKET_MS
-from streams.core.dealing import Dealer
-from streams.core.surges import Surge
-from streams.edges.codec_out import decode_dead_letter, decode_surge
-from streams.edges.files import RecordFile
-from streams.edges.producer import partition_of
-from streams.edges.settings import Settings
+from streams.core.records.dealing import Dealer
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
+from streams.edges.codec.out import decode_dead_letter, decode_surge
+from streams.edges.files.records import RecordFile
+from streams.edges.kafka.producer import partition_of
+from streams.edges.settings.reading import Settings
 from tests.jobs import comments, follows
 from tests.wave_rows import BEGIN, WAVE, records
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.count_world import CountWorld, count_world_of
-from streams.core.world_plans import WORLDS
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.worlds.counts import CountWorld, count_world_of
+from streams.core.worlds.plans import WORLDS
 from tests.bench.detection import __main__, part, part_peers, part_seismic, part_story, rows
 from tests.bench.detection.nab import gated
 from tests.bench.detection.parts import PARTS

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from streams.app.jobs import limits_of
-from streams.core.events import RawChunk
-from streams.edges.codec import decode_comments
-from streams.edges.codec_faults import AT_MS_END
-from streams.edges.settings import read_settings
+from streams.core.records.events import RawChunk
+from streams.edges.codec.events import decode_comments
+from streams.edges.codec.faults import AT_MS_END
+from streams.edges.settings.reading import read_settings
 from tests.bench import phases, scaling_picture
 from tests.bench.engines import ENGINES
 from tests.bench.sampled_worker import OTHER, step_of
@@ -149,7 +149,7 @@ def frame_in(*paths: str, name: str = "step") -> FrameType:
 
 
 def test_cpu_is_booked_on_the_innermost_step_that_is_known() -> None:
-    ours, redis = "/x/streams/app/pipeline.py", "/x/site-packages/redis/asyncio/client.py"
+    ours, redis = "/x/streams/app/worker/pipeline.py", "/x/site-packages/redis/asyncio/client.py"
     assert step_of(frame_in("/x/faust/streams.py", ours)) == "transport and pipeline"
     assert step_of(frame_in(ours, "/x/streams/core/partition.py", "/x/numpy/f.py")).startswith(
         "count"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.budget import BudgetError, alarms_per_day_of
+from streams.core.detection.budget import BudgetError, alarms_per_day_of
 
 
 @pytest.mark.parametrize(

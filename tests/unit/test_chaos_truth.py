@@ -6,8 +6,8 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.core.partition import FollowPartition
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
 from tests.chaos.records import BEGIN_MS, DAY_MS, LONG_SPAN_MS, SPAN_MS, Records
 from tests.chaos.rolling import RollingRule
 from tests.jobs import follows, watch

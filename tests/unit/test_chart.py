@@ -18,8 +18,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from deploy.grafana.build import dashboards
-from streams.edges.exporter import Exporter
-from streams.edges.health import STOP_SECONDS_MAX, Health
+from streams.edges.metrics.exporter import Exporter
+from streams.edges.process.health import STOP_SECONDS_MAX, Health
 from tests.chart_files import CHART, DEPLOY, chart_files
 from tests.conftest import saying_what_is_missing
 from tests.helm import Resource, helm, merged, one_of, rendered, tool_of

@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from streams.edges.settings import Settings, read_settings
-from streams.edges.settings_specs import SPECS, Spec
+from streams.edges.settings.reading import Settings, read_settings
+from streams.edges.settings.specs import SPECS, Spec
 from tests.chart_files import CHART, OWN_SETTINGS, schema_of
 from tests.conftest import saying_what_is_missing
 from tests.helm import merged, one_of, refusal, rendered, tool_of

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.app.doctor_checks import CHECKS
-from streams.core.checkup import (
+from streams.app.doctor.checks import CHECKS
+from streams.core.reports.checkup import (
     STATUSES,
     Finding,
     complete,

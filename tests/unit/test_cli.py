@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.app.cli import COMMANDS, LazyCommand, main
-from streams.app.worker import temporary_folder
+from streams.app.worker.worker import temporary_folder
 from streams.edges.errors import DataError, KafkaUnreachable, SettingsError
-from streams.edges.logs import set_up_logs
-from streams.edges.settings import Settings
+from streams.edges.logs.output import set_up_logs
+from streams.edges.settings.reading import Settings
 
 RUN = (sys.executable, "-m", "streams.app.cli")
 
@@ -90,7 +90,7 @@ def test_help_imports_no_library_that_takes_long() -> None:
 
 def test_a_worker_imports_no_river_model_that_nobody_asked_for() -> None:
     code = (
-        "import sys, streams.app.worker\n"
+        "import sys, streams.app.worker.worker\n"
         "print([n for n in ('scipy', 'river.anomaly') if n in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

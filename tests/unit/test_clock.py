@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.clock import ClockPolicy, ClockState, Readings, Verdict
-from streams.edges.clock import Clocks, SteadyClock
+from streams.core.time.clock import ClockPolicy, ClockState, Readings, Verdict
+from streams.edges.process.clock import Clocks, SteadyClock
 
 T_MS = 1_736_899_200_000
 HOUR_MS = 3_600_000

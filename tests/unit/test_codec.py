@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from streams.core.events import DeadRecord, FollowChunk, RawChunk, Reason
-from streams.edges.codec import Decoded, Limits, decode_comments, decode_follows
-from streams.edges.codec_faults import DEPTH_MAX, depth_of
-from streams.edges.codec_lots import LOT_RECORDS
+from streams.core.records.events import DeadRecord, FollowChunk, RawChunk, Reason
+from streams.edges.codec.events import Decoded, Limits, decode_comments, decode_follows
+from streams.edges.codec.faults import DEPTH_MAX, depth_of
+from streams.edges.codec.lots import LOT_RECORDS
 
 NOW_MS = 1_736_899_200_000
 LIMITS = Limits(record_bytes_max=20_000, future_skew_ms=1_000)

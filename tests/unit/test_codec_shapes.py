@@ -8,12 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.events import RawChunk
-from streams.core.values import Values
-from streams.edges.codec import _FOLLOW_WAYS, Decoded, Limits, decode_comments, decode_follows
-from streams.edges.codec_faults import AT_MS_END
-from streams.edges.codec_learning import Field, TextField, TimeField, shape_of
-from streams.edges.codec_shapes import ROWS_MIN, SHAPES_MAX, Lot
+from streams.core.records.events import RawChunk
+from streams.core.records.values import Values
+from streams.edges.codec.events import (
+    _FOLLOW_WAYS,
+    Decoded,
+    Limits,
+    decode_comments,
+    decode_follows,
+)
+from streams.edges.codec.faults import AT_MS_END
+from streams.edges.codec.learning import Field, TextField, TimeField, shape_of
+from streams.edges.codec.shapes import ROWS_MIN, SHAPES_MAX, Lot
 
 LIMITS = Limits(record_bytes_max=400, with_event_ids=True)
 FIELDS: dict[str, Field] = {"creator_id": TextField(1, 256), "at_ms": TimeField(0, AT_MS_END)}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.events import Reason
-from streams.edges.codec import _FOLLOWS, _Follow
-from streams.edges.codec_lots import JOIN_RECORDS_MIN, row_of, rows_of, rows_of_joined
+from streams.core.records.events import Reason
+from streams.edges.codec.events import _FOLLOWS, _Follow
+from streams.edges.codec.lots import JOIN_RECORDS_MIN, row_of, rows_of, rows_of_joined
 
 BYTES_MAX = 4_000
 

@@ -22,12 +22,12 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from deploy import healthcheck
-from streams.app.simulate import simulate
-from streams.core.keys import GROUP_KEYS
-from streams.edges.exporter import Exporter
-from streams.edges.health import Health
-from streams.edges.redis_servers import PACKED
-from streams.edges.settings_list import Settings
+from streams.app.simulate.command import simulate
+from streams.core.records.keys import GROUP_KEYS
+from streams.edges.metrics.exporter import Exporter
+from streams.edges.process.health import Health
+from streams.edges.redis.servers import PACKED
+from streams.edges.settings.list import Settings
 from tests.conftest import program_or_say, saying_what_is_missing
 from tests.containers.compose_file import COMPOSE, ROOT, compose_spec_program
 from tests.servers import KAFKA_VERSION

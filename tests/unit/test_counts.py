@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.buckets import WINDOW_BUCKETS
-from streams.core.counts import Counts, Ints
-from streams.core.runs import Stretch, runs_of
-from streams.core.texts import Texts
+from streams.core.counting.counts import Counts, Ints
+from streams.core.records.runs import Stretch, runs_of
+from streams.core.records.texts import Texts
+from streams.core.time.buckets import WINDOW_BUCKETS
 
 Records = list[tuple[int, int]]  # (slot, bucket)
 

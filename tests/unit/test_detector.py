@@ -10,9 +10,9 @@ from unittest.mock import patch
 import pytest
 from river import anomaly, checks, compose, preprocessing
 
-from streams.core import tail
+from streams.core.detection import tail
+from streams.core.detection.policy import SINGLE_SERIES, DetectorPolicy, PolicyError
 from streams.core.detector import SurgeDetector
-from streams.core.detector_policy import SINGLE_SERIES, DetectorPolicy, PolicyError
 
 Check = Callable[[SurgeDetector], None]
 _DAY = 288

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.core.detector_bank import BankPolicy, BankPolicyError, RiverBank
-from streams.core.detector_block import NoAlarmError
-from streams.core.detector_river import (
+from streams.core.detection.bank import BankPolicy, BankPolicyError, RiverBank
+from streams.core.detection.block import NoAlarmError
+from streams.core.detection.river_models import (
     RiverDetectorError,
     RiverModel,
     RiverRecipe,

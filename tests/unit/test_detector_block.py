@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.block_state import STATE_DTYPE, DetectorStateError
+from streams.core.detection.block import DetectorBlock, NoAlarmError
+from streams.core.detection.block_state import STATE_DTYPE, DetectorStateError
+from streams.core.detection.policy import SINGLE_SERIES, DetectorPolicy
 from streams.core.detector import SurgeDetector
-from streams.core.detector_block import DetectorBlock, NoAlarmError
-from streams.core.detector_policy import SINGLE_SERIES, DetectorPolicy
 
 History = list[tuple[int, int]]
 """A key's closed buckets: (buckets until the next event, events)."""

@@ -11,28 +11,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.app.doctor import lines_of, report_of
-from streams.app.doctor_checks import CHECKS
-from streams.app.doctor_group import group_findings, lag_findings, retention_findings
-from streams.app.doctor_kafka import kafka_clock_finding, kafka_findings
-from streams.app.doctor_prometheus import names_in, prometheus_findings
-from streams.app.doctor_redis import redis_findings, state_findings
-from streams.app.doctor_run import examine_nothing
-from streams.app.doctor_settings import memory_finding, settings_findings
-from streams.core.checkup import Finding, complete
-from streams.core.lag import Standing, lag_of
+from streams.app.doctor.checks import CHECKS
+from streams.app.doctor.command import lines_of, report_of
+from streams.app.doctor.group import group_findings, lag_findings, retention_findings
+from streams.app.doctor.kafka import kafka_clock_finding, kafka_findings
+from streams.app.doctor.prometheus import names_in, prometheus_findings
+from streams.app.doctor.redis import redis_findings, state_findings
+from streams.app.doctor.run import examine_nothing
+from streams.app.doctor.settings import memory_finding, settings_findings
+from streams.core.reports.checkup import Finding, complete
+from streams.core.reports.lag import Standing, lag_of
+from streams.edges.codec.schemas import read_schema
 from streams.edges.errors import SettingsError
-from streams.edges.kafka_facts import KafkaFacts, TopicFacts
-from streams.edges.kafka_group import Group, Member
-from streams.edges.prometheus_facts import LoadedRule, PrometheusFacts, Target
-from streams.edges.redis_facts import NodeFacts, RedisFacts
-from streams.edges.redis_layout import fields_of
-from streams.edges.redis_reader import Stand
-from streams.edges.redis_rights import Refused
-from streams.edges.schemas import read_schema
-from streams.edges.settings import Settings, read_settings
+from streams.edges.kafka.facts import KafkaFacts, TopicFacts
+from streams.edges.kafka.group import Group, Member
+from streams.edges.kafka.topics import topic_plans
+from streams.edges.metrics.prometheus_facts import LoadedRule, PrometheusFacts, Target
+from streams.edges.redis.facts import NodeFacts, RedisFacts
+from streams.edges.redis.layout import fields_of
+from streams.edges.redis.reader import Stand
+from streams.edges.redis.rights import Refused
+from streams.edges.settings.reading import Settings, read_settings
 from streams.edges.store import Place, StoreKind
-from streams.edges.topics import topic_plans
 
 SETTINGS = Settings()
 HOUR_MS = 3_600_000

@@ -12,9 +12,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from streams.edges.errors import SettingsError
-from streams.edges.exporter import Exporter
-from streams.edges.health import Health
-from streams.edges.metrics import Build, Metrics
+from streams.edges.metrics.exporter import Exporter
+from streams.edges.metrics.worker import Build, Metrics
+from streams.edges.process.health import Health
 
 NOW = [0.0]
 

@@ -15,9 +15,9 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.values import Values
-from streams.edges.fetch_batches import KeptRecords, parts_of
-from streams.edges.fetch_parts import Part
+from streams.core.records.values import Values
+from streams.edges.transport.fetch_batches import KeptRecords, parts_of
+from streams.edges.transport.fetch_parts import Part
 from tests.unit.fetch_desk import (
     COMMITTED,
     ONE,

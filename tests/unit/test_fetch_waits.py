@@ -6,7 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 
-from streams.edges.fetch import fetch_chunks
+from streams.edges.transport.fetch import fetch_chunks
 from tests.unit.fetch_desk import ONE, TWO, Desk, batch_of, on_desk
 
 

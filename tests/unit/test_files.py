@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.events import RawChunk
-from streams.edges import files
-from streams.edges.files import (
+from streams.core.records.events import RawChunk
+from streams.edges.files import records as files
+from streams.edges.files.records import (
     FileBroken,
     FileMissing,
     FileUnwritable,
@@ -21,7 +21,7 @@ from streams.edges.files import (
     ParquetUnsupported,
     RecordFile,
 )
-from streams.edges.timeline import due_times_of, key_of, merged_by_time
+from streams.edges.files.timeline import due_times_of, key_of, merged_by_time
 
 AT_MS = 1_736_899_200_000
 # Each begins like a record (or is blank): a file that begins with another format's mark is that.

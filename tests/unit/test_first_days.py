@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.block_ahead import Course
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.first_days import EARLY, EDGES, LATE, SHAPE, FirstDays
-from streams.core.pool import Pool
-from streams.core.tail_prior import Lived, Risen
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.block_ahead import Course
+from streams.core.detection.first_days import EARLY, EDGES, LATE, SHAPE, FirstDays
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool
+from streams.core.detection.tail_prior import Lived, Risen
 
 DAY = 288
 BEGIN = 1_736_899_200_000 // 300_000

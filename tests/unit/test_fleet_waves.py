@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.fleet_waves import BEHIND_MAX, FleetWaves
 from streams.core.partition_state import StateChange, StoredState
-from streams.core.surges import Surge, WaveReceiver
-from streams.core.wave_report import (
+from streams.core.surges.surge import Surge, WaveReceiver
+from streams.core.waves.fleet import BEHIND_MAX, FleetWaves
+from streams.core.waves.report import (
     BucketReport,
     ClosedBucket,
     ReportChunk,
@@ -19,8 +19,8 @@ from streams.core.wave_report import (
     bucket_reports_of,
     reports_of,
 )
-from streams.core.wave_sums import FIRST, RAW, USUAL, nothing
-from streams.edges.codec_out import encode_surge
+from streams.core.waves.sums import FIRST, RAW, USUAL, nothing
+from streams.edges.codec.out import encode_surge
 
 PARTITIONS = 4
 BEGIN = 5_000_000

@@ -74,9 +74,9 @@ def test_a_breach_is_seen(tmp_path: Path, place: str, source: str, breach: str) 
     ("place", "source"),
     [
         ("core/a.py", "import math, struct\nimport numpy as np\nimport msgspec"),
-        ("core/a.py", "from streams.core.buckets import bucket_of\nfrom . import events"),
+        ("core/a.py", "from streams.core.time.buckets import bucket_of\nfrom . import events"),
         ("core/a.py", "import numpy as np\nrng: np.random.Generator = np.random.default_rng(7)"),
-        ("core/detector_river.py", "from river.base import AnomalyDetector"),
+        ("core/detection/river_models.py", "from river.base import AnomalyDetector"),
         ("edges/a.py", "import os, time\nfrom streams.core import events\nfrom . import codec"),
         ("app/a.py", "from streams.edges import codec\nfrom streams.core import events"),
         ("core/a.py", "x = 1\n" * LINES_MAX),

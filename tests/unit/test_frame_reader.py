@@ -9,7 +9,7 @@ from aiokafka import conn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.edges.frame_reader import FrameReader, read_in_frames
+from streams.edges.transport.frame_reader import FrameReader, read_in_frames
 
 
 def reader_of(pieces: Sequence[bytes]) -> FrameReader:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.app.jobs import follow_partition_of
-from streams.app.lane import Trade
-from streams.app.worker import trades_of
-from streams.core.events import RawChunk, Reason
-from streams.edges.clock import Clocks, SteadyClock
-from streams.edges.progress import Silence
-from streams.edges.settings import Settings
+from streams.app.worker.lane import Trade
+from streams.app.worker.worker import trades_of
+from streams.core.records.events import RawChunk, Reason
+from streams.edges.metrics.progress import Silence
+from streams.edges.process.clock import Clocks, SteadyClock
+from streams.edges.settings.reading import Settings
 from tests.unit.fetch_desk import Desk, batch_of, on_desk, reading_together
 
 T_MS = 1_736_899_200_000

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from streams.edges.health import Health, Signs, stall_of, unready_of
-from streams.edges.watchdog import STALLED_EXIT_CODE, Watchdog
+from streams.edges.process.health import Health, Signs, stall_of, unready_of
+from streams.edges.process.watchdog import STALLED_EXIT_CODE, Watchdog
 
 LIMIT = 120.0
 
@@ -150,8 +150,8 @@ def test_the_watchdog_ends_the_process_once_with_stacks(capfd: pytest.CaptureFix
 
 PROGRAM = """
 import threading
-from streams.edges.health import Health
-from streams.edges.watchdog import Watchdog
+from streams.edges.process.health import Health
+from streams.edges.process.watchdog import Watchdog
 import time
 
 def stuck_in_here() -> None:
@@ -248,8 +248,8 @@ def test_a_stop_that_hangs_is_a_stall_whatever_else_is_well() -> None:
 
 NOBODY_READS = """
 import os, time
-from streams.edges.health import Health
-from streams.edges.watchdog import Watchdog
+from streams.edges.process.health import Health
+from streams.edges.process.watchdog import Watchdog
 
 os.set_blocking(2, False)
 try:

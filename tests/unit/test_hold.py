@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core import chunks
-from streams.core.chunks import content_order, joined, repacked, taken
-from streams.core.events import CommentChunk, FollowChunk
-from streams.core.hold import Hold, LatenessPolicy, Ready, Standing
-from streams.core.texts import Texts, Words
+from streams.core.records import chunks
+from streams.core.records.chunks import content_order, joined, repacked, taken
+from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.hold import Hold, LatenessPolicy, Ready, Standing
+from streams.core.records.texts import Texts, Words
 
 BEGIN_MS = 1_736_899_200_000
 ALLOWED_MS = 1_000

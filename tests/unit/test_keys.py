@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.keys import GROUP_KEYS, UNMET, Keys
-from streams.core.texts import Texts, Words, joined_texts, paired
+from streams.core.records.keys import GROUP_KEYS, UNMET, Keys
+from streams.core.records.texts import Texts, Words, joined_texts, paired
 
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.lag import Standing, begin_of, lag_of, sum_of
+from streams.core.reports.lag import Standing, begin_of, lag_of, sum_of
 
 OFFSETS = st.integers(0, 1_000)
 

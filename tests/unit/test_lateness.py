@@ -9,20 +9,20 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.app.lane import PipelinePolicy, Trade
-from streams.app.pipeline import Pipeline
-from streams.core.buckets import BUCKET_MS
-from streams.core.events import RawChunk
-from streams.core.hold import LatenessPolicy, Standing
+from streams.app.worker.lane import PipelinePolicy, Trade
+from streams.app.worker.pipeline import Pipeline
 from streams.core.partition import CommentPartition, FollowPartition
-from streams.core.repeats import RepeatPolicy
-from streams.edges.codec import Limits, decode_comments, decode_follows
-from streams.edges.codec_faults import AT_MS_END
-from streams.edges.codec_out import decode_surge
-from streams.edges.progress import Silence
-from streams.edges.report_lot import ReportLot, lot_in_outbox
+from streams.core.records.events import RawChunk
+from streams.core.records.hold import LatenessPolicy, Standing
+from streams.core.records.repeats import RepeatPolicy
+from streams.core.time.buckets import BUCKET_MS
+from streams.edges.codec.events import Limits, decode_comments, decode_follows
+from streams.edges.codec.faults import AT_MS_END
+from streams.edges.codec.out import decode_surge
+from streams.edges.kafka.report_lot import ReportLot, lot_in_outbox
+from streams.edges.kafka.surge_lot import SurgeLot
+from streams.edges.metrics.progress import Silence
 from streams.edges.store import Held, MemoryStore, Place
-from streams.edges.surge_lot import SurgeLot
 from tests.jobs import stored_of, watch
 from tests.unit.test_partition import BEGIN_MS
 from tests.unit.test_pipeline import LIMIT, Event, Loudspeaker, Message

@@ -4,7 +4,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.edges.ledger import Ledger
+from streams.edges.transport.ledger import Ledger
 
 TP_0, TP_1 = TP("t", 0), TP("t", 1)
 

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.directory import Directory
-from streams.core.events import CommentChunk, FollowChunk
+from streams.core.counting.directory import Directory
 from streams.core.partition_state import StateChange
-from streams.core.surges import Surge
-from streams.core.texts import Texts
+from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
 from streams.edges.store import KeyLimit, MemoryStore, Place, Write
 from tests.jobs import comment_partition, comments, follow_partition, follows, stored_of
 from tests.unit.test_partition import BEGIN_MS, arrivals, cuts, in_arrival_order

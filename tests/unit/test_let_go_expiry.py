@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core import keys
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
-from streams.core.packing import unpack
+from streams.core.counting.packing import unpack
 from streams.core.partition_state import StateChange
-from streams.core.surges import Surge
-from streams.core.watch_state import WATCH_STATE_DTYPE
+from streams.core.records import keys
+from streams.core.surges.surge import Surge
+from streams.core.surges.watch_state import WATCH_STATE_DTYPE
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS, oldest_bucket_of
 from tests.jobs import comment_partition, comments, follow_partition, follows, rule_surges
 from tests.unit.test_let_go import PLACE, Forgetful, contents, edges_of
 from tests.unit.test_partition import BEGIN_MS, DAY_MS, cuts

@@ -13,13 +13,13 @@ import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 import streams
-from streams.app.surge_lines import tell_surges
-from streams.core.surges import Severity, Surge
+from streams.app.worker.surge_lines import tell_surges
+from streams.core.surges.surge import Severity, Surge
 from streams.edges.errors import DataError
-from streams.edges.log_limit import HELD_BACK, KINDS_MAX, Limit
-from streams.edges.log_lines import EVENT, logger_of, names_in, placed
-from streams.edges.logs import Logs, Passing, Untold, set_up_logs
-from streams.edges.settings_list import Settings
+from streams.edges.logs.limit import HELD_BACK, KINDS_MAX, Limit
+from streams.edges.logs.lines import EVENT, logger_of, names_in, placed
+from streams.edges.logs.output import Logs, Passing, Untold, set_up_logs
+from streams.edges.settings.list import Settings
 from tests.docs import documents
 from tests.log_events import log_lines
 
@@ -33,7 +33,7 @@ def limit(now: list[float]) -> Limit:
 
 
 def ours(level: int = logging.WARNING, event: str = "store_waited_for") -> logging.LogRecord:
-    made = logging.LogRecord("streams.app.asking", level, "file", 1, "waiting", None, None)
+    made = logging.LogRecord("streams.app.worker.asking", level, "file", 1, "waiting", None, None)
     setattr(made, EVENT, event)
     return made
 
@@ -272,7 +272,7 @@ def test_a_library_that_caught_our_error_does_not_tell_it_before_we_do() -> None
     untold = Untold()
     assert not untold.filter(caught("mode.services", DataError("the topic is gone")))
     assert untold.filter(caught("mode.services", ValueError("a bug")))
-    assert untold.filter(caught("streams.app.pipeline", DataError("the topic is gone")))
+    assert untold.filter(caught("streams.app.worker.pipeline", DataError("the topic is gone")))
     assert untold.filter(record("mode.services", "crashed"))
 
 
@@ -291,7 +291,7 @@ def test_a_commit_that_was_given_up_is_not_told_once_more_when_it_fails() -> Non
 
 def test_a_groups_first_join_is_no_error_and_what_we_call_one_is() -> None:
     join = record("aiokafka.consumer.group_coordinator", "Group Coordinator Request failed: %s")
-    mine = record("streams.app.losses", "records were deleted")
+    mine = record("streams.app.worker.losses", "records were deleted")
     fatal = record("aiokafka.consumer.group_coordinator", "LeaveGroup request failed: %s")
     assert all(Passing().filter(one) for one in (join, mine, fatal))
     assert (join.levelno, join.levelname) == (logging.WARNING, "WARNING")

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core import watch as core_watch
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.detector_bank import BankPolicy, RiverBank
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.detector_river import RiverRecipe
-from streams.core.key_detector import KeyDetector
-from streams.core.paging import PagePolicy
+from streams.core.detection.bank import BankPolicy, RiverBank
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.key_detector import KeyDetector
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.river_models import RiverRecipe
+from streams.core.detection.rounding import all_rounded, rounded
 from streams.core.partition import FollowPartition
-from streams.core.rounding import all_rounded, rounded
-from streams.core.rules import Rule
-from streams.core.surges import Surge
-from streams.core.watch import Watch
-from streams.core.watch_policy import WatchPolicy
+from streams.core.surges import watch as core_watch
+from streams.core.surges.paging import PagePolicy
+from streams.core.surges.rules import Rule
+from streams.core.surges.surge import Surge
+from streams.core.surges.watch import Watch
+from streams.core.surges.watch_policy import WatchPolicy
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
 from tests.jobs import FollowKind, contents_of, follows
 
 BEGIN_MS = 1_736_899_200_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.edges.memory_limit import memory_limit_bytes
+from streams.edges.process.memory_limit import memory_limit_bytes
 
 
 def write(root: Path, place: str, text: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.core.events import RawChunk, Reason
-from streams.edges.codec import Limits, decode_follows
-from streams.edges.codec_out import DeadLetter
-from streams.edges.dead_letter_reader import LetterPlace, read_of
+from streams.core.records.events import RawChunk, Reason
+from streams.edges.codec.events import Limits, decode_follows
+from streams.edges.codec.out import DeadLetter
+from streams.edges.codec.schemas import read_schema
 from streams.edges.errors import DataError
-from streams.edges.mended import (
+from streams.edges.files.mended import (
     WORDS,
     Fit,
     Judge,
@@ -23,8 +23,8 @@ from streams.edges.mended import (
     read_mended,
     with_event_id,
 )
-from streams.edges.retry_marks import encode_mark, event_id_of, mark_key_of, mark_of
-from streams.edges.schemas import read_schema
+from streams.edges.kafka.dead_letters import LetterPlace, read_of
+from streams.edges.kafka.retry_marks import encode_mark, event_id_of, mark_key_of, mark_of
 
 AT_MS = 1_736_899_200_000
 JUDGE = Judge(Limits(1_000, 600_000, with_event_ids=True), "follows", "comments")

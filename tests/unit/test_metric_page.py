@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.edges.metric_catalogue import CATALOGUE
+from streams.edges.metrics.catalogue import CATALOGUE
 from tests.docs import documents
 
 

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 
-from streams.core.events import Reason
-from streams.core.surges import Kind, LanguageShare, WavePart
-from streams.core.surging import Surging
-from streams.core.wave_incident import PARTS_MAX
-from streams.core.wave_report import REPORTED
-from streams.edges.metric_catalogue import CATALOGUE, COHORTS_MAX, OPEN_SERIES, SERIES_BOUND
-from streams.edges.metrics import Build, Metrics, Place
+from streams.core.records.events import Reason
+from streams.core.reports.surging import Surging
+from streams.core.surges.surge import Kind, LanguageShare, WavePart
+from streams.core.waves.incident import PARTS_MAX
+from streams.core.waves.report import REPORTED
+from streams.edges.metrics.catalogue import CATALOGUE, COHORTS_MAX, OPEN_SERIES, SERIES_BOUND
+from streams.edges.metrics.worker import Build, Metrics, Place
 from tests.jobs import follow_partition, follows
 
 NOW_MS = 1_736_899_200_000

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from streams.edges.errors import SettingsError
-from streams.edges.exporter import Exporter
-from streams.edges.health import Health
-from streams.edges.metrics_access import Login, MetricsAccess, is_loopback, metrics_access_of
-from streams.edges.settings_list import Settings
+from streams.edges.metrics.access import Login, MetricsAccess, is_loopback, metrics_access_of
+from streams.edges.metrics.exporter import Exporter
+from streams.edges.process.health import Health
+from streams.edges.settings.list import Settings
 from tests.certificates import Authority
 
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.counts import Counts
-from streams.core.languages import LANGS_MAX, LanguageTally
-from streams.core.mix import (
+from streams.core.counting.counts import Counts
+from streams.core.mixes.languages import LANGS_MAX, LanguageTally
+from streams.core.mixes.shift import (
     COUNT_MIN,
     RISE_MIN,
     MixPolicy,
@@ -20,9 +19,10 @@ from streams.core.mix import (
     usual_share,
 )
 from streams.core.partition import CommentPartition
-from streams.core.surges import MixShift, Surge
-from streams.core.surging import surging_of
-from streams.core.texts import Texts
+from streams.core.records.texts import Texts
+from streams.core.reports.surging import surging_of
+from streams.core.surges.surge import MixShift, Surge
+from streams.core.time.buckets import BUCKET_MS
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import Comment, comment_partition, comments, contents_of
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.mix import WINDOWS, dispersion_of
-from streams.core.mix_bucket import BucketComments
-from streams.core.mix_scatter import MixScatter
+from streams.core.mixes.bucket import BucketComments
+from streams.core.mixes.scatter import MixScatter
+from streams.core.mixes.shift import WINDOWS, dispersion_of
 
 HOUR = WINDOWS[-1]
 

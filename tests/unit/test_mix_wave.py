@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.languages import LANGS_MAX, LanguageTally
-from streams.core.mix import NO_LIFTS, WINDOWS, lifted_share
-from streams.core.mix_bucket import comments_in
-from streams.core.mix_wave import MixWave
+from streams.core.mixes.bucket import comments_in
+from streams.core.mixes.languages import LANGS_MAX, LanguageTally
+from streams.core.mixes.shift import NO_LIFTS, WINDOWS, lifted_share
+from streams.core.mixes.wave import MixWave
 from streams.core.partition import CommentPartition
-from streams.core.runs import Stretch
-from streams.core.surges import Surge
-from streams.core.texts import Texts
+from streams.core.records.runs import Stretch
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import Comment, comment_partition, comments, contents_of
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from streams.app.jobs import comment_partition_of
-from streams.core.surges import Surge
-from streams.edges.settings import Settings
+from streams.core.surges.surge import Surge
+from streams.edges.settings.reading import Settings
 from tests.jobs import Comment, comments
 
 BEGIN_MS = 1_736_899_200_000

@@ -5,10 +5,10 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.packing import unpack
+from streams.core.counting.packing import unpack
 from streams.core.partition import FollowPartition
-from streams.core.watch_state import WATCH_STATE_DTYPE
+from streams.core.surges.watch_state import WATCH_STATE_DTYPE
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
 from tests.jobs import FollowKind, follow_partition, follows, rule_surges
 from tests.unit.test_partition import BEGIN_MS
 

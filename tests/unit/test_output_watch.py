@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from aiokafka.errors import NodeNotReadyError
 
-from streams.edges.kafka_identity import Source, TopicIdentity
-from streams.edges.metrics import Trouble
-from streams.edges.output_watch import OutputWatch
-from streams.edges.source_guard import MISSING_SECONDS_MAX
+from streams.edges.kafka.identity import Source, TopicIdentity
+from streams.edges.kafka.output_watch import OutputWatch
+from streams.edges.kafka.source_guard import MISSING_SECONDS_MAX
+from streams.edges.metrics.worker import Trouble
 
 ONE = TopicIdentity("one", 4)
 

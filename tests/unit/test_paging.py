@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streams.app.jobs import follow_partition_of
-from streams.core.buckets import BUCKET_MS
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.paging import PagePolicy
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool
 from streams.core.partition import FollowPartition
-from streams.core.pool import Pool
-from streams.core.rules import Rule
-from streams.core.surges import Surge
-from streams.core.watch import Watch
-from streams.core.watch_policy import WatchPolicy
-from streams.edges.settings import Settings, SettingsError, read_settings
+from streams.core.surges.paging import PagePolicy
+from streams.core.surges.rules import Rule
+from streams.core.surges.surge import Surge
+from streams.core.surges.watch import Watch
+from streams.core.surges.watch_policy import WatchPolicy
+from streams.core.time.buckets import BUCKET_MS
+from streams.edges.settings.reading import Settings, SettingsError, read_settings
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import FollowKind, follow_partition, follows
 

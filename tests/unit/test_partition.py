@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.app.jobs import follow_partition_of
-from streams.core import watch
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.packing import StateDamaged, StoredSeries
+from streams.core.counting.packing import StateDamaged, StoredSeries
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import StoredState
-from streams.core.surges import Surge
-from streams.core.texts import Texts
-from streams.edges.settings import Settings
+from streams.core.records.texts import Texts
+from streams.core.surges import watch
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.edges.settings.reading import Settings
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import (
     Comment,

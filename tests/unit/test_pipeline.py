@@ -7,20 +7,21 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.app.lane import PipelinePolicy, Trade
-from streams.app.pipeline import Pipeline
-from streams.core.agreed_clock import AgreedClock, Sampling
-from streams.core.dead_letter_limit import DeadLetterLimit
-from streams.core.events import DeadRecord, RawChunk
-from streams.core.packing import unpack
+from streams.app.worker.lane import PipelinePolicy, Trade
+from streams.app.worker.pipeline import Pipeline
+from streams.core.counting.packing import unpack
 from streams.core.partition import FollowPartition
-from streams.core.repeats import RepeatPolicy
-from streams.core.watch_state import WATCH_STATE_DTYPE
-from streams.edges.codec import Limits, decode_follows
-from streams.edges.codec_out import decode_surge
+from streams.core.records.dead_letter_limit import DeadLetterLimit
+from streams.core.records.events import DeadRecord, RawChunk
+from streams.core.records.repeats import RepeatPolicy
+from streams.core.surges.watch_state import WATCH_STATE_DTYPE
+from streams.core.time.agreed_clock import AgreedClock, Sampling
+from streams.edges.codec.events import Limits, decode_follows
+from streams.edges.codec.out import decode_surge
 from streams.edges.errors import DataError
-from streams.edges.progress import Silence
-from streams.edges.report_lot import Lot, ReportLot
+from streams.edges.kafka.report_lot import Lot, ReportLot
+from streams.edges.kafka.surge_lot import stored_lot_of
+from streams.edges.metrics.progress import Silence
 from streams.edges.store import (
     NO_LIMIT,
     Fence,
@@ -31,7 +32,6 @@ from streams.edges.store import (
     StateTorn,
     Write,
 )
-from streams.edges.surge_lot import stored_lot_of
 from tests.jobs import follow_partition, watch
 from tests.unit.test_partition import BEGIN_MS
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from streams.app.pipeline import AHEAD_FLUSHES, Pipeline
+from streams.app.worker.pipeline import AHEAD_FLUSHES, Pipeline
 from streams.edges.store import Fence, MemoryStore, Place, Write
 from tests.unit.test_pipeline import FOLLOWS, Loudspeaker, event, many, pipeline_on, run
 

@@ -5,10 +5,10 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams.app.placement import Placement
-from streams.core.events import RawChunk
-from streams.edges.metrics import Build, Metrics
-from streams.edges.producer import partition_of
+from streams.app.worker.placement import Placement
+from streams.core.records.events import RawChunk
+from streams.edges.kafka.producer import partition_of
+from streams.edges.metrics.worker import Build, Metrics
 from tests.jobs import follows
 
 NAMES = [f"c-{number}" for number in range(40)]

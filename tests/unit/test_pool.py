@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.block_maths import rarity_of, tail_of
-from streams.core.block_tables import Floats
-from streams.core.buckets import BUCKET_MS
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.events import FollowChunk
+from streams.core.detection.block_maths import rarity_of, tail_of
+from streams.core.detection.block_tables import Floats
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool, PoolStateError
+from streams.core.detection.tail_prior import Ended, Lived, Risen
 from streams.core.partition import FollowPartition
-from streams.core.pool import Pool, PoolStateError
-from streams.core.surges import Surge
-from streams.core.tail_prior import Ended, Lived, Risen
-from streams.core.texts import Texts
+from streams.core.records.events import FollowChunk
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import contents_of, follow_partition
 

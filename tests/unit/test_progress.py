@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams.core.events import RawChunk
 from streams.core.partition_state import Outcome
-from streams.edges.health import Health
-from streams.edges.metrics import Build, Metrics, Stage
-from streams.edges.progress import WorkerProgress
+from streams.core.records.events import RawChunk
+from streams.edges.metrics.progress import WorkerProgress
+from streams.edges.metrics.worker import Build, Metrics, Stage
+from streams.edges.process.health import Health
 from tests.jobs import comment_partition, comments, follow_partition, follows
 
 FOLLOW = [("bob", 1_736_899_200_000, False)]

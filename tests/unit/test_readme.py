@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from streams.app.cli import COMMANDS
-from streams.edges.settings_specs import settings_markdown
+from streams.edges.settings.specs import settings_markdown
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

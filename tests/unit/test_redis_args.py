@@ -5,10 +5,10 @@ import random
 import msgspec
 import numpy as np
 
-from streams.core.packing import PackedSeries
+from streams.core.counting.packing import PackedSeries
 from streams.core.partition_state import StateChange
-from streams.core.texts import Texts
-from streams.edges.redis_args import Expiries, write_call
+from streams.core.records.texts import Texts
+from streams.edges.redis.args import Expiries, write_call
 from streams.edges.store import Fence, Write
 
 HALF_A_DAY, DAY = 43_200, 86_400

@@ -6,9 +6,9 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from streams.edges.errors import SettingsError
-from streams.edges.redis_client import AsyncClient, async_client_of, cluster_nodes_of
-from streams.edges.settings import read_settings
-from streams.edges.settings_specs import url_without_password
+from streams.edges.redis.client import AsyncClient, async_client_of, cluster_nodes_of
+from streams.edges.settings.reading import read_settings
+from streams.edges.settings.specs import url_without_password
 
 
 def client_of(url: str) -> AsyncClient:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from streams.app.jobs import check_detector
-from streams.app.reloading import Reloading
+from streams.app.worker.reloading import Reloading
 from streams.edges.errors import SettingsError
-from streams.edges.settings_list import Settings
-from streams.edges.settings_reload import AT_ONCE, OF_JOBS, changes_of, taken_up
-from streams.edges.settings_specs import SPECS
+from streams.edges.settings.list import Settings
+from streams.edges.settings.reload import AT_ONCE, OF_JOBS, changes_of, taken_up
+from streams.edges.settings.specs import SPECS
 
 OLD = Settings(origins={"rule_followers_24h": "a.toml", "kafka_group": "a.toml"})
 

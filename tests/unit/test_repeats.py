@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.agreed_clock import Agreed, AgreedClock, Sampling
-from streams.core.events import FollowChunk
 from streams.core.partition import FollowPartition
-from streams.core.repeats import Lookback, Moment, RepeatPolicy, Repeats, Reread
-from streams.core.texts import Texts
+from streams.core.records.events import FollowChunk
+from streams.core.records.repeats import Lookback, Moment, RepeatPolicy, Repeats, Reread
+from streams.core.records.texts import Texts
+from streams.core.time.agreed_clock import Agreed, AgreedClock, Sampling
 from tests.jobs import contents_of, follow_partition, watch
 
 HORIZON_MS = 1_000

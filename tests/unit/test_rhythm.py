@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.block_tables import FadingPowers, Floats, Ints
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.pool import Pool
-from streams.core.rhythm import DAILY, RUNNING, Rhythm, RhythmStateError
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.block_tables import FadingPowers, Floats, Ints
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool
+from streams.core.detection.rhythm import DAILY, RUNNING, Rhythm, RhythmStateError
 
 DAY = 288
 BEGIN = 5_789_952 // DAY * DAY

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Mapping
 
-from streams.app.lane import PipelinePolicy, Trade
-from streams.app.pipeline import Pipeline
-from streams.core.buckets import BUCKET_MS
-from streams.core.texts import Ints
-from streams.edges.codec import Limits, decode_follows
-from streams.edges.progress import Silence
+from streams.app.worker.lane import PipelinePolicy, Trade
+from streams.app.worker.pipeline import Pipeline
+from streams.core.records.texts import Ints
+from streams.core.time.buckets import BUCKET_MS
+from streams.edges.codec.events import Limits, decode_follows
+from streams.edges.metrics.progress import Silence
 from streams.edges.store import Fence, MemoryStore, Place, Write
 from tests.jobs import follow_partition, stored_of
 from tests.unit.test_let_go_expiry import counts_of

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from streams.app.cli import COMMANDS, main
-from streams.edges.settings_specs import SPECS
+from streams.edges.settings.specs import SPECS
 from tests.conftest import program_or_say
 from tests.unit.test_alerts import ALERTS, check_names_in
 

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.core.events import DeadRecord, RawChunk, Reason
-from streams.core.surges import LanguageShare, Surge
-from streams.edges.codec import Limits, decode_comments, decode_follows
-from streams.edges.codec_faults import AT_MS_END, AT_MS_MIN
-from streams.edges.codec_out import (
+from streams.core.records.events import DeadRecord, RawChunk, Reason
+from streams.core.surges.surge import LanguageShare, Surge
+from streams.edges.codec.events import Limits, decode_comments, decode_follows
+from streams.edges.codec.faults import AT_MS_END, AT_MS_MIN
+from streams.edges.codec.out import (
     decode_dead_letter,
     decode_surge,
     encode_dead_letter,
     encode_surge,
 )
-from streams.edges.schemas import SCHEMA_NAMES, read_schema
+from streams.edges.codec.schemas import SCHEMA_NAMES, read_schema
 
 LIMITS = Limits(record_bytes_max=1_000_000)
 VALIDATORS = {name: jsonschema.Draft202012Validator(read_schema(name)) for name in SCHEMA_NAMES}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.series import (
+from streams.core.detection.series import (
     DAY_MS,
     RowVerdict,
     SeriesError,

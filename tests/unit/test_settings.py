@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.edges.settings import Settings, SettingsError, read_settings
-from streams.edges.settings_specs import SPECS, hidden, settings_markdown, settings_table
+from streams.edges.settings.reading import Settings, SettingsError, read_settings
+from streams.edges.settings.specs import SPECS, hidden, settings_markdown, settings_table
 
 
 def _file(folder: Path, text: str) -> Path:

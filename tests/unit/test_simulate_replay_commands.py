@@ -12,23 +12,23 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from streams.app.pace import Pace, progress_bar
-from streams.app.replay import replay
-from streams.app.simulate import (
+from streams.app.commands.pace import Pace, progress_bar
+from streams.app.commands.replay import replay
+from streams.app.simulate.command import (
     SimulateSummary,
     SimulateTask,
     run_simulate,
     simulate,
     write_world,
 )
-from streams.core.simulated_delivery import WorldStep
-from streams.core.truth import Truth
-from streams.core.world import WorldPolicy, world_of
-from streams.core.world_plans import WORLDS
+from streams.core.worlds.plans import WORLDS
+from streams.core.worlds.platform import WorldPolicy, world_of
+from streams.core.worlds.simulated_delivery import WorldStep
+from streams.core.worlds.truth import Truth
 from streams.edges.errors import Interrupted, KafkaUnreachable, SettingsError
-from streams.edges.files import FileMissing, FileUnwritable
-from streams.edges.producer import client_options_of, partition_of
-from streams.edges.settings import Settings
+from streams.edges.files.records import FileMissing, FileUnwritable
+from streams.edges.kafka.producer import client_options_of, partition_of
+from streams.edges.settings.reading import Settings
 
 SMALL = ("--creators", "100", "--follows-per-day", "2000", "--wave-users", "500", "--hours", "26")
 NOTHING_TRUE = Truth(
@@ -112,7 +112,7 @@ def test_interrupted_simulate_leaves_no_file(
 
         write_world(task, stop)
 
-    monkeypatch.setattr("streams.app.simulate.write_world", interrupted)
+    monkeypatch.setattr("streams.app.simulate.command.write_world", interrupted)
     world = world_of(WorldPolicy(creators=100, follows_per_day=1000), 7, 1_736_899_200_000)
     task = SimulateTask(world=world, follows_out=tmp_path / "f", truth_out=tmp_path / "t")
     with pytest.raises(Interrupted, match="interrupted: no file was written") as caught:
@@ -184,8 +184,8 @@ def test_simulate_begins_hours_ago_and_then_is_live(monkeypatch: pytest.MonkeyPa
         tasks.append(task)
         return SimulateSummary(truth=NOTHING_TRUE, records=0, seconds=1.0)
 
-    monkeypatch.setattr("streams.app.simulate.run_simulate", taken)
-    monkeypatch.setattr("streams.app.simulate.now_ms", lambda: 1_736_899_200_000)
+    monkeypatch.setattr("streams.app.simulate.command.run_simulate", taken)
+    monkeypatch.setattr("streams.app.simulate.command.now_ms", lambda: 1_736_899_200_000)
     for start in ("now-24h", "2025-01-13T00:00:00Z"):
         result = run(simulate, *SMALL, "--start", start)
         assert result.exit_code == 0, result.output

@@ -10,13 +10,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from streams.core.buckets import bucket_of
-from streams.core.events import RawChunk, Reason
-from streams.core.simulated_delivery import WorldStep
-from streams.core.simulated_rows import FAULTS
-from streams.core.simulation import Simulation
-from streams.core.truth import Truth, TruthLedger
-from streams.core.world import (
+from streams.core.records.events import RawChunk, Reason
+from streams.core.time.buckets import bucket_of
+from streams.core.worlds.platform import (
     HOUR_MS,
     LANGS,
     PolicyOutOfRange,
@@ -27,8 +23,12 @@ from streams.core.world import (
     rhythm_of,
     world_of,
 )
-from streams.edges.codec import Limits, decode_comments, decode_follows
-from streams.edges.simulated_json import SimulatedJson
+from streams.core.worlds.simulated_delivery import WorldStep
+from streams.core.worlds.simulated_rows import FAULTS
+from streams.core.worlds.simulation import Simulation
+from streams.core.worlds.truth import Truth, TruthLedger
+from streams.edges.codec.events import Limits, decode_comments, decode_follows
+from streams.edges.codec.simulated import SimulatedJson
 
 START_MS = 1_736_899_200_000
 SMALL = WorldPolicy(

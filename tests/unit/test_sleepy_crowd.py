@@ -3,9 +3,9 @@
 import numpy as np
 
 from streams.app.jobs import follow_partition_of
-from streams.core.events import FollowChunk
-from streams.core.texts import Texts
-from streams.edges.settings import read_settings
+from streams.core.records.events import FollowChunk
+from streams.core.records.texts import Texts
+from streams.edges.settings.reading import read_settings
 from tests.unit.test_partition import BEGIN_MS
 
 DAY_MS = 86_400_000

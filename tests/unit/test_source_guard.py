@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiokafka.errors import NodeNotReadyError
 
-from streams.edges.kafka_identity import Source, TopicIdentity
-from streams.edges.source_guard import (
+from streams.edges.kafka.identity import Source, TopicIdentity
+from streams.edges.kafka.source_guard import (
     PartitionsChanged,
     SourceGuard,
     TopicReplaced,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.edges import state_file
 from streams.edges.errors import DataError
-from streams.edges.state_file import (
+from streams.edges.files import state_file
+from streams.edges.files.state_file import (
     FileEnds,
     Hashes,
     PlaceBegins,

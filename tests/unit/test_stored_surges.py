@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.stored_surges import encoded_surges, stored_key_of, stored_surge_of
-from streams.core.surges import Closing, LanguageShare, Measured, OpenSurge
+from streams.core.surges.stored import encoded_surges, stored_key_of, stored_surge_of
+from streams.core.surges.surge import Closing, LanguageShare, Measured, OpenSurge
 
 numbers = st.integers(0, 2**53)
 known = st.none() | st.floats(allow_nan=False, allow_infinity=False)

@@ -1,8 +1,8 @@
 """Closed surges are remembered up to a number: the earliest closed are forgotten, and told."""
 
-from streams.core.buckets import WINDOW_BUCKETS
 from streams.core.partition import FollowPartition
-from streams.core.surge_book import SurgeBook
+from streams.core.surges.book import SurgeBook
+from streams.core.time.buckets import WINDOW_BUCKETS
 from tests.jobs import follow_partition, follows
 from tests.unit.test_amended import at
 

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from streams.core.surges import LanguageShare, Surge
-from streams.core.texts import Texts
-from streams.edges.codec_out import encode_surge
-from streams.edges.partitions import partitions_of
-from streams.edges.producer import partition_of
-from streams.edges.surge_lot import LOT_MAX, lots_of, stored_lot_of
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import LanguageShare, Surge
+from streams.edges.codec.out import encode_surge
+from streams.edges.kafka.partitioner import partitions_of
+from streams.edges.kafka.producer import partition_of
+from streams.edges.kafka.surge_lot import LOT_MAX, lots_of, stored_lot_of
 from tests.jobs import FollowKind, follow_partition, follows
 from tests.unit.test_partition import BEGIN_MS
 

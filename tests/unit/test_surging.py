@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streams.app.pipeline import Pipeline
-from streams.core.buckets import BUCKET_MS
-from streams.core.cohorts import audience_of
-from streams.core.fleet_waves import FleetWaves
+from streams.app.worker.pipeline import Pipeline
+from streams.core.detection.cohorts import audience_of
 from streams.core.partition import FollowPartition
-from streams.core.surges import Kind, Severity, Surge
-from streams.core.surging import Surging, alarms_asked_of, surging_of
-from streams.core.texts import Ints
-from streams.edges.progress import Silence
+from streams.core.records.texts import Ints
+from streams.core.reports.surging import Surging, alarms_asked_of, surging_of
+from streams.core.surges.surge import Kind, Severity, Surge
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.waves.fleet import FleetWaves
+from streams.edges.metrics.progress import Silence
 from streams.edges.store import MemoryStore
 from tests.jobs import comment_partition, comments, follow_partition, follows, watch
 from tests.unit.test_fleet_waves import BUCKETS, PARTITIONS, reports_cut, told_by

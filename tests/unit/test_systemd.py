@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from streams.edges.health import Health
-from streams.edges.systemd import TOLD_SECONDS, SystemdNotifier
+from streams.edges.process.health import Health
+from streams.edges.process.systemd import TOLD_SECONDS, SystemdNotifier
 
 LIMIT: Final = 120.0
 PID: Final = 77

@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from streams.app.cli import COMMANDS
-from streams.edges.health import STOP_SECONDS_MAX
-from streams.edges.settings import read_settings
-from streams.edges.settings_list import Settings
-from streams.edges.settings_specs import SPECS
+from streams.edges.process.health import STOP_SECONDS_MAX
+from streams.edges.settings.list import Settings
+from streams.edges.settings.reading import read_settings
+from streams.edges.settings.specs import SPECS
 from tests.conftest import program_or_say
 
 FOLDER: Final = Path(__file__).parents[2] / "deploy/systemd"

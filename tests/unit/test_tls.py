@@ -13,9 +13,9 @@ from cryptography.x509 import load_pem_x509_certificates
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.edges.certificates import NotCertificate, validity_of
 from streams.edges.errors import SettingsError
-from streams.edges.tls import RenewingContext, TlsFiles
+from streams.edges.tls.certificates import NotCertificate, validity_of
+from streams.edges.tls.contexts import RenewingContext, TlsFiles
 from tests.certificates import EXPIRED, Authority
 
 

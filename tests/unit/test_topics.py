@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from streams.edges.errors import KafkaUnreachable
-from streams.edges.kafka_admin import cause_of
-from streams.edges.kafka_login import login_options
-from streams.edges.settings import Settings
-from streams.edges.topics import check_topics, findings_of, topic_plans
+from streams.edges.kafka.admin import cause_of
+from streams.edges.kafka.login import login_options
+from streams.edges.kafka.topics import check_topics, findings_of, topic_plans
+from streams.edges.settings.reading import Settings
 
 PLANS = topic_plans(Settings())
 COUNTS = {plan.name: 4 for plan in PLANS}

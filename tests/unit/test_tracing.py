@@ -7,20 +7,20 @@ import pytest
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from streams.app.tracing import CHUNKS_WAITING_MAX, Tracing, sink_of
-from streams.core.events import RawChunk
+from streams.app.worker.tracing import CHUNKS_WAITING_MAX, Tracing, sink_of
+from streams.core.records.events import RawChunk
 from streams.edges.errors import SettingsError
-from streams.edges.metrics import Build, Metrics
-from streams.edges.settings_list import Settings
+from streams.edges.metrics.worker import Build, Metrics
+from streams.edges.settings.list import Settings
 from streams.edges.store import Place
-from streams.edges.trace_steps import Step
+from streams.edges.traces.steps import Step
 
 HERE = TP("follows", 1)
 OFF = """
 import sys
-import streams.app.worker
+import streams.app.worker.worker
 # what else of opentelemetry is there, the client of Redis has imported
-theirs = ("opentelemetry.exporter", "google.protobuf", "streams.edges.traces")
+theirs = ("opentelemetry.exporter", "google.protobuf", "streams.edges.traces.exporter")
 print([name for name in sys.modules if name.startswith(theirs)])
 """
 
@@ -53,7 +53,7 @@ def test_a_worker_without_traces_imports_nothing_of_them() -> None:
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
-    monkeypatch.delitem(sys.modules, "streams.edges.traces", raising=False)
+    monkeypatch.delitem(sys.modules, "streams.edges.traces.exporter", raising=False)
     metrics = Metrics(CollectorRegistry(), ("follows",), Build("1", "d"), lambda: 0)
     with pytest.raises(SettingsError, match=r"pip install 'surgewatch\[traces\]'"):
         sink_of(Settings(traces_endpoint="http://127.0.0.1:4318/v1/traces"), metrics)

@@ -4,7 +4,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from streams.edges.errors import KafkaUnreachable
-from streams.edges.transport_watch import KafkaWatch, lost_while_starting
+from streams.edges.transport.watch import KafkaWatch, lost_while_starting
 
 NOON = 1_736_942_400.0
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streams.core.values import Values, joined_values
+from streams.core.records.values import Values, joined_values
 
 PLAIN = [b"one", b"", b"three", b"4"]
 

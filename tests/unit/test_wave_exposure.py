@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.block_maths import Outlook
-from streams.core.block_tables import FadingPowers, Floats, Ints
-from streams.core.cohorts import Votes
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.rhythm import DIRECTIONS, Rhythm
-from streams.core.tail_prior import ConstantPrior, Prior
-from streams.core.wave_factors import Lifted, WaveFactors
-from streams.core.wave_size import size_of, wildness_of
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.block_maths import Outlook
+from streams.core.detection.block_tables import FadingPowers, Floats, Ints
+from streams.core.detection.cohorts import Votes
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.rhythm import DIRECTIONS, Rhythm
+from streams.core.detection.tail_prior import ConstantPrior, Prior
+from streams.core.waves.factors import Lifted, WaveFactors
+from streams.core.waves.size import size_of, wildness_of
 
 POLICY = DetectorPolicy()
 BEGIN = 5_000_004

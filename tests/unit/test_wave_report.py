@@ -10,14 +10,14 @@ import msgspec
 import pytest
 from faust.types import TP
 
-from streams.app.idleness import IDLE_SECONDS, Idleness
-from streams.core.events import RawChunk, Reason
-from streams.core.surges import WaveReceiver
-from streams.core.wave_report import BucketReport, WaveReport, reports_of
-from streams.core.wave_sums import ROWS
-from streams.edges.codec_reports import decode_reports, encode_report, sent_report_of
-from streams.edges.report_lot import Lot, ReportLot, lot_in_outbox, report_lots_of
-from streams.edges.schemas import read_schema
+from streams.app.worker.idleness import IDLE_SECONDS, Idleness
+from streams.core.records.events import RawChunk, Reason
+from streams.core.surges.surge import WaveReceiver
+from streams.core.waves.report import BucketReport, WaveReport, reports_of
+from streams.core.waves.sums import ROWS
+from streams.edges.codec.reports import decode_reports, encode_report, sent_report_of
+from streams.edges.codec.schemas import read_schema
+from streams.edges.kafka.report_lot import Lot, ReportLot, lot_in_outbox, report_lots_of
 
 VALIDATOR = jsonschema.Draft202012Validator(read_schema("wave_report"))
 BUCKET = BucketReport(

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from streams.core.cohorts import Cohorts, Votes
-from streams.core.keys import Keys
-from streams.core.texts import Ints
-from streams.core.wave_sums import RAW, nothing
-from streams.core.wave_watch import WaveWatch
+from streams.core.detection.cohorts import Cohorts, Votes
+from streams.core.records.keys import Keys
+from streams.core.records.texts import Ints
+from streams.core.waves.sums import RAW, nothing
+from streams.core.waves.watch import WaveWatch
 
 BUCKET = 5_000_000
 YEARS = 2_000_000

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.block_tables import FadingPowers, Ints
-from streams.core.cohorts import Votes
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.wave_factors import Lifted, WaveFactors
-from streams.core.wave_incident import Parts, WaveIncident
-from streams.core.wave_levels import BUCKETS_PER_HOUR, WEEK_HOURS, Levels
-from streams.core.wave_span import LevelSpan
-from streams.core.wave_sums import (
+from streams.core.detection.block_tables import FadingPowers, Ints
+from streams.core.detection.cohorts import Votes
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.waves.factors import Lifted, WaveFactors
+from streams.core.waves.incident import Parts, WaveIncident
+from streams.core.waves.lasting import Seen, Waves
+from streams.core.waves.levels import BUCKETS_PER_HOUR, WEEK_HOURS, Levels
+from streams.core.waves.span import LevelSpan
+from streams.core.waves.sums import (
     FIRST,
     RAW,
     USUAL,
@@ -23,7 +24,6 @@ from streams.core.wave_sums import (
     totals_of,
     widened,
 )
-from streams.core.waves import Seen, Waves
 
 NAMES = [("und", "und"), ("zh", "CN"), ("en", "US")]
 BUCKET = 5_000_000

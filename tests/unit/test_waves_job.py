@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.events import FollowChunk
-from streams.core.fleet_waves import FleetWaves
 from streams.core.partition import FollowPartition
-from streams.core.surges import Surge
-from streams.core.wave_report import ReportChunk
+from streams.core.records.events import FollowChunk
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.waves.fleet import FleetWaves
+from streams.core.waves.report import ReportChunk
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import contents_of, follow_partition
 from tests.wave_rows import BEGIN, OWN, SURGE, WAVE, Rows, rows

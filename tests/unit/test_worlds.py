@@ -8,18 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.count_world import CountStep, CountWorld, count_world_of
-from streams.core.event_world import EventWorld, event_world_of, steps_of
-from streams.core.mix_world import mix_steps_of
-from streams.core.simulated_rows import EventRows, joined_of
-from streams.core.simulation import AWAY
-from streams.core.truth import TruthLedger
-from streams.core.world import LANGS, REGIONS, PolicyOutOfRange, WorldPolicy, creator_id_of
-from streams.core.world_plans import BURSTY_NOISE, STORY, WORLDS, NoisePlan, WorldPlan
-from streams.core.world_rhythm import WEEK_BUCKETS, local_activity_of
-from streams.core.world_series import series_creator_of, series_of
-from streams.core.world_truth import world_truth_of
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.worlds.counts import CountStep, CountWorld, count_world_of
+from streams.core.worlds.events import EventWorld, event_world_of, steps_of
+from streams.core.worlds.mixes import mix_steps_of
+from streams.core.worlds.named_truth import world_truth_of
+from streams.core.worlds.plans import BURSTY_NOISE, STORY, WORLDS, NoisePlan, WorldPlan
+from streams.core.worlds.platform import (
+    LANGS,
+    REGIONS,
+    PolicyOutOfRange,
+    WorldPolicy,
+    creator_id_of,
+)
+from streams.core.worlds.rhythm import WEEK_BUCKETS, local_activity_of
+from streams.core.worlds.series import series_creator_of, series_of
+from streams.core.worlds.simulated_rows import EventRows, joined_of
+from streams.core.worlds.simulation import AWAY
+from streams.core.worlds.truth import TruthLedger
 
 NAMED = [name for name in WORLDS if name != STORY]
 ONE_RATE = replace(WORLDS["quiet"], rate_median=2.0, rate_sigma=0.001, rate_min=1.9, rate_max=2.1)

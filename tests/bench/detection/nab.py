@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Final
 
-from streams.core.series import DAY_MS, QUIET_MS
+from streams.core.detection.series import DAY_MS, QUIET_MS
 from tests.bench.detection.part import data
 
 _PROFILE: Final = "standard"

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.block_maths import Outlook, shape_of, statistic_of
-from streams.core.count_columns import Floats
-from streams.core.count_world import CountWorld, count_world_of
-from streams.core.detector_policy import DetectorPolicy
+from streams.core.detection.block_maths import Outlook, shape_of, statistic_of
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.worlds.count_columns import Floats
+from streams.core.worlds.counts import CountWorld, count_world_of
 from tests.bench.detection.part import Part
 from tests.bench.detection.part_power import BURSTY, JUDGED, STEADY, band_of
 from tests.bench.detection.shards import SEED, count_of, done

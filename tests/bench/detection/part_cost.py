@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.policy import DetectorPolicy
 from streams.core.detector import SurgeDetector
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
 from tests.bench.bench_detector import best_us
 from tests.bench.detection.part import Part
 

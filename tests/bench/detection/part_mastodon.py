@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from streams.app.score import ScoreTask, Told, run_score
+from streams.app.commands.score import ScoreTask, Told, run_score
 from tests.bench.detection.part import Part, data
 
 _WAVES: Final = ("2019-11-08", "2022-04-25", "2022-10-28")

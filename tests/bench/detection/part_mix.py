@@ -7,17 +7,24 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from streams.app.jobs import comment_partition_of
-from streams.core.cohorts import audience_of
-from streams.core.count_world import MONDAY_MS
-from streams.core.event_world import event_world_of, steps_of
-from streams.core.events import CommentChunk
-from streams.core.simulated_rows import NO_POST, EventRows
-from streams.core.surges import Surge
-from streams.core.texts import Texts
-from streams.core.world import LANGS, REGION_LANG, REGIONS, WorldPolicy, creator_id_of, post_id_of
-from streams.core.world_plans import WORLDS
-from streams.core.world_truth import world_truth_of
-from streams.edges.settings import Settings
+from streams.core.detection.cohorts import audience_of
+from streams.core.records.events import CommentChunk
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge
+from streams.core.worlds.counts import MONDAY_MS
+from streams.core.worlds.events import event_world_of, steps_of
+from streams.core.worlds.named_truth import world_truth_of
+from streams.core.worlds.plans import WORLDS
+from streams.core.worlds.platform import (
+    LANGS,
+    REGION_LANG,
+    REGIONS,
+    WorldPolicy,
+    creator_id_of,
+    post_id_of,
+)
+from streams.core.worlds.simulated_rows import NO_POST, EventRows
+from streams.edges.settings.reading import Settings
 from tests.bench.detection.best_mix import Shares, best_share
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Final
 
-from streams.core.series import SeriesRow, SeriesWatch
+from streams.core.detection.series import SeriesRow, SeriesWatch
 from tests.bench.detection.nab import Labelled, labelled_series, peer_scores, score_of
 from tests.bench.detection.part import Part
 from tests.bench.detection.peers import PEERS

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.count_world import count_world_of
-from streams.core.world_plans import WORLDS
+from streams.core.worlds.counts import count_world_of
+from streams.core.worlds.plans import WORLDS
 from tests.bench.detection.part import Part
 from tests.bench.detection.part_rates import BANDS
 from tests.bench.detection.shards import SEED, count_of, done

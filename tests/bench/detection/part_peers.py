@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.count_columns import Ints
-from streams.core.count_world import CountWorld, count_world_of
-from streams.core.world_plans import WORLDS
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.worlds.count_columns import Ints
+from streams.core.worlds.counts import CountWorld, count_world_of
+from streams.core.worlds.plans import WORLDS
 from tests.bench.detection.nab import gated
 from tests.bench.detection.part import Part
 from tests.bench.detection.peers import PEERS

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.count_world import count_world_of
-from streams.core.surges import Surge
-from streams.core.world_plans import WORLDS, SurgePlan, WorldPlan
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.worlds.counts import count_world_of
+from streams.core.worlds.plans import WORLDS, SurgePlan, WorldPlan
 from tests.bench.detection import pictures
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done

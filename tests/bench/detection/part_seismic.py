@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from streams.app.jobs import comment_partition_of
-from streams.core.events import CommentChunk
-from streams.core.surges import Surge, Trigger
-from streams.core.texts import Texts
-from streams.edges.settings import Settings
+from streams.core.records.events import CommentChunk
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge, Trigger
+from streams.edges.settings.reading import Settings
 from tests.bench.detection.part import Part, data
 from tests.bench.detection.post_crowd import (
     DAY_MS,

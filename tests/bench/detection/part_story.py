@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.count_world import CountWorld, count_world_of
-from streams.core.world_plans import STORY, WORLDS
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.worlds.counts import CountWorld, count_world_of
+from streams.core.worlds.plans import STORY, WORLDS
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
 from tests.bench.detection.statistics import NEVER, middle_of, minutes_words

@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from streams.core.buckets import BUCKET_MS
-from streams.core.count_world import CountWorld, count_world_of
+from streams.core.detection.policy import DetectorPolicy
 from streams.core.detector import SurgeDetector
-from streams.core.detector_policy import DetectorPolicy
-from streams.core.surges import Surge
-from streams.core.world_plans import WORLDS
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.worlds.counts import CountWorld, count_world_of
+from streams.core.worlds.plans import WORLDS
 from tests.bench.detection import pictures
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done

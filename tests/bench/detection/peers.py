@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from river import linear_model, preprocessing, time_series
 
-from streams.core.detector_river import RiverRecipe
+from streams.core.detection.river_models import RiverRecipe
 
 _DAY_ROWS: Final = 288
 

@@ -14,18 +14,18 @@ import numpy as np
 from msgspec.structs import replace
 
 from streams.app.jobs import follow_partition_of
-from streams.core.buckets import BUCKET_MS, WINDOW_BUCKETS
-from streams.core.cohorts import audience_of
-from streams.core.count_columns import Ints
-from streams.core.count_world import CountStep, CountWorld
-from streams.core.events import FollowChunk
-from streams.core.fleet_waves import FleetWaves
+from streams.core.detection.cohorts import audience_of
 from streams.core.partition import FollowPartition
-from streams.core.surges import Surge
-from streams.core.texts import Texts, Words
-from streams.core.wave_report import ReportChunk
-from streams.core.world import LANGS, REGIONS, creator_id_of
-from streams.edges.settings import Settings
+from streams.core.records.events import FollowChunk
+from streams.core.records.texts import Texts, Words
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
+from streams.core.waves.fleet import FleetWaves
+from streams.core.waves.report import ReportChunk
+from streams.core.worlds.count_columns import Ints
+from streams.core.worlds.counts import CountStep, CountWorld
+from streams.core.worlds.platform import LANGS, REGIONS, creator_id_of
+from streams.edges.settings.reading import Settings
 
 NOTICES: Final = Settings().budget_notices_per_creator_day
 """Notices that are asked for where nothing else is set, per creator and day; pages beside them."""

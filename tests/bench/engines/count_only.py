@@ -11,22 +11,22 @@ import uvloop
 from faust.types import TP
 from numpy.typing import NDArray
 
-from streams.app.pipeline import Pipeline
-from streams.app.worker import build_app
-from streams.core.block_ahead import Course
-from streams.core.block_maths import ScoreColumns
-from streams.core.block_tables import Ints
-from streams.core.detector_block import DetectorBlock
-from streams.core.detector_policy import DetectorPolicy
+from streams.app.worker.pipeline import Pipeline
+from streams.app.worker.worker import build_app
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.block_ahead import Course
+from streams.core.detection.block_maths import ScoreColumns
+from streams.core.detection.block_tables import Ints
+from streams.core.detection.policy import DetectorPolicy
 from streams.core.partition import FollowPartition
-from streams.core.rules import Rule
-from streams.core.watch import Watch
-from streams.core.watch_policy import WatchPolicy
-from streams.core.wave_factors import WaveFactors
-from streams.edges.allocator import keep_freed_memory
-from streams.edges.codec import Limits, decode_follows
-from streams.edges.codec_faults import AT_MS_END
-from streams.edges.settings import read_settings
+from streams.core.surges.rules import Rule
+from streams.core.surges.watch import Watch
+from streams.core.surges.watch_policy import WatchPolicy
+from streams.core.waves.factors import WaveFactors
+from streams.edges.codec.events import Limits, decode_follows
+from streams.edges.codec.faults import AT_MS_END
+from streams.edges.process.allocator import keep_freed_memory
+from streams.edges.settings.reading import read_settings
 from tests.bench.engines.protocol import Order, Stamp, answer, order_of, stamp
 
 

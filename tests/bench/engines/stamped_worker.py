@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from streams.app.cli import main
-from streams.app.lane import Lane
-from streams.app.pipeline import Pipeline
-from streams.core.events import RawChunk
+from streams.app.worker.lane import Lane
+from streams.app.worker.pipeline import Pipeline
+from streams.core.records.events import RawChunk
 from tests.bench.engines.protocol import stamp
 
 

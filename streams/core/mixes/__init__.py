@@ -1,0 +1,1 @@
+"""Languages of comments, and when their shares shift."""

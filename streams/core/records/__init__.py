@@ -1,0 +1,1 @@
+"""Chunks of records: as fetched, as decoded, in which order, each once."""

@@ -1,0 +1,1 @@
+"""What is told to people and other programs of counts, lag and check-ups."""

@@ -1,0 +1,55 @@
+"""What is surging now in the partitions of a worker, and how many false alarms were asked for."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from streams.core.partition import Partition
+from streams.core.surges.surge import Kind, Severity, WavePart
+from streams.core.waves.fleet import FleetWaves
+
+Audience = tuple[str, str]
+"""Language and region of a cohort; "" for the region where only the language is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surging:
+    """Open surges by kind and severity, and the cohorts that open waves lift, by series.
+
+    ``notices``: those of the open ones that are notices, by whose audience surges.
+    """
+
+    open: Counter[tuple[Kind, Severity]] = field(default_factory=Counter)
+    notices: Counter[tuple[Kind, Audience]] = field(default_factory=Counter)
+    wave_parts: dict[str, list[WavePart]] = field(default_factory=dict)
+
+
+def surging_of(jobs: Iterable[Partition | FleetWaves]) -> Surging:
+    """Look at all jobs of a worker: some 100 ns for each open surge."""
+    found = Surging()
+    for job in jobs:
+        if isinstance(job, FleetWaves):
+            found.open["wave", "page"] += job.open_count
+            found.wave_parts.update(job.lifted)
+            continue
+        for watch in job.watches.values():
+            for severity, count in watch.life.book.open_by_severity().items():
+                found.open[watch.policy.kind, severity] += count
+            for cohort, count in watch.life.notices_by_cohort().items():
+                found.notices[watch.policy.kind, job.cohorts.names[cohort]] += count
+        if job.mixes is not None:
+            for lang in job.mixes.open_langs:
+                found.open["mix", "notice"] += 1
+                found.notices["mix", (lang, "")] += 1
+    return found
+
+
+def alarms_asked_of(job: Partition | FleetWaves, days: float) -> dict[Kind, float]:
+    """False alarms by the model that a job's budget allows in so many days of event time."""
+    asked: dict[Kind, float] = {}
+    if not isinstance(job, FleetWaves):
+        for watch in job.watches.values():
+            keys = len(watch.keys) + len(watch.directory)
+            kind = watch.policy.kind
+            asked[kind] = asked.get(kind, 0.0) + watch.policy.false_alarm_rate * keys * days
+    return asked

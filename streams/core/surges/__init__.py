@@ -1,0 +1,1 @@
+"""Surges: when one opens, grows and closes, and its record."""

@@ -1,0 +1,1 @@
+"""Event time: buckets, the watermark's clock, and which clock to believe."""

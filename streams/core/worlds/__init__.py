@@ -1,0 +1,1 @@
+"""Simulated platforms, as records and as counts, each with its truth."""

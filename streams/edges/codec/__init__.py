@@ -1,0 +1,1 @@
+"""Records as bytes: decoded into columns, and written."""

@@ -1,0 +1,1 @@
+"""Kafka: its topics and facts, rights, what is sent to it and read back."""

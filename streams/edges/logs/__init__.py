@@ -1,0 +1,1 @@
+"""Lines of the log: their words, their form, how often."""

@@ -1,0 +1,63 @@
+"""Metrics of how a worker itself runs: its lines, its settings, its traces."""
+
+from typing import Final, Literal, get_args
+
+from streams.edges.metrics.specs import Label, MetricSpec
+
+BUILD: Final = MetricSpec(
+    "surgewatch_build_info",
+    "info",
+    "none",
+    "What runs; always 1.",
+    (
+        Label("version", "Surgewatch's"),
+        Label("python", "Python's version"),
+        Label("detector", "its name in the settings"),
+    ),
+)
+SETTINGS: Final = MetricSpec(
+    "surgewatch_settings_info",
+    "info",
+    "none",
+    "A digest of the settings that all workers of a fleet must share; always 1.",
+    (Label("hash", "12 hexadecimal digits; no secret and no address of one worker is in it"),),
+)
+
+LINES_SUPPRESSED: Final = MetricSpec(
+    "surgewatch_log_lines_suppressed_total",
+    "counter",
+    "events",
+    "Lines of the log held back because many like them came in half a minute.",
+)
+LINES_LOST: Final = MetricSpec(
+    "surgewatch_log_lines_lost_total",
+    "counter",
+    "events",
+    "Lines of the log that could not be written: its disk is full, or nobody reads it any more.",
+)
+ReloadResult = Literal["applied", "unchanged", "refused"]
+
+RELOADS: Final = MetricSpec(
+    "surgewatch_settings_reloads_total",
+    "counter",
+    "events",
+    "Times that SIGHUP had the settings read again, by what came of it.",
+    (
+        Label(
+            "result",
+            "refused: they were wrong, and the old ones stay in force",
+            get_args(ReloadResult),
+        ),
+    ),
+)
+SpanResult = Literal["sent", "dropped"]
+
+SPANS: Final = MetricSpec(
+    "surgewatch_trace_spans_total",
+    "counter",
+    "events",
+    "Spans of traces, by what became of them; none while traces are off.",
+    (Label("result", "dropped: the collector did not take them in time", get_args(SpanResult)),),
+)
+
+RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS)

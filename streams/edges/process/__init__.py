@@ -1,0 +1,1 @@
+"""The process and its machine: clock, memory, health, watchdog, children."""

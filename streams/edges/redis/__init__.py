@@ -1,0 +1,1 @@
+"""State in Redis: clients, scripts, reading, writing, rights."""

@@ -1,0 +1,1 @@
+"""Settings: the list, where they come from, and which can change in a running worker."""

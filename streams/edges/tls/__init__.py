@@ -1,0 +1,1 @@
+"""TLS: certificates, contexts made from files, and why a handshake failed."""

@@ -1,0 +1,356 @@
+"""The consumer of the batch transport: when chunks are handed over, acked and committed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from time import monotonic, time_ns
+from typing import Any, Final
+
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from faust.tables.recovery import RebalanceAgain
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+from mode.utils.futures import notify
+
+from streams.edges.transport.contract import (
+    PartitionOwner,
+    ReadBack,
+    ReadGap,
+    TakeOverFailed,
+    TransportOptions,
+)
+from streams.edges.transport.ledger import Ledger
+from streams.edges.transport.message import ChunkMessage, NoOffsets
+from streams.edges.transport.thread import ConsumerThread, RebalanceListener
+
+_IDLE_WHILE_FULL_SECONDS: Final = 0.05
+_CANCEL_SECONDS_MAX: Final = 5.0
+
+
+class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
+    """Hands chunks to agents, keeps the ledger, and opens and closes the gate.
+
+    The gate is what chunks are taken through on the consumer's thread. It is open from the
+    seek after an assignment to the first sign of the next rebalance; each opening is an epoch.
+    """
+
+    RebalanceListener = RebalanceListener
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = 0
+        self.last_chunk_at: float | None = None  # monotonic seconds
+        self.ledger = Ledger()
+        self._open = False
+        self._sought = False
+        self._stale = False
+        self._closings = 0
+        self._moving = False
+        self._owned: set[TP] = set()
+        self._taking: asyncio.Future[dict[TP, int]] | None = None
+        self._next: dict[TP, int] = {}
+        self._begun: dict[TP, int] = {}
+        self._room = asyncio.Event()
+        self._read_offset = NoOffsets()
+        self._commit_lock = asyncio.Lock()
+        self._seek_lock = asyncio.Lock()
+        self._give_up_lock = asyncio.Lock()
+
+    @property
+    def options(self) -> TransportOptions:
+        """The app's ``transport_options``, or the defaults."""
+        return getattr(self.app, "transport_options", None) or TransportOptions()
+
+    @property
+    def owner(self) -> PartitionOwner | None:
+        """The app's ``partition_owner``; None: begin at Kafka's committed offsets."""
+        return getattr(self.app, "partition_owner", None)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # The gate.
+
+    def is_open(self) -> bool:
+        """Whether chunks may be taken; asked on the consumer's thread."""
+        return self._open
+
+    def close_gate(self) -> None:
+        """Take nothing until the next seek; called on either thread."""
+        self._open = False
+        self._sought = False
+        self._closings += 1
+
+    @property
+    def is_dealing(self) -> bool:
+        """Whether partitions are being dealt: from the first sign of it until they are."""
+        return self._moving
+
+    def begin_rebalance(self) -> None:
+        """Close the gate until partitions are dealt; on the consumer's thread."""
+        self._moving = True
+        self.close_gate()
+
+    def end_rebalance(self) -> None:
+        """Partitions are dealt, and a seek follows; on the consumer's thread."""
+        self._moving = False
+
+    def stop_flow(self) -> None:
+        """Block agents' input, and close the gate."""
+        self.close_gate()
+        super().stop_flow()
+
+    def resume_flow(self) -> None:
+        """Let agents have input, and open the gate if the seek has taken place."""
+        super().resume_flow()
+        if self._sought and not self._open:
+            self.epoch += 1
+            self._open = True
+
+    # Assignment.
+
+    async def perform_seek(self) -> None:
+        """Ask the owner where to begin, and seek there. Called after every assignment.
+
+        Raises RebalanceAgain, which Faust waits out; TakeOverFailed and OffsetBeyondEnd stop it.
+        """
+        closings = self._closings
+        async with self._seek_lock:
+            assigned = set(self.assignment())
+            while True:
+                self._stale = False
+                starts = await self._take_over(assigned)
+                if starts is None or closings != self._closings:
+                    raise RebalanceAgain
+                if not self._stale:
+                    break
+            self._owned = assigned
+            self.ledger.reset(starts)
+            self._next, self._begun = starts, dict(starts)
+            self._sought = True
+
+    async def read_again(self, before: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Take every partition over anew; nothing while they are dealt: a seek follows.
+
+        While they are being taken over, whoever does so does it once more. ``before`` is waited
+        for once nothing comes in any more.
+        """
+        # before it the gate would open to partitions dealt later, which were never sought
+        if self._moving:
+            return
+        if self._seek_lock.locked():  # closing the gate on Faust's seek, it would wait for ever
+            self._stale = True
+            return
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        closings = self._closings
+        if before is not None:
+            await before()
+            if closings != self._closings:  # a rebalance came in between, or is here
+                await self.read_again()
+                return
+        try:
+            await self.perform_seek()
+        except RebalanceAgain:
+            return  # Faust seeks after it
+        self.app.flow_control.resume()
+        self.resume_flow()
+
+    async def _take_over(self, assigned: set[TP]) -> dict[TP, int] | None:
+        """Where each partition was sought to; None when a rebalance came in between."""
+        limit = self.options.take_over_seconds_max
+        generation = self.app.consumer_generation_id
+        self._taking = taking = asyncio.ensure_future(self._starts_of(assigned, generation))
+        try:
+            done, _ = await asyncio.wait([taking], timeout=limit)
+        finally:
+            taking.cancel()
+        if not done:
+            await asyncio.wait([taking], timeout=_CANCEL_SECONDS_MAX)
+            msg = f"Where to begin was not known within {limit:g} s: is the state store slow?"
+            raise TakeOverFailed(msg)
+        return None if taking.cancelled() else taking.result()
+
+    async def _starts_of(self, assigned: set[TP], generation: int) -> dict[TP, int]:
+        owner = self.owner
+        rereads: Mapping[TP, tuple[int, int]] = {}
+        if owner is None:
+            wanted = await self._thread.run(self._thread.committed(assigned))
+        else:
+            given = await owner.take_over(assigned, generation)
+            wanted = {tp: given.get(tp) for tp in assigned}
+            rereads = owner.rereads
+        try:
+            starts: dict[TP, int] = await self._thread.run(self._thread.seek_all(wanted, rereads))
+        except (ConsumerStoppedError, IllegalStateError):  # it ends; a rebalance came in between
+            raise
+        except KafkaError as error:  # of a topic that is gone, for one
+            cause = str(error) or type(error).__name__
+            msg = f"Where to begin was not known: Kafka says {cause}"
+            raise TakeOverFailed(msg) from error
+        return starts
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Call when a rebalance begins: give up, commit, then Faust's bookkeeping."""
+        self.close_gate()
+        await super().on_partitions_revoked(revoked)
+        self.ledger.forget(revoked)
+
+    async def wait_empty(self) -> None:
+        """Give up every partition and commit. Faust calls it on revoke and on stop.
+
+        Agents' queues are empty by then. What is not given up in time is read again. A crashed
+        app may have half a chunk in its state: it commits what was acked before only.
+        """
+        async with self._give_up_lock:
+            if self._taking is not None and self._taking.cancel():
+                await asyncio.wait([self._taking], timeout=_CANCEL_SECONDS_MAX)
+            owned, self._owned = self._owned, set()
+            if not owned:
+                return  # done before: Faust calls twice on stop
+            if self.owner is not None and not self.app.crashed:
+                limit = self.options.give_up_seconds_max
+                try:
+                    await asyncio.wait_for(self.owner.give_up(owned), limit)
+                except TimeoutError:
+                    self.log.warning("Not all was stored within %s s; it is read again", limit)
+                except Exception as exc:  # the owner's own: the rebalance must go on
+                    self.log.exception("Giving up partitions failed, they are read again: %r", exc)
+            with suppress(TimeoutError):  # the limit counts the wait for another commit too
+                await asyncio.wait_for(self.commit(), self.options.commit_seconds_max)
+
+    # Reading.
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ChunkMessage]]:
+        """Fetched chunks, one message each. Drops what the gate has closed behind."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        partitions = set(self._get_active_partitions())
+        if self.should_stop or not partitions:
+            await self._wait_for_room()
+            return
+        # a partition whose queue was full must not wait for the others' silence
+        wait_seconds = _IDLE_WHILE_FULL_SECONDS if self._buffered_partitions else timeout
+        began_ns, told = time_ns(), self.options.fetched
+        epoch, found = await self._thread.run(self._thread.fetch(partitions, wait_seconds))
+        for kafka_tp, fetched in found.items():
+            if not self._open or epoch != self.epoch:
+                return  # a seek follows, and reads it again
+            tp = ensure_TP(kafka_tp)
+            if fetched.start_offset not in {None, self._next.get(tp)}:
+                first_offset = await self._thread.run(self._thread.first_offset(tp))
+                if not self._open or epoch != self.epoch:
+                    return
+                self._check_gap(tp, fetched.start_offset or 0, first_offset)
+            self._next[tp] = fetched.chunk.next_offset
+            self.last_chunk_at = monotonic()
+            receipt = self.ledger.hand_over(tp, fetched.chunk.next_offset)
+            if told is not None:
+                told(tp, fetched.chunk, began_ns)
+            generation = self.app.consumer_generation_id
+            yield tp, ChunkMessage(tp, fetched.chunk, receipt, generation)
+
+    def _check_gap(self, tp: TP, start: int, first_offset: int) -> None:
+        """Return if what lies between was deleted and may be left out, else raise."""
+        # aiokafka begins at the first record there is when ours is not there
+        expected = self._next.get(tp)
+        if expected is not None and start < expected:
+            raise ReadBack(tp, expected, start)
+        if expected is None or first_offset < start:
+            raise ReadGap(tp, -1 if expected is None else expected, start)
+        self.options.records_gone(tp, expected, start)
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._room.wait(), 1.0)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Call when an agent's queue has room again."""
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Read these partitions again."""
+        super().resume_partitions(tps)
+        self._room.set()
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Do nothing: chunks follow each other without a gap."""
+
+    # Acking and committing.
+
+    def ack(self, message: Any) -> bool:
+        """Book a message as done; True if it was not before."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        return True
+
+    def ack_to(self, tp: TP, offset: int) -> None:
+        """Book every chunk of a partition that ends at or before ``offset`` as done."""
+        self.ledger.ack_to(tp, offset)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what is acked; False if there was nothing, or it failed and is tried again."""
+        async with self._commit_lock:
+            self._acked.clear()  # the Cython stream iterator's; the ledger has them already
+            self._acked_index.clear()
+            offsets = self.ledger.committable()
+            if topics is not None:
+                offsets = {t: o for t, o in offsets.items() if t in topics or t.topic in topics}
+            return await self._commit_offsets(offsets) if offsets else False
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        limit, began_ns = self.options.commit_seconds_max, time_ns()
+        try:
+            commit = self._thread.run(self._thread._commit(offsets))
+            done: bool = await asyncio.wait_for(commit, limit)
+        except TimeoutError:
+            self.log.warning("Kafka did not answer a commit within %s s; it is tried again", limit)
+            self.options.commit_failed()
+            return False
+        except ConsumerStoppedError:
+            return False  # after a crash; the store knows the offset
+        if done:
+            self.ledger.book(offsets)
+            if self.options.committed is not None:
+                self.options.committed(offsets, began_ns)
+        else:
+            self.options.commit_failed()
+        return done
+
+    async def on_task_error(self, exc: BaseException) -> None:
+        """Stop the app when an agent fails: its chunk is not acked, so it is read again."""
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        await self.app.crash(exc)
+
+    # Asking.
+
+    async def position(self, tp: TP) -> int | None:
+        """Offset after the last chunk handed over, or where reading began; None: not known."""
+        return self._next.get(tp)
+
+    def begun_at(self, tp: TP) -> int | None:
+        """Offset at which reading began when the partition was dealt; None: not yet."""
+        return self._begun.get(tp)
+
+    def end_offsets(self) -> dict[TP, int]:
+        """Offsets up to which records can be read, as last heard; asks nobody."""
+        ends: dict[TP, int] = self._thread.end_offsets()
+        return ends
+
+    def fresh_end_offsets(self) -> dict[TP, int]:
+        """Those that a broker told just now: a partition that stands there is idle."""
+        ends: dict[TP, int] = self._thread.fresh_end_offsets()
+        return ends
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: the worker has its own watchdog."""
