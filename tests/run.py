@@ -1,7 +1,8 @@
 """Runs every test: ``python -m tests.run``, which ``make test`` does. Not a test.
 
-Tests that only calculate run on all cores. Those with servers and time limits come after them,
-one at a time: two of them at once would wait for each other's processor.
+Tests that only calculate run on all cores. Those with servers come after them, two files at a
+time, for they wait more than they calculate; last and one at a time those that are marked alone,
+because they measure.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from xml.etree import ElementTree as ET
 
 PROCESSES_MAX: Final = 8
 WITH_SERVERS: Final = ("tests/e2e", "tests/kafka")
+# by name: files that take long are not left to the end
+_FILES_AT_ONCE: Final = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 RUNS: Final[Sequence[Sequence[str]]] = (
     (
         *("--numprocesses", "logical", "--maxprocesses", str(PROCESSES_MAX), "--dist", "worksteal"),
         *(f"--ignore={folder}" for folder in WITH_SERVERS),
     ),
-    WITH_SERVERS,
+    (*_FILES_AT_ONCE, "-m", "not alone", *WITH_SERVERS),
+    ("-m", "alone", *WITH_SERVERS),
 )
 """Options of each run of pytest. A new folder of tests is in the first."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from streams.app.worker.worker import trades_of
+from streams.app.worker.faust_app import trades_of
 from streams.core.partition_state import Outcome
 from streams.core.records.events import RawChunk
 from streams.core.surges.surge import Surge

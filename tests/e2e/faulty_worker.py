@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any, Final
 
+from streams.app.worker import faust_app
 from streams.app.worker import worker as worker_module
 from streams.app.worker.command import run_quickly
 from streams.app.worker.worker import Worker
@@ -92,7 +93,7 @@ def main() -> None:
     fault = os.environ[_FAULT]
     settings = read_settings({k: v for k, v in os.environ.items() if k != _FAULT})
     logs = set_up_logs(settings)
-    build_app = worker_module.build_app
+    build_app = faust_app.build_app
 
     def build_faulty(*arguments: Any) -> Any:
         app = build_app(*arguments)
@@ -110,7 +111,7 @@ def main() -> None:
         app.fault = asyncio.get_running_loop().create_task(wait_and_break())
         return app
 
-    worker_module.build_app = build_faulty  # type: ignore[assignment]
+    worker_module.build_app = build_faulty  # type: ignore[attr-defined]  # imported there
     health.STOP_SECONDS_MAX = health.DEAL_SECONDS_MAX = 5.0  # type: ignore[misc]  # no test waits
     worker = Worker(settings, logs=logs)
     if fault == DNS_GONE:

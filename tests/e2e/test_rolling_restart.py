@@ -85,6 +85,7 @@ def restarted(worker: WorkerProcess, again: Callable[[], WorkerProcess]) -> Work
     return fresh
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_workers_restarted_in_turn_lose_nothing_and_tell_within_30_seconds(
     site_of: Callable[..., Site], start: Callable[[Site, str], WorkerProcess]

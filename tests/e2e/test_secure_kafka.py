@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -56,6 +57,9 @@ def test_a_worker_with_the_documented_rights_counts_exactly(
     asyncio.run(sender.send(0.5))
     wait_until(sender.all_stored, 60, worker.text)
     assert_exact(sender)
+    ends = {name: end for name, end in worker.metrics().items() if "certificate_expiry" in name}
+    assert len(ends) >= 2, ends
+    assert min(ends.values()) > time.time()
     asyncio.run(eyes.surges(lambda found: len(found) > 3))
     with Redis.from_url(stage.redis.url) as admin:
         log = admin.acl_log()

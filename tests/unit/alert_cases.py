@@ -14,6 +14,9 @@ OF_ONE: Final = {"job": "surgewatch", "instance": "w1"}
 OF_JOB: Final = {"job": "surgewatch"}
 OF_TOPIC: Final = OF_JOB | {"topic": "follows"}
 _TOPIC: Final = f'{ONE},topic="follows"'
+_ENDS: Final = "surgewatch_certificate_expiry_timestamp_seconds"
+_UNSENT: Final = "prometheus_notifications_errors_total"
+_PROMETHEUS: Final = 'job="prometheus",instance="p1",alertmanager="http://a/api/v2/alerts"'
 _LATE: Final = "surgewatch_event_to_stored_seconds"
 
 
@@ -170,6 +173,13 @@ CASES: Final[Mapping[str, Case]] = {
         *(6, [{f"surgewatch_clock_off_seconds{{{ONE}}}": "60x20"}], OF_ONE),
         {"$value | humanizeDuration": "1h 0m 0s"},
     ),
+    "SurgewatchCertificateExpires": Case(
+        # promtool's clock begins at 0; 14 days are 1,209,600 s
+        {f'{_ENDS}{{{ONE},use="redis",part="own"}}': "1209900x60"},
+        *(21, [{f'{_ENDS}{{{ONE},use="redis",part="own"}}': "1300000x60"}]),
+        OF_ONE | {"use": "redis", "part": "own"},
+        {"$value | humanizeDuration": "13d 23h 44m 0s"},
+    ),
     "SurgewatchBadInput": Case(
         {f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "0 0 1x20"},
         *(2, [{f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "1x20"}]),
@@ -248,6 +258,11 @@ CASES: Final[Mapping[str, Case]] = {
         *(3, [{_FACTOR: "0.2x20"}]),
         OF_JOB | {"lang": "zh", "region": "CN"},
         {"$value | humanize": "6.5"},
+    ),
+    "SurgewatchAlertsUndelivered": Case(
+        {f"{_UNSENT}{{{_PROMETHEUS}}}": "0 0 1+1x20"},
+        *(7, [{f"{_UNSENT}{{{_PROMETHEUS}}}": "5x20"}]),
+        {"job": "prometheus", "instance": "p1", "alertmanager": "http://a/api/v2/alerts"},
     ),
     "SurgewatchDeadMansSwitch": Case({}, 0, [], {}, fires_without_series=True),
 }

@@ -129,7 +129,8 @@ def test_mounted_files_exist_and_are_read_only(services: Services) -> None:
 
 def test_prometheus_scrapes_both_workers_and_links_to_what_is_served(services: Services) -> None:
     config = yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
+    itself, job = config["scrape_configs"]
+    assert itself["job_name"] == "prometheus", "whether its alerts are taken is its own metric"
     assert job["job_name"] == "surgewatch"
     assert job["static_configs"] == [{"targets": ["worker-1:9464", "worker-2:9464"]}]
     (manager,) = config["alerting"]["alertmanagers"]

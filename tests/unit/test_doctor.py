@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from streams.app.doctor.kafka import kafka_clock_finding, kafka_findings
 from streams.app.doctor.prometheus import names_in, prometheus_findings
 from streams.app.doctor.redis import redis_findings, state_findings
 from streams.app.doctor.run import examine_nothing
-from streams.app.doctor.settings import memory_finding, settings_findings
+from streams.app.doctor.settings import certificate_findings, memory_finding, settings_findings
 from streams.core.reports.checkup import Finding, complete
 from streams.core.reports.lag import Standing, lag_of
 from streams.edges.codec.schemas import read_schema
@@ -33,10 +34,12 @@ from streams.edges.redis.reader import Stand
 from streams.edges.redis.rights import Refused
 from streams.edges.settings.reading import Settings, read_settings
 from streams.edges.store import Place, StoreKind
+from streams.edges.tls.certificates import CertificateEnd
 
 SETTINGS = Settings()
 HOUR_MS = 3_600_000
 NOW_MS = 1_800_000_000_000
+NOW = datetime.fromtimestamp(NOW_MS / 1000, UTC)
 VALIDATOR = jsonschema.Draft202012Validator(read_schema("doctor"))
 PLANS = topic_plans(SETTINGS)
 PLACES = [Place(topic, n) for topic in ("follows", "comments", "waves") for n in range(4)]
@@ -87,6 +90,15 @@ PROMETHEUS = PrometheusFacts(
 def settings(**values: Any) -> list[Finding]:
     texts = {f"SURGEWATCH_{name.upper()}": str(value) for name, value in values.items()}
     return settings_findings(read_settings(texts))
+
+
+def certificates(days: float) -> list[Finding]:
+    end = NOW + timedelta(days=days)
+    last = CertificateEnd(
+        "redis", "authorities", "redis_ssl_cafile", "ca.pem", NOW.replace(year=3000)
+    )
+    one = CertificateEnd("kafka", "own", "kafka_ssl_certfile", "own.pem", end)
+    return certificate_findings([last, one], NOW)
 
 
 def kafka(**facts: Any) -> list[Finding]:
@@ -156,7 +168,7 @@ def memory(limit_mb: int, keys: int | None = 10_000_000) -> list[Finding]:
 
 
 WELL: dict[str, Callable[[], Sequence[Finding]]] = {
-    "settings": lambda: [*settings(), *memory(64_000)],
+    "settings": lambda: [*settings(), *certificates(15.0), *memory(64_000)],
     "kafka": lambda: [*kafka(), *clock(-500)],
     "group": lambda: group("Stable", MEMBER),
     "lag": lambda: [*lag(), *retention(HOUR_MS)],
@@ -175,6 +187,8 @@ CASES: list[tuple[str, str, Callable[[], Sequence[Finding]]]] = [
     ("settings.unused", "warning", lambda: settings(kafka_sasl_username="ann")),
     ("settings.unused", "warning", lambda: settings(held_records_max=5_000)),
     ("settings.unused", "warning", lambda: settings(redis_ssl_cafile="ca.pem")),
+    ("settings.certificates", "warning", lambda: certificates(13.9)),
+    ("settings.certificates", "error", lambda: certificates(-0.1)),
     ("settings.memory", "warning", lambda: memory(2_000)),
     ("kafka.version", "warning", lambda: kafka(version=(2, 7))),
     ("kafka.session", "error", lambda: kafka(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.app.jobs import follow_partition_of
+from streams.app.worker.faust_app import trades_of
 from streams.app.worker.lane import Trade
-from streams.app.worker.worker import trades_of
 from streams.core.records.events import RawChunk, Reason
 from streams.edges.metrics.progress import Silence
 from streams.edges.process.clock import Clocks, SteadyClock

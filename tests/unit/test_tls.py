@@ -12,9 +12,13 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificates
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
+from streams.app.certificates import certificate_ends
 from streams.edges.errors import SettingsError
-from streams.edges.tls.certificates import NotCertificate, validity_of
+from streams.edges.metrics.certificates import CertificateEnds
+from streams.edges.settings.reading import read_settings
+from streams.edges.tls.certificates import NotCertificate, last_end_of, validity_of
 from streams.edges.tls.contexts import RenewingContext, TlsFiles
 from tests.certificates import EXPIRED, Authority
 
@@ -131,3 +135,45 @@ def test_a_broken_certificate_is_only_ever_told_as_one(own: Path, at: int, noise
 def _first_in(text: str) -> str:
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     return text[text.index(begin) : text.index(end) + len(end)]
+
+
+def test_what_is_told_of_the_files_in_use_is_what_cryptography_reads_and_follows_a_renewal(
+    authority: Authority, own: Path, tmp_path: Path
+) -> None:
+    def told(path: Path) -> dict[tuple[str, str], float]:
+        settings = read_settings(
+            {
+                "SURGEWATCH_KAFKA_SECURITY_PROTOCOL": "SSL",
+                "SURGEWATCH_KAFKA_SSL_CAFILE": str(bundle),
+                "SURGEWATCH_KAFKA_SSL_CERTFILE": str(path),
+                "SURGEWATCH_METRICS_SSL_CERTFILE": str(own),
+                "SURGEWATCH_REDIS_SSL_CAFILE": str(bundle),  # no effect: redis:// has no TLS
+            }
+        )
+        registry = CollectorRegistry()
+        registry.register(CertificateEnds(lambda: certificate_ends(settings)))
+        (family,) = registry.collect()
+        return {(one.labels["use"], one.labels["part"]): one.value for one in family.samples}
+
+    def ends(path: Path) -> list[float]:
+        read = load_pem_x509_certificates(path.read_bytes())
+        return [one.not_valid_after_utc.timestamp() for one in read]
+
+    bundle, served = tmp_path / "bundle.pem", tmp_path / "served.pem"
+    other = Authority(tmp_path / "other")
+    soon = authority.issue("soon", "localhost", not_after=datetime.now(UTC) + timedelta(days=2))
+    bundle.write_bytes(soon.read_bytes() + other.cafile.read_bytes())
+    served.write_bytes(soon.read_bytes())
+    expected = {
+        ("kafka", "own"): ends(soon)[0],
+        ("kafka", "authorities"): max(ends(bundle)),
+        ("metrics", "own"): ends(own)[0],
+    }
+    assert told(served) == expected
+    served.write_bytes(own.read_bytes())
+    assert told(served) == expected | {("kafka", "own"): ends(own)[0]}
+    served.write_text("half a renewal")
+    del expected["kafka", "own"]
+    assert told(served) == expected
+    with pytest.raises(NotCertificate):
+        last_end_of("")

@@ -28,6 +28,11 @@ CHECKS: Final[tuple[Check, ...]] = (
         warns="one has no effect beside the others",
     ),
     Check(
+        *("settings.certificates", SETTINGS, "how long the certificates are valid"),
+        warns="one ends within 14 days",
+        errs="one has ended",
+    ),
+    Check(
         *("settings.memory", SETTINGS, "what a worker may hold, beside the memory it may have"),
         warns="`keys_in_memory_max` lets it grow beyond, and the keys in Redis are near that",
     ),

@@ -5,17 +5,19 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from streams.app.certificates import certificate_ends
 from streams.app.commands.standings import peek, standing_of, timed
 from streams.app.doctor.checks import CHECKS
 from streams.app.doctor.group import group_findings, lag_findings, retention_findings
 from streams.app.doctor.kafka import kafka_clock_finding, kafka_findings
 from streams.app.doctor.prometheus import prometheus_findings
 from streams.app.doctor.redis import redis_findings, state_findings
-from streams.app.doctor.settings import memory_finding, settings_findings
+from streams.app.doctor.settings import certificate_findings, memory_finding, settings_findings
 from streams.core.reports.checkup import Finding, complete, error, not_checked
 from streams.core.reports.lag import PartitionLag, lag_of
 from streams.edges.errors import (
@@ -103,6 +105,7 @@ async def _examine(settings: Settings, asked: Asked) -> list[Finding]:
     )
     give_up = asyncio.get_running_loop().time() + _ALL_SECONDS_MAX
     found = settings_findings(settings)
+    found += certificate_findings(certificate_ends(settings), datetime.now(UTC))
     url = asked.prometheus_url
     kafka, redis, prometheus = await asyncio.gather(
         _try(_in_thread(lambda: read_kafka(quick)), _ASK_SECONDS_MAX),

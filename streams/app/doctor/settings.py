@@ -1,12 +1,17 @@
 """What is said of settings alone: time limits, what has no effect, memory."""
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from streams.app.jobs import OWN_DETECTOR, check_detector
 from streams.core.reports.checkup import Finding, error, fine, not_checked, warning
 from streams.edges.errors import SettingsError
 from streams.edges.settings.list import Settings
+from streams.edges.tls.certificates import CertificateEnd
 
+_EXPIRES_DAYS: Final = 14
+"""As the alert SurgewatchCertificateExpires has it."""
 _SESSION_MS_MAX: Final = 60_000
 _WORKER_BYTES: Final = 140_000_000
 _KEY_BYTES: Final = 335
@@ -29,6 +34,26 @@ def _detector(settings: Settings) -> Finding:
         fix = "see SURGEWATCH_DETECTOR and detector_parameters"
         return error("settings.detector", str(problem), fix)
     return fine("settings.detector", f"{settings.detector} can be made")
+
+
+def certificate_findings(ends: Iterable[CertificateEnd], now: datetime) -> list[Finding]:
+    """What is said of the certificates that are named, one for each that ends soon or has."""
+    check_id = "settings.certificates"
+    known = sorted(ends, key=lambda one: one.end)
+    found = []
+    for one in known:
+        days = (one.end - now).total_seconds() / 86_400
+        what = f"{one.setting} = {one.path}"
+        when = f"{one.end:%Y-%m-%d %H:%M} UTC"
+        fix = "put the renewed file in its place: no restart is needed"
+        if days < 0:
+            found.append(error(check_id, f"{what} ended on {when}", fix, one.setting))
+        elif days < _EXPIRES_DAYS:
+            told = f"{what} ends on {when}, in {days:.0f} days"
+            found.append(warning(check_id, told, fix, one.setting))
+    if known and not found:
+        found.append(fine(check_id, f"the first ends on {known[0].end:%Y-%m-%d}"))
+    return found or [fine(check_id, "none is named")]
 
 
 def _times(settings: Settings) -> list[Finding]:

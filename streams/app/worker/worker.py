@@ -1,4 +1,4 @@
-"""The long-running worker: Faust agents on the batch transport, wired to the pipeline."""
+"""The long-running worker: the Faust app, the pipeline and what watches both, wired together."""
 
 import asyncio
 import gc
@@ -10,18 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-import faust
 from prometheus_client import CollectorRegistry
 
 from streams import __version__
+from streams.app.certificates import certificate_ends
 from streams.app.jobs import (
     OWN_DETECTOR,
     check_detector,
-    comment_partition_of,
-    follow_partition_of,
-    limits_of,
 )
 from streams.app.worker.checks import WorkerChecks, second_opinion, trouble_of
+from streams.app.worker.faust_app import WorkerApp, build_app, trades_of
 from streams.app.worker.idleness import Idleness
 from streams.app.worker.lane import Announcer, PipelinePolicy, Trade
 from streams.app.worker.losses import Losses
@@ -30,20 +28,16 @@ from streams.app.worker.placement import Placement
 from streams.app.worker.reloading import Reloading
 from streams.app.worker.tracing import TracedProgress, Tracing, sink_of
 from streams.core.records.dead_letter_limit import DeadLetterLimit
-from streams.core.records.events import RawChunk
-from streams.core.waves.fleet import FleetWaves
-from streams.edges.codec.events import decode_comments, decode_follows
-from streams.edges.codec.reports import decode_reports
 from streams.edges.errors import SettingsError, SurgewatchError
 from streams.edges.kafka.announcer import KafkaAnnouncer
-from streams.edges.kafka.producer import client_options_of
 from streams.edges.kafka.source_guard import GuardedStore
 from streams.edges.kafka.topics import input_topics
 from streams.edges.logs.lines import logger_of
 from streams.edges.logs.output import Logs
 from streams.edges.metrics.access import metrics_access_of
+from streams.edges.metrics.certificates import CertificateEnds
 from streams.edges.metrics.exporter import Exporter
-from streams.edges.metrics.progress import Progress, WorkerProgress
+from streams.edges.metrics.progress import WorkerProgress
 from streams.edges.metrics.worker import Build, Metrics
 from streams.edges.process.allocator import give_back_spare
 from streams.edges.process.clock import Clocks, SteadyClock
@@ -55,95 +49,12 @@ from streams.edges.redis.servers import RedisServers
 from streams.edges.redis.store import RedisStore, RedisStorePolicy
 from streams.edges.settings.list import Settings
 from streams.edges.settings.specs import digest_of, url_without_password
-from streams.edges.transport.batch import TransportOptions, faust_settings
 from streams.edges.transport.watch import KafkaWatch, lost_while_starting
 
 _BEATS_A_TRIM: Final = 2
 """Memory that growing tables left behind is looked at every other second."""
 
 log = logger_of(__name__)
-
-
-class WorkerApp(faust.App):  # type: ignore[misc]  # untyped
-    """The Faust app, with what the batch transport asks of it."""
-
-    partition_owner: Pipeline
-    transport_options: TransportOptions
-
-
-def trades_of(
-    settings: Settings, progress: Progress, clock: SteadyClock | None = None
-) -> dict[str, Trade]:
-    """What is done with the chunks of each topic; without a clock given, by this machine's."""
-    limits = limits_of(settings)
-    clock = clock or SteadyClock(Clocks(), lambda *_: None)
-
-    def now_ms(chunk: RawChunk) -> int:
-        append_ms = chunk.append_ms
-        if append_ms is None or not len(append_ms):
-            return clock.now_ms()
-        return clock.now_ms(int(append_ms.max()))
-
-    return {
-        settings.topic_follows: Trade(
-            lambda chunk: decode_follows(chunk, now_ms(chunk), limits),
-            lambda: follow_partition_of(settings, progress),
-            lambda chunk: decode_follows(chunk, None, limits),
-        ),
-        settings.topic_comments: Trade(
-            lambda chunk: decode_comments(chunk, now_ms(chunk), limits),
-            lambda: comment_partition_of(settings, progress),
-            lambda chunk: decode_comments(chunk, None, limits),
-        ),
-        settings.topic_waves: Trade(
-            lambda chunk: decode_reports(chunk, settings.redis_prefix, settings.topic_partitions),
-            lambda: FleetWaves(settings.topic_partitions),
-        ),
-    }
-
-
-def build_app(
-    settings: Settings,
-    pipeline: Pipeline,
-    datadir: str,
-    options: TransportOptions | None = None,
-) -> WorkerApp:
-    """Build the app: one agent a topic, each a sentence."""
-    app = WorkerApp(
-        settings.kafka_group,
-        **faust_settings(settings.kafka_bootstrap_servers, datadir) | login_settings_of(settings),
-        consumer_group_instance_id=settings.kafka_instance_id or "",
-    )
-    app.partition_owner = pipeline
-    app.transport_options = options or TransportOptions(settings.chunk_records_max)
-
-    async def take(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await pipeline.take(event)
-
-    for topic in input_topics(settings):
-        app.agent(app.topic(topic), name=f"take-{topic}")(take)
-    return app
-
-
-def login_settings_of(settings: Settings) -> dict[str, Any]:
-    """Faust's settings for the login and the session."""
-    session_seconds = settings.kafka_session_timeout_ms / 1000
-    options: dict[str, Any] = {
-        "broker_session_timeout": session_seconds,
-        "broker_request_timeout": max(60.0, session_seconds),  # Faust wants it no shorter
-    }
-    context = client_options_of(settings).get("ssl_context")
-    if settings.kafka_security_protocol.startswith("SASL"):
-        options["broker_credentials"] = faust.SASLCredentials(
-            username=settings.kafka_sasl_username,
-            password=settings.kafka_sasl_password,
-            mechanism=settings.kafka_sasl_mechanism,
-            ssl_context=context,
-        )
-    elif context is not None:
-        options["broker_credentials"] = faust.SSLCredentials(context)
-    return options
 
 
 class Worker:
@@ -168,6 +79,7 @@ class Worker:
         build = Build(__version__, settings.detector, digest_of(settings))
         self._clock = SteadyClock(self._clocks, self._clock_jumped)
         self._metrics = Metrics(self.registry, input_topics(settings), build, self._clock.now_ms)
+        self.registry.register(CertificateEnds(lambda: certificate_ends(settings)))
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
         traced = settings.traces_endpoint is not None
         self._progress = (TracedProgress if traced else WorkerProgress)(self._metrics, self.health)

@@ -60,4 +60,17 @@ SPANS: Final = MetricSpec(
     (Label("result", "dropped: the collector did not take them in time", get_args(SpanResult)),),
 )
 
-RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS)
+CERTIFICATE_END: Final = MetricSpec(
+    "surgewatch_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "seconds",
+    "When a certificate in use ends to be valid, as its file says at the scrape; of authorities "
+    "when the last of them ends. None without TLS.",
+    (
+        Label("use", "kafka, redis or metrics"),
+        Label("part", "own: what we show; authorities: whom we believe"),
+    ),
+    most=6,
+)
+
+RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS, CERTIFICATE_END)

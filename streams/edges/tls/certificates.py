@@ -7,8 +7,9 @@ few first fields of its DER form (RFC 5280, section 4.1).
 import re
 import ssl
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+Part = Literal["own", "authorities"]
 _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _SEQUENCE: Final = 0x30
 _VERSION: Final = 0xA0
@@ -27,6 +28,16 @@ class Validity(NamedTuple):
     end: datetime
 
 
+class CertificateEnd(NamedTuple):
+    """A file of certificates: its setting, its path, and when it ends to be of use."""
+
+    use: str
+    part: Part
+    setting: str
+    path: str
+    end: datetime
+
+
 def validity_of(pem: str) -> Validity:
     """Validity of the first certificate in a PEM text: the one's own, before its chain.
 
@@ -35,8 +46,23 @@ def validity_of(pem: str) -> Validity:
     found = _PEM.search(pem)
     if found is None:
         raise NotCertificate
+    return _validity_of(found[0])
+
+
+def last_end_of(pem: str) -> datetime:
+    """When the last of the certificates in a PEM text ends: of authorities, when none is left.
+
+    Raises NotCertificate.
+    """
+    found = [_validity_of(one).end for one in _PEM.findall(pem)]
+    if not found:
+        raise NotCertificate
+    return max(found)
+
+
+def _validity_of(pem: str) -> Validity:
     try:
-        der = ssl.PEM_cert_to_DER_cert(found[0])
+        der = ssl.PEM_cert_to_DER_cert(pem)
         _, certificate, _ = _element(der)
         _, fields, _ = _element(certificate)
         kind, _, rest = _element(fields)

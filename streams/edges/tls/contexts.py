@@ -14,7 +14,12 @@ from typing import Any, Final
 
 from streams.edges.errors import SettingsError
 from streams.edges.logs.lines import logger_of
-from streams.edges.tls.certificates import NotCertificate, Validity, validity_of
+from streams.edges.tls.certificates import (
+    NotCertificate,
+    Validity,
+    last_end_of,
+    validity_of,
+)
 
 _KEY_ENCRYPTED: Final = "ENCRYPTED"
 """Stands in the first lines of an encrypted key in PEM, PKCS 8 or older."""
@@ -55,6 +60,19 @@ class TlsFiles:
             return validity_of(_text_of(setting, self.certfile))
         except NotCertificate as error:
             raise _unfit(setting, self.certfile, "holds no certificate in PEM form") from error
+
+    def authorities_end(self) -> datetime | None:
+        """When the last of the authorities in ``cafile`` ends; None: the system's are taken.
+
+        Raises SettingsError.
+        """
+        if self.cafile is None:
+            return None
+        setting = f"{self.prefix}_cafile"
+        try:
+            return last_end_of(_text_of(setting, self.cafile))
+        except NotCertificate as error:
+            raise _unfit(setting, self.cafile, "holds no certificate in PEM form") from error
 
 
 class RenewingContext(ssl.SSLContext):

@@ -11,8 +11,8 @@ import uvloop
 from faust.types import TP
 from numpy.typing import NDArray
 
+from streams.app.worker.faust_app import build_app
 from streams.app.worker.pipeline import Pipeline
-from streams.app.worker.worker import build_app
 from streams.core.detection.block import DetectorBlock
 from streams.core.detection.block_ahead import Course
 from streams.core.detection.block_maths import ScoreColumns
