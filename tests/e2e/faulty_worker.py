@@ -111,7 +111,7 @@ def main() -> None:
         app.fault = asyncio.get_running_loop().create_task(wait_and_break())
         return app
 
-    worker_module.build_app = build_faulty  # type: ignore[attr-defined]  # imported there
+    worker_module.build_app = build_faulty  # type: ignore[attr-defined, assignment]  # imported there
     health.STOP_SECONDS_MAX = health.DEAL_SECONDS_MAX = 5.0  # type: ignore[misc]  # no test waits
     worker = Worker(settings, logs=logs)
     if fault == DNS_GONE:

@@ -1,7 +1,8 @@
 """Flat for hours? ``python -m tests.soak --hours 1``. Not a test.
 
 A worker on real Kafka and Redis counts at a share of what this machine can do with the sender on
-it; memory, files, lag, delays and stops are looked at, and in the end every count is compared.
+it, 120 times as fast as a platform lives: an hour is five days. Memory, files, lag, delays and
+stops are looked at, and in the end every count is compared.
 """
 
 from __future__ import annotations

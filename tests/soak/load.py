@@ -1,6 +1,8 @@
-"""Sends follows of now at a pace, as a process of its own: argument ``Load`` as JSON.
+"""Sends follows at a pace, as a process of its own: argument ``Load`` as JSON.
 
-First the day before, as quickly as it goes, so that the worker holds what it holds after a day.
+Their event time goes ``SPEED`` times as fast as the clock, so that an hour is five days of a
+platform: windows turn over, surges open and close, days end. It begins so long ago that it is
+never in the future.
 """
 
 from __future__ import annotations
@@ -13,28 +15,68 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.edges.kafka.producer import RecordProducer
 from streams.edges.settings.reading import read_settings
-from tests.bench.job import DAY_MS, Job, creator_of
+from tests.bench.job import Job, creator_of
 
+SPEED: Final = 120
 CREATORS: Final = 100_000
-HISTORY_RECORDS: Final = 3_000_000
-"""Of the day before: each creator has some in it, the largest a quarter of a million."""
 DRAWN: Final = 2_000_000
 """Creators drawn once, and sent in this order again and again."""
+SURGING_EVERY: Final = 100
+"""Of so many records one is of the creator who surges now."""
+SURGING_BUCKETS: Final = 6
+"""So long one creator surges, then the next."""
 TICK_SECONDS: Final = 0.02
+_SPARE_SECONDS: Final = 1800.0
+_KEPT_BUCKETS: Final = WINDOW_BUCKETS + 12
 
 
 class Load(NamedTuple):
     """What to send. In ``folder``: ``pace`` is read at each tick (records a second), ``sent`` told.
 
-    It ends when ``pace`` is 0, and writes ``sent.npz``: what it sent, by creator.
+    It ends when ``pace`` is 0, and writes ``sent.npz``: what it sent in the last buckets.
     """
 
     folder: str
     topic: str
     environment: dict[str, str]
+    begin_seconds: float
+    hours: float
+
+    def event_ms(self, seconds: float) -> int:
+        """Event time of what is sent at a moment of the clock."""
+        span_seconds = self.hours * 3600 + _SPARE_SECONDS
+        ahead = (seconds - self.begin_seconds) - span_seconds
+        return int((self.begin_seconds + ahead * SPEED) * 1000)
+
+    def sent_seconds(self, event_ms: float) -> float:
+        """The moment at which what has an event time was sent."""
+        ahead = (event_ms / 1000 - self.begin_seconds) / SPEED
+        return self.begin_seconds + self.hours * 3600 + _SPARE_SECONDS + ahead
+
+
+class Sent:
+    """What was sent in each of the last buckets, by creator."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, NDArray[np.int32]] = {}
+
+    def add(self, bucket: int, ids: NDArray[np.int64]) -> None:
+        """Count; forgets buckets that no window reaches any more."""
+        known = self._counts.get(bucket)
+        more = np.bincount(ids, minlength=CREATORS).astype(np.int32)
+        self._counts[bucket] = more if known is None else known + more
+        for old in [one for one in self._counts if one <= bucket - _KEPT_BUCKETS]:
+            del self._counts[old]
+
+    def save(self, path: Path) -> None:
+        """Write it: ``buckets``, and ``counts`` with a row for each."""
+        buckets = sorted(self._counts)
+        np.savez(path, buckets=buckets, counts=np.array([self._counts[one] for one in buckets]))
 
 
 def pace_in(folder: Path) -> float | None:
@@ -45,31 +87,20 @@ def pace_in(folder: Path) -> float | None:
         return None
 
 
+def surging_in(bucket: int) -> int:
+    """The creator who surges in a bucket: one of the smaller half."""
+    half = CREATORS // 2
+    return half + bucket // SURGING_BUCKETS * 7919 % half
+
+
 async def send(load: Load) -> None:
-    """Send the history, then at the pace."""
+    """Send at the pace, until it is 0."""
     folder = Path(load.folder)
-    history = Job(HISTORY_RECORDS, CREATORS, topic=load.topic)
-    ids, at_ms = history.columns()
-    at_ms = at_ms - int(at_ms.max()) + int(time.time() * 1000)
-    assert at_ms.min() > time.time() * 1000 - DAY_MS - 60_000
     drawn, _ = Job(DRAWN, CREATORS, seed=2).columns()
     keys = [creator_of(number).encode() for number in range(CREATORS)]
-    counts = np.zeros(CREATORS, dtype=np.int64)
+    sent = Sent()
     async with RecordProducer(read_settings(load.environment)) as producer:
         await producer.open_topic(load.topic)
-        for first in range(0, len(ids), 20_000):
-            chosen = slice(first, first + 20_000)
-            some = [keys[creator] for creator in ids[chosen].tolist()]
-            values = [
-                b'{"event_id":"h-%d","kind":"follow","creator_id":"%b","follower_id":"f","at_ms":%d}'
-                % (number, key, at)
-                for number, (key, at) in enumerate(
-                    zip(some, at_ms[chosen].tolist(), strict=True), first
-                )
-            ]
-            await producer.send(load.topic, some, values)
-        await producer.flush()
-        (folder / "sent").write_text(str(HISTORY_RECORDS))
         total, due = 0, 0.0
         before = time.time()
         while (pace := pace_in(folder)) != 0.0:
@@ -78,11 +109,13 @@ async def send(load: Load) -> None:
             before = now
             while total < int(due):
                 size = min(int(due) - total, 10_000)
-                places = np.arange(total, total + size) % DRAWN
-                chosen_ids = drawn[places]
-                counts += np.bincount(chosen_ids, minlength=CREATORS)
-                some = [keys[creator] for creator in chosen_ids.tolist()]
-                at = int(time.time() * 1000)
+                numbers = np.arange(total, total + size)
+                at = load.event_ms(time.time())
+                bucket = at // BUCKET_MS
+                ids = drawn[numbers % DRAWN]
+                ids[numbers % SURGING_EVERY == 0] = surging_in(bucket)
+                sent.add(bucket, ids)
+                some = [keys[creator] for creator in ids.tolist()]
                 values = [
                     b'{"event_id":"e-%d","kind":"follow","creator_id":"%b","follower_id":"f",'
                     b'"at_ms":%d}' % (number, key, at)
@@ -93,9 +126,9 @@ async def send(load: Load) -> None:
                 if time.time() - now > 1.0:  # slower than asked: what is due is not made up for
                     due = min(due, float(total))
             await producer.push()
-            (folder / "sent").write_text(str(HISTORY_RECORDS + total))
+            (folder / "sent").write_text(str(total))
             await asyncio.sleep(TICK_SECONDS)
-    np.savez(folder / "sent.npz", live=counts, ids=ids, at_ms=at_ms)
+    sent.save(folder / "sent.npz")
     (folder / "done").touch()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,15 +10,17 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 HISTOGRAMS: Final = {
-    "event_to_stored": "surgewatch_event_to_stored_seconds",
-    "event_to_surge": "surgewatch_event_to_surge_seconds",
     "gc_pause": "surgewatch_gc_pause_seconds",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look. ``buckets``: of each histogram, counts up to each bound; sums in seconds."""
+    """One look. ``behind_seconds``: since what was counted last was sent, in the last partition.
+
+    ``surges``: announcements so far. ``buckets``: of each histogram, counts up to each bound; sums
+    in seconds.
+    """
 
     at_seconds: float
     resident_bytes: float
@@ -26,13 +28,19 @@ class Sample:
     cpu_seconds: float
     counted: float
     lag_records: float
-    lag_seconds: float
+    behind_seconds: float
+    surges: float
     buckets: Mapping[str, Mapping[float, float]]
     sums: Mapping[str, float]
 
 
-def sample_of(text: str, at_seconds: float, topic: str = "follows") -> Sample:
-    """Read what ``/metrics`` told, with the records of a topic."""
+def sample_of(
+    text: str,
+    at_seconds: float,
+    topic: str = "follows",
+    sent_seconds: Callable[[float], float] = lambda event_ms: event_ms / 1000,
+) -> Sample:
+    """Read what ``/metrics`` told of a topic; ``sent_seconds``: when an event time was sent."""
     found: dict[str, list[Any]] = {}
     for family in text_string_to_metric_families(text):
         for one in family.samples:
@@ -42,9 +50,8 @@ def sample_of(text: str, at_seconds: float, topic: str = "follows") -> Sample:
         wanted = labels.items()
         return float(sum(one.value for one in found.get(name, []) if wanted <= one.labels.items()))
 
-    def most(name: str) -> float:
-        return max((one.value for one in found.get(name, [])), default=0.0)
-
+    marks = found.get("surgewatch_watermark_timestamp_seconds", [])
+    slowest = min((one.value for one in marks if one.labels["topic"] == topic), default=None)
     return Sample(
         at_seconds,
         total("process_resident_memory_bytes"),
@@ -52,7 +59,8 @@ def sample_of(text: str, at_seconds: float, topic: str = "follows") -> Sample:
         total("process_cpu_seconds_total"),
         total("surgewatch_records_total", result="counted", topic=topic),
         total("surgewatch_lag_records"),
-        most("surgewatch_lag_seconds"),
+        0.0 if slowest is None else at_seconds - sent_seconds(slowest * 1000),
+        total("surgewatch_surges_total"),
         {
             short: {float(one.labels["le"]): one.value for one in found.get(f"{name}_bucket", [])}
             for short, name in HISTOGRAMS.items()

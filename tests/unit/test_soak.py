@@ -1,9 +1,12 @@
 """The soak's own sums: slopes, quantiles, and a floor that says no."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.soak.load import SPEED, Load, Sent
 from tests.soak.run import Soak, rows_of
 from tests.soak.samples import Sample, quantile_of, sample_of, slope_an_hour
 
@@ -14,7 +17,9 @@ surgewatch_records_total{topic="follows",result="counted"} 50
 surgewatch_records_total{topic="waves",result="counted"} 7
 surgewatch_lag_records{topic="follows",partition="0"} 3
 surgewatch_lag_records{topic="follows",partition="1"} 4
-surgewatch_lag_seconds{topic="follows",partition="0"} 1.5
+surgewatch_watermark_timestamp_seconds{topic="follows",partition="0"} 7.5
+surgewatch_watermark_timestamp_seconds{topic="follows",partition="1"} 8
+surgewatch_surges_total{kind="followers",state="opened",trigger="rule"} 2
 surgewatch_gc_pause_seconds_bucket{le="0.1"} 10
 surgewatch_gc_pause_seconds_bucket{le="+Inf"} 10
 surgewatch_gc_pause_seconds_sum 0.5
@@ -40,8 +45,29 @@ def soak_of(samples: list[Sample], *, sent: int = 5, wrong: int = 0, code: int =
 
 def test_a_look_reads_what_the_worker_tells() -> None:
     one = sample_of(TEXT, 9.0)
-    assert (one.counted, one.lag_records, one.lag_seconds) == (50, 7, 1.5)
+    assert (one.counted, one.lag_records, one.behind_seconds, one.surges) == (50, 7, 1.5, 2)
     assert (one.resident_bytes, one.open_files, one.sums["gc_pause"]) == (1e6, 20, 0.5)
+
+
+def test_the_senders_event_time_is_fast_never_of_the_future_and_leads_back() -> None:
+    load = Load("", "", {}, 1_800_000_000.0, 0.5)
+    begin, end = load.begin_seconds, load.begin_seconds + 0.5 * 3600
+    assert load.event_ms(end) - load.event_ms(begin) == 0.5 * 3_600_000 * SPEED
+    assert load.event_ms(end) < end * 1000
+    assert load.sent_seconds(load.event_ms(begin + 7.0)) == pytest.approx(begin + 7.0)
+
+
+def test_what_was_sent_is_kept_for_a_window_by_creator(tmp_path: Path) -> None:
+    sent = Sent()
+    sent.add(1, np.array([3]))
+    sent.add(5, np.array([3, 3, 4]))
+    sent.add(5, np.array([4]))
+    sent.add(301, np.array([0]))
+    sent.save(tmp_path / "sent.npz")
+    saved = np.load(tmp_path / "sent.npz")
+    assert saved["buckets"].tolist() == [5, 301]
+    assert saved["counts"][0, :5].tolist() == [0, 0, 0, 2, 2]
+    assert saved["counts"].sum(axis=1).tolist() == [4, 1]
 
 
 def test_a_slope_does_not_follow_one_wild_look() -> None:
