@@ -27,15 +27,17 @@ from tests.soak.samples import Sample, quantile_of, sample_of, slope_an_hour
 
 ROOT: Final = Path(__file__).parents[2]
 LOOK_SECONDS: Final = 5.0
-BEGIN_SECONDS: Final = 15.0
+BEGIN_SECONDS: Final = 60.0
 """So long the worker meets its creators, before its limit is looked for."""
-LIMIT_SECONDS: Final = 30.0
-"""So long the sender sends as quickly as it can: what the worker counts then is the limit."""
+LIMIT_SECONDS: Final = 240.0
+"""So long the sender sends as quickly as the worker takes it: what is counted then is the limit."""
+_WAITING_MAX: Final = 250_000
+"""Records that may wait meanwhile."""
 WARM_SHARE: Final = 0.25
 """Of the time, which the slopes leave out: of an hour, 30 hours of event time."""
 KAFKA: Final = {
     # an hour is tens of gigabytes; the worker is never far behind
-    "log.retention.bytes": str(1 << 28),
+    "log.retention.bytes": str(1 << 29),
     "log.segment.bytes": str(1 << 26),
     "log.retention.check.interval.ms": "30000",
 }
@@ -119,6 +121,13 @@ class Site:
         """Wait; raises ChildFailed when worker or sender ended, or it takes too long."""
         self.worker.wait_until(done, seconds_max)
 
+    def press(self, seconds: float) -> None:
+        """Send as quickly as the worker takes it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.pace(1e9 if self.look().lag_records < _WAITING_MAX else 1.0)
+            time.sleep(0.2)
+
     def counts(self) -> bool:
         """Whether the worker has begun."""
         try:
@@ -153,11 +162,11 @@ def soak(folder: Path, hours: float, share: float, say: Callable[[str], None]) -
 
 
 def _soak(site: Site, hours: float, share: float, say: Callable[[str], None]) -> Soak:
-    site.pace(1e9)
+    site.pace(1e5)
     site.wait(site.counts)
-    time.sleep(BEGIN_SECONDS)
+    site.press(BEGIN_SECONDS)
     before = site.look()
-    time.sleep(LIMIT_SECONDS)
+    site.press(LIMIT_SECONDS)
     after = site.look()
     limit = (after.counted - before.counted) / (after.at_seconds - before.at_seconds)
     site.pace(limit / 2)
