@@ -19,7 +19,7 @@ RULES: Final = Path(__file__).parents[1] / "deploy/prometheus"
 
 
 class PrometheusServer(Server):
-    """Scrapes these addresses each second, and evaluates each rule as often.
+    """Scrapes these addresses and itself each second, and evaluates each rule as often.
 
     ``waits``: alerts that fire sooner than they say. ``alertmanager``: its address, if it has one.
     ``scrape``: more of the scrape's configuration, such as TLS and a login.
@@ -68,7 +68,11 @@ class PrometheusServer(Server):
                             "job_name": "surgewatch",
                             "static_configs": [{"targets": self._targets}],
                             **self._scrape,
-                        }
+                        },
+                        {
+                            "job_name": "prometheus",
+                            "static_configs": [{"targets": [f"127.0.0.1:{self.port}"]}],
+                        },
                     ],
                 }
             )

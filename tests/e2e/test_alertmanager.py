@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from streams.core.surges.surge import Surge
+from streams.edges.process.child import free_port
 from tests.alertmanager import AlertmanagerServer, Webhook
 from tests.conftest import start_or_say
 from tests.prometheus import PrometheusServer
@@ -81,6 +82,42 @@ def test_the_story_ends_in_exactly_its_notifications_each_with_links(
             check_the_end_of_the_worker(webhook, alertmanager, worker)
         finally:
             prometheus.stop()
+    finally:
+        alertmanager.stop()
+
+
+def test_an_alertmanager_that_is_down_is_told_and_hears_what_still_holds_when_it_is_back(
+    webhook: Webhook, tmp_path: Path
+) -> None:
+    alertmanager = AlertmanagerServer(tmp_path / "alertmanager", webhook.url)
+    waits = SOON | {"SurgewatchAlertsUndelivered": "1s"}
+    try:
+        start_or_say(alertmanager)
+        address = f"127.0.0.1:{alertmanager.port}"
+        nobody = f"127.0.0.1:{free_port()}"
+        with PrometheusServer(tmp_path / "prometheus", [nobody], URLS, waits, address) as server:
+
+            def tells() -> bool:
+                alert = 'ALERTS{alertname="SurgewatchAlertsUndelivered",alertstate="firing"}'
+                return bool(server.values(alert))
+
+            def is_told(receiver: str, what: str) -> None:
+                wait_until(
+                    lambda: what in told_to(webhook, receiver), 60, lambda: str(webhook.received)
+                )
+
+            is_told("pager", "WorkerAbsent")
+            assert not tells()
+            alertmanager.kill()
+            wait_until(tells, 60, "Prometheus knows that nobody takes its alerts")
+            webhook.received.clear()
+            alertmanager.start()
+            for receiver, what in (
+                ("pager", "WorkerAbsent"),
+                ("operations", "AlertsUndelivered"),
+                ("watchman", "DeadMansSwitch"),
+            ):
+                is_told(receiver, what)
     finally:
         alertmanager.stop()
 
