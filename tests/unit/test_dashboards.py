@@ -48,6 +48,8 @@ NOT_DRAWN: Final = {
     "SurgewatchCommitFailing": "the same",
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
     "SurgewatchWaveLifts": "calls nobody; the wave factors are drawn",
+    "SurgewatchCertificateExpires": "has no series without TLS, and a panel is never empty",
+    "SurgewatchAlertsUndelivered": "a metric of Prometheus, not of a worker",
     "SurgewatchDeadMansSwitch": "has no limit",
 }
 """Alerts whose limit no panel has, and why."""
