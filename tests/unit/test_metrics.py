@@ -4,6 +4,8 @@ import gc
 import platform
 import re
 from collections import Counter
+from datetime import UTC, datetime
+from typing import Final, get_args
 
 import pytest
 from msgspec.structs import replace
@@ -17,6 +19,7 @@ from streams.core.waves.incident import PARTS_MAX
 from streams.core.waves.report import REPORTED
 from streams.edges.metrics.catalogue import CATALOGUE, COHORTS_MAX, OPEN_SERIES, SERIES_BOUND
 from streams.edges.metrics.worker import Build, Metrics, Place
+from streams.edges.tls.certificates import CertificateEnd, Part
 from tests.jobs import follow_partition, follows
 
 NOW_MS = 1_736_899_200_000
@@ -25,7 +28,9 @@ NOW_MS = 1_736_899_200_000
 @pytest.fixture
 def metrics() -> Metrics:
     build = Build(version="0.1.0", detector="surgewatch")
-    return Metrics(CollectorRegistry(), ("follows", "comments"), build, lambda: NOW_MS)
+    return Metrics(
+        CollectorRegistry(), ("follows", "comments"), build, lambda: NOW_MS, lambda: ENDS
+    )
 
 
 def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -35,6 +40,13 @@ def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def _series(metrics: Metrics) -> list[str]:
     text = generate_latest(metrics.registry).decode()
     return [line for line in text.splitlines() if line.startswith("surgewatch_")]
+
+
+ENDS: Final = [
+    CertificateEnd(use, part, "", "", datetime(2030, 1, 1, tzinfo=UTC))
+    for use, parts in (("kafka", get_args(Part)), ("redis", get_args(Part)), ("metrics", ("own",)))
+    for part in parts
+]
 
 
 def fill(metrics: Metrics, topics: tuple[str, ...], partitions: int) -> None:
@@ -223,14 +235,15 @@ def test_labels_come_from_a_short_list_and_none_is_an_id(metrics: Metrics) -> No
     assert names == {
         *("topic", "partition", "result", "reason", "kind", "trigger", "state", "severity"),
         *("stage", "server", "operation", "series", "lang", "region", "le"),
-        *("version", "python", "detector", "hash"),
+        *("version", "python", "detector", "hash", "use", "part"),
     }
 
 
 @pytest.mark.parametrize("partitions", [1, 4, 64])
 def test_a_worker_that_has_met_everything_has_as_many_series_as_the_bound(partitions: int) -> None:
     topics = ("follows", "comments", "waves")
-    metrics = Metrics(CollectorRegistry(), topics, Build("0", "d"), lambda: NOW_MS)
+    build = Build("0", "d")
+    metrics = Metrics(CollectorRegistry(), topics, build, lambda: NOW_MS, lambda: ENDS)
     fill(metrics, topics, partitions)
     text = generate_latest(metrics.registry).decode()
     series = [line for line in text.splitlines() if not line.startswith("#")]

@@ -35,7 +35,6 @@ from streams.edges.kafka.topics import input_topics
 from streams.edges.logs.lines import logger_of
 from streams.edges.logs.output import Logs
 from streams.edges.metrics.access import metrics_access_of
-from streams.edges.metrics.certificates import CertificateEnds
 from streams.edges.metrics.exporter import Exporter
 from streams.edges.metrics.progress import WorkerProgress
 from streams.edges.metrics.worker import Build, Metrics
@@ -78,8 +77,10 @@ class Worker:
         self.registry = CollectorRegistry()
         build = Build(__version__, settings.detector, digest_of(settings))
         self._clock = SteadyClock(self._clocks, self._clock_jumped)
-        self._metrics = Metrics(self.registry, input_topics(settings), build, self._clock.now_ms)
-        self.registry.register(CertificateEnds(lambda: certificate_ends(settings)))
+        self._metrics = Metrics(
+            *(self.registry, input_topics(settings), build, self._clock.now_ms),
+            lambda: certificate_ends(settings),
+        )
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
         traced = settings.traces_endpoint is not None
         self._progress = (TracedProgress if traced else WorkerProgress)(self._metrics, self.health)

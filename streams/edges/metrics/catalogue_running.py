@@ -70,7 +70,7 @@ CERTIFICATE_END: Final = MetricSpec(
         Label("use", "kafka, redis or metrics"),
         Label("part", "own: what we show; authorities: whom we believe"),
     ),
-    most=6,
+    most=5,
 )
 
 RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS, CERTIFICATE_END)

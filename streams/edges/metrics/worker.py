@@ -32,9 +32,11 @@ from streams.edges.metrics.catalogue import (
     Stage,
     Trouble,
 )
+from streams.edges.metrics.certificates import CertificateEnds
 from streams.edges.metrics.collectors import Delays, Factors, FirstMet, Place, Places
 from streams.edges.metrics.gc_pauses import GcPauses
 from streams.edges.metrics.specs import MetricSpec
+from streams.edges.tls.certificates import CertificateEnd
 
 __all__ = [
     "Build",
@@ -61,7 +63,8 @@ class Metrics:
     """Metrics of one worker in one registry.
 
     ``topics`` are the input topics; ``now_ms`` is the clock that the lag in seconds is taken
-    from, when it is asked for: the lag of a worker that stands still grows.
+    from, when it is asked for: the lag of a worker that stands still grows. ``certificates``: those
+    in use, as they are when asked for.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Metrics:
         topics: Iterable[str],
         build: Build,
         now_ms: Callable[[], int],
+        certificates: Callable[[], Iterable[CertificateEnd]] = tuple,
     ) -> None:
         # A second series for each counter, which nobody reads. The function has no types.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -87,6 +91,7 @@ class Metrics:
         for one in (
             *(self._places, self._factors, self._notices),
             *(self._event_to_surge, self._event_to_stored, self.gc_pauses),
+            CertificateEnds(certificates),
         ):
             registry.register(one)
         other = catalogue.OTHER_LANG
