@@ -208,9 +208,18 @@ def _target_job(panel: Json) -> Iterator[str]:
                 yield name
 
 
+def _grown(expr: str) -> str:
+    """A query with plain increases; a series that was not there before grew by all that it is."""
+    return re.sub(
+        r"\((\S+) unless last_over_time\(\1\[5m] offset (\w+)\)\) or increase\(\1\[\2]\)",
+        r"increase(\1[\2])",
+        expr,
+    )
+
+
 def _target_rate_interval(panel: Json) -> Iterator[str]:
     for expr in exprs_of(panel):
-        for function, window in re.findall(r"(\w+)\([^()]*\[([^]]+)\]", expr):
+        for function, window in re.findall(r"(\w+)\([^()]*\[([^]]+)\]", _grown(expr)):
             wholes = function == "increase" or panel["type"] == "stat"
             if not (wholes and window in WHOLE_WINDOWS) and window != "$__rate_interval":
                 yield f"{function} of {window}"
@@ -218,11 +227,7 @@ def _target_rate_interval(panel: Json) -> Iterator[str]:
 
 def _target_counter_agg(panel: Json) -> Iterator[str]:
     for expr in exprs_of(panel):
-        # A series that was not there before: all that it is, it grew by.
-        changes = re.sub(
-            r"\((\S+) unless \1 offset (\w+)\) or increase\(\1\[\2]\)", r"increase(\1[\2])", expr
-        )
-        for name, _, functions in selectors_of(changes):
+        for name, _, functions in selectors_of(_grown(expr)):
             if (name in COUNTERS) != (functions[-1:] in {("rate",), ("increase",)}):
                 yield name
 

@@ -19,7 +19,7 @@ RULES: Final = Path(__file__).parents[1] / "deploy/prometheus"
 
 
 class PrometheusServer(Server):
-    """Scrapes these addresses and itself each second, and evaluates each rule as often.
+    """Scrapes these addresses, itself and its Alertmanager, and evaluates each rule, each second.
 
     ``waits``: alerts that fire sooner than they say. ``alertmanager``: its address, if it has one.
     ``scrape``: more of the scrape's configuration, such as TLS and a login.
@@ -72,6 +72,10 @@ class PrometheusServer(Server):
                         {
                             "job_name": "prometheus",
                             "static_configs": [{"targets": [f"127.0.0.1:{self.port}"]}],
+                        },
+                        {
+                            "job_name": "alertmanager",
+                            "static_configs": [{"targets": self._alertmanagers}],
                         },
                     ],
                 }

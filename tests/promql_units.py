@@ -124,13 +124,16 @@ def _of_call(node: Any) -> Of:
     if name == "histogram_quantile":
         (series,) = re.findall(r"(\w+)_bucket", node.args[1].prettify())
         return _METRICS[series].unit, False
-    assert name in {"rate", "increase", "abs"}, name
+    assert name in {"rate", "increase", "abs", "max_over_time", "last_over_time"}, name
     unit, _ = _of(node.args[0])
     return unit, name == "rate"
 
 
 def _of_binary(node: Any) -> Of:
-    left, right = _of(node.lhs), _of(node.rhs)
+    left = _of(node.lhs)
+    if str(node.op) in {"and", "unless"}:  # the right side's values do not come out
+        return left
+    right = _of(node.rhs)
     if left[0] is None or right[0] is None:
         return right if left[0] is None else left
     if left != right:

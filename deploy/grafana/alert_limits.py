@@ -13,7 +13,8 @@ from promql_parser import BinaryExpr, Expr, NumberLiteral, ParenExpr, parse
 
 ALERTS: Final = Path(__file__).parents[1] / "prometheus/alerts.yml"
 SMALLEST_COUNT: Final = 0.001
-"""Where a limit is 0 a threshold stands here: Grafana's thresholds hold from a value on."""
+"""Where a limit is 0 a threshold stands here."""
+_ABOVE: Final = 1e-6
 _COMPARES: Final = (">", "<", ">=", "<=", "==")
 _CALCULATES: Final = {"+": add, "-": sub, "*": mul, "/": truediv}
 
@@ -26,6 +27,15 @@ class Limit:
     value: float
     severity: str
     is_least: bool = False
+
+    @property
+    def step(self) -> float:
+        """Where a threshold stands: Grafana colours from a value on, an alert holds above it.
+
+        >>> limit_of("SurgewatchSettingsDiffer").step
+        1.000001
+        """
+        return round(self.value * (1 + _ABOVE), 9) or SMALLEST_COUNT
 
 
 def limit_of(alert: str, value: float | None = None, *, is_least: bool = False) -> Limit:

@@ -172,16 +172,16 @@ _INPUT: Final = Section(
         graph(
             "Lost or forgotten in an hour",
             [
-                SCOPE.increase(MISSED, "1h").named("records missed"),
-                SCOPE.increase(IDS_GONE, "1h").named("event ids gone"),
-                SCOPE.increase(FORGOTTEN, "1h").named("repeats forgotten"),
-                SCOPE.increase(SURGES_FORGOTTEN, "1h").named("surges forgotten"),
+                SCOPE.grown(MISSED, "1h").named("records missed"),
+                SCOPE.grown(IDS_GONE, "1h").named("event ids gone"),
+                SCOPE.grown(FORGOTTEN, "1h").named("repeats forgotten"),
+                SCOPE.grown(SURGES_FORGOTTEN, "1h").named("surges forgotten"),
             ],
             limit=limit_of("SurgewatchRecordsMissed"),
         ),
         graph(
             "Bad input in 10 minutes",
-            [SCOPE.increase(BAD_INPUT, "10m", "kind").named("{{kind}}")],
+            [SCOPE.grown(BAD_INPUT, "10m", "kind").named("{{kind}}")],
             limit=limit_of("SurgewatchBadInput"),
         ),
         graph(

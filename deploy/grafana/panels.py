@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 from grafana_foundation_sdk.models import units
 
-from deploy.grafana.alert_limits import SMALLEST_COUNT, Limit
+from deploy.grafana.alert_limits import Limit
 from deploy.grafana.queries import Query
 
 Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel | heatmap.Panel
@@ -215,8 +215,7 @@ def _steps_of(limit: Limit | None) -> list[models.Threshold]:
         return [models.Threshold(None, _FINE)]
     color = _COLOR_OF[limit.severity]
     below, above = (color, _FINE) if limit.is_least else (_FINE, color)
-    value = limit.value or SMALLEST_COUNT
-    return [models.Threshold(None, below), models.Threshold(value, above)]
+    return [models.Threshold(None, below), models.Threshold(limit.step, above)]
 
 
 def _words_of(limit: Limit) -> str:

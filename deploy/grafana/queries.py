@@ -146,12 +146,14 @@ class Scope:
         return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
 
     def grown(self, spec: MetricSpec, window: str, *by: str) -> Query:
-        """The same of a counter whose series begin with their first event: it counts too.
+        """The same of a counter whose series may begin with events: those count too.
 
-        What was not there a window ago grew by all that it is.
+        What was not there a window ago grew by all that it is. Not there: for five minutes, for
+        a scrape may fail.
         """
         series = self.series(spec)
-        expr = f"({series} unless {series} offset {window}) or increase({series}[{window}])"
+        before = f"last_over_time({series}[5m] offset {window})"
+        expr = f"({series} unless {before}) or increase({series}[{window}])"
         return self._of("sum", by, expr, UNIT_OF[spec.unit], spec)
 
     def quantile(self, share: float, spec: MetricSpec, window: str = RATE_WINDOW) -> Query:

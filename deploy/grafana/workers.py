@@ -146,7 +146,7 @@ _GROUP: Final = Section(
     [
         graph(
             "Rebalances in 15 minutes",
-            [SCOPE.increase(REBALANCES, "15m", "instance")],
+            [SCOPE.grown(REBALANCES, "15m", "instance")],
             limit=limit_of("SurgewatchRebalanceLoop"),
         ),
         graph(

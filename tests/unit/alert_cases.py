@@ -12,17 +12,24 @@ Series = Mapping[str, str]
 ONE: Final = 'job="surgewatch",instance="w1"'
 OF_ONE: Final = {"job": "surgewatch", "instance": "w1"}
 OF_JOB: Final = {"job": "surgewatch"}
+TWO: Final = 'job="surgewatch",instance="w2"'
 OF_TOPIC: Final = OF_JOB | {"topic": "follows"}
 _TOPIC: Final = f'{ONE},topic="follows"'
 _ENDS: Final = "surgewatch_certificate_expiry_timestamp_seconds"
 _UNSENT: Final = "prometheus_notifications_errors_total"
 _PROMETHEUS: Final = 'job="prometheus",instance="p1",alertmanager="http://a/api/v2/alerts"'
+_FAILED: Final = "alertmanager_notifications_failed_total"
+_ALERTMANAGER: Final = 'job="alertmanager",instance="a1",integration="webhook"'
+_FOLLOWERS: Final = f'{ONE},kind="followers"'
 _LATE: Final = "surgewatch_event_to_stored_seconds"
 
 
 @dataclass(frozen=True)
 class Case:
-    """``minute``: the first at which it fires on ``fires``; ``told``: templates as rendered."""
+    """``minute``: the first at which it fires on ``fires``; ``told``: templates as rendered.
+
+    ``also``: other series that it fires on, and the first minute of each, with what is told then.
+    """
 
     fires: Series
     minute: int
@@ -30,6 +37,7 @@ class Case:
     labels: Mapping[str, str]
     told: Mapping[str, str] = field(default_factory=dict)
     fires_without_series: bool = False
+    also: Sequence[tuple[Series, int, Mapping[str, str]]] = ()
 
 
 def _stored(total: str, in_time: str) -> Series:
@@ -84,7 +92,7 @@ CASES: Final[Mapping[str, Case]] = {
             f"surgewatch_last_progress_timestamp_seconds{{{ONE}}}": "0x20",
             f'surgewatch_lag_records{{{_TOPIC},partition="0"}}': "7x20",
         },
-        4,
+        3,
         [
             {
                 f"surgewatch_last_progress_timestamp_seconds{{{ONE}}}": "0x20",
@@ -97,17 +105,35 @@ CASES: Final[Mapping[str, Case]] = {
             {f'surgewatch_lag_records{{{_TOPIC},partition="0"}}': "7x20"},
         ],
         OF_ONE,
-        {"$value | humanizeDuration": "4m 0s"},
+        {"$value | humanizeDuration": "3m 0s"},
     ),
     "SurgewatchDataDelayed": Case(
         {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 61x20"},
         6,
         [
             {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "60x20"},
-            {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 600 600 600 0 600 600 600 0"},
+            {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 600 0 0 0 600 600 0 0 0 600"},
         ],
         OF_TOPIC,
         {"$value | humanizeDuration": "1m 1s"},
+        also=[
+            (  # its watchdog ends the worker again and again
+                {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 99 99 _ 99 0 99 _ 99 99"},
+                6,
+                {"$value | humanizeDuration": "1m 39s"},
+            )
+        ],
+    ),
+    "SurgewatchRestartLoop": Case(
+        {f"process_start_time_seconds{{{ONE}}}": "1 1 2 2 3 _ 4 4 5 5x20"},
+        8,
+        [
+            {f"process_start_time_seconds{{{ONE}}}": "1 2 3 4x30"},
+            {f"process_start_time_seconds{{{ONE}}}": "1 2 2x13 3 3x13 4 4x13 5"},
+            {'process_start_time_seconds{job="other",instance="w1"}': "1+1x30"},
+        ],
+        OF_ONE,
+        {"$value": "4"},
     ),
     "SurgewatchStoreFailing": Case(
         {f'surgewatch_redis_errors_total{{{ONE},operation="write"}}': "0+1x20"},
@@ -133,11 +159,30 @@ CASES: Final[Mapping[str, Case]] = {
         {f"surgewatch_rebalances_total{{{ONE}}}": "0+1x30"},
         *(7, [{f"surgewatch_rebalances_total{{{ONE}}}": "0 1 2 3 3x30"}], OF_ONE),
         {"$value | humanize": "7"},
+        also=[
+            (  # dealt once before it was scraped
+                {f"surgewatch_rebalances_total{{{ONE}}}": "_x20 1+1x30"},
+                26,
+                {"$value | humanize": "7"},
+            )
+        ],
     ),
     "SurgewatchRecordsMissed": Case(
         {f"surgewatch_records_missed_total{{{_TOPIC}}}": "0 0 0 100x20"},
         *(3, [{f"surgewatch_records_missed_total{{{_TOPIC}}}": "100x20"}], OF_TOPIC),
         {"$value | humanize": "100"},
+        also=[
+            (  # found as the worker starts, beside one that has missed some long ago
+                {
+                    f"surgewatch_records_missed_total{{{_TOPIC}}}": "_x25 100x20",
+                    f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20",
+                    f'surgewatch_records_missed_total{{{TWO},topic="follows"}}': "5x45",
+                    f"process_start_time_seconds{{{TWO}}}": "0x45",
+                },
+                25,
+                {"$value | humanize": "100"},
+            )
+        ],
     ),
     "SurgewatchDeadLettersHigh": Case(
         {
@@ -184,6 +229,16 @@ CASES: Final[Mapping[str, Case]] = {
         {f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "0 0 1x20"},
         *(2, [{f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "1x20"}]),
         OF_ONE | {"kind": "clock_jump"},
+        also=[
+            (  # met as it starts
+                {
+                    f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "_x25 1x20",
+                    f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20",
+                },
+                25,
+                {},
+            )
+        ],
     ),
     "SurgewatchSettingsDiffer": Case(
         {
@@ -202,10 +257,11 @@ CASES: Final[Mapping[str, Case]] = {
     ),
     "SurgewatchSilentWithTraffic": Case(
         _traffic("3x3000", "0+1000x3000"),
-        1061,
+        1500,
         [
             _traffic("0+1x3000", "0+1000x3000"),
             _traffic("3x3000", "0+100x3000"),
+            _traffic("_x1000 1x2000", "0+1000x3000"),  # the first of its kind
             {f'surgewatch_records_total{{{_TOPIC},result="counted"}}': "0+1000x3000"},
         ],
         OF_JOB,
@@ -238,6 +294,25 @@ CASES: Final[Mapping[str, Case]] = {
         OF_JOB | {"kind": "followers"},
         {"$value": "2"},
     ),
+    "SurgewatchCreatorSurgeOpened": Case(
+        {f"surgewatch_pages_total{{{_FOLLOWERS}}}": "0 0 0 4x20"},
+        3,
+        [
+            {f"surgewatch_pages_total{{{_FOLLOWERS}}}": "4x20"},  # long ago
+            {f"surgewatch_pages_total{{{_FOLLOWERS}}}": "4 0x20"},  # it started again
+        ],
+        OF_ONE | {"kind": "followers", "opening": "4"},
+        also=[
+            (  # before Prometheus has seen the worker that tells it
+                {
+                    f"surgewatch_pages_total{{{_FOLLOWERS}}}": "_x25 4x20",
+                    f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20",
+                },
+                25,
+                {},
+            ),
+        ],
+    ),
     "SurgewatchCreatorSurgeNotice": Case(
         {f"surgewatch_notices_open{{{_COHORT}}}": "_ _ _ 4x20"},
         *(
@@ -252,6 +327,13 @@ CASES: Final[Mapping[str, Case]] = {
         *(20, [{_MODERATION: "0x40"}, {_MODERATION: "1x40"}, {_MODERATION: "1 2x40"}]),
         OF_JOB | {"lang": "zh"},
         {"$value | humanize": "1"},
+        also=[
+            (  # the first of a worker, beside another that had some long ago
+                {_MODERATION: "7x60", _MODERATION.replace("w1", "w2"): "_x40 2x20"},
+                40,
+                {"$value | humanize": "2"},
+            )
+        ],
     ),
     "SurgewatchWaveLifts": Case(
         {_FACTOR: "_ _ _ 6.5x20"},
@@ -263,6 +345,11 @@ CASES: Final[Mapping[str, Case]] = {
         {f"{_UNSENT}{{{_PROMETHEUS}}}": "0 0 1+1x20"},
         *(7, [{f"{_UNSENT}{{{_PROMETHEUS}}}": "5x20"}]),
         {"job": "prometheus", "instance": "p1", "alertmanager": "http://a/api/v2/alerts"},
+    ),
+    "SurgewatchNotificationsFail": Case(
+        {f"{_FAILED}{{{_ALERTMANAGER}}}": "0 0 1+1x20"},
+        *(7, [{f"{_FAILED}{{{_ALERTMANAGER}}}": "5x20"}]),
+        {"job": "alertmanager", "instance": "a1", "integration": "webhook"},
     ),
     "SurgewatchDeadMansSwitch": Case({}, 0, [], {}, fires_without_series=True),
 }

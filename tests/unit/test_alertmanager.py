@@ -12,7 +12,7 @@ import yaml
 from tests.alertmanager import CONFIGURATION, WEBHOOK
 from tests.conftest import program_or_say
 from tests.unit.alert_cases import CASES
-from tests.unit.test_alerts import ALERTS
+from tests.unit.test_alerts import ALERTS, FILES, groups_of
 
 CONTENT: Final[dict[str, Any]] = yaml.safe_load(CONFIGURATION.read_text())
 RECEIVERS: Final = {one["name"] for one in CONTENT["receivers"]}
@@ -38,6 +38,8 @@ def receiver_of(labels: dict[str, str]) -> str:
 def wanted(labels: dict[str, str]) -> str:
     if labels["alertname"] == "SurgewatchDeadMansSwitch":
         return "watchman"
+    if labels["alertname"] == "SurgewatchCreatorSurgeOpened":
+        return "pager-surges"
     if labels.get("team") == "moderation":
         return "moderation-zh" if labels["lang"] == "zh" else "moderation"
     return {"page": "pager", "notice": "operations", "none": "nobody"}[labels["severity"]]
@@ -60,7 +62,20 @@ def test_a_language_without_a_team_of_its_own_goes_to_the_common_one() -> None:
 def test_every_receiver_but_nobody_has_an_address_to_replace() -> None:
     for one in CONTENT["receivers"]:
         hooks = [hook["url"] for hook in one.get("webhook_configs", [])]
-        assert hooks == ([] if one["name"] == "nobody" else [f"{WEBHOOK}/{one['name']}"])
+        whose = one["name"].removesuffix("-surges")  # the pager's, both
+        assert hooks == ([] if one["name"] == "nobody" else [f"{WEBHOOK}/{whose}"])
+
+
+def test_each_surge_that_begins_to_matter_is_told_within_seconds_and_never_as_over() -> None:
+    (route,) = (one for one in CONTENT["route"]["routes"] if one["receiver"] == "pager-surges")
+    assert {"kind", "alertname", "job"} == set(route["group_by"])
+    rule = ALERTS["SurgewatchCreatorSurgeOpened"]
+    (interval,) = (group["interval"] for group in groups_of(FILES[1]) if rule in group["rules"])
+    waits = [route["group_wait"], route["group_interval"], interval]
+    first, next_one, evaluated = (int(one.removesuffix("s")) for one in waits)
+    assert max(first, next_one) + evaluated <= 20
+    (receiver,) = (one for one in CONTENT["receivers"] if one["name"] == "pager-surges")
+    assert [hook["send_resolved"] for hook in receiver["webhook_configs"]] == [False]
 
 
 def names_of(matchers: list[str]) -> set[str]:
@@ -85,6 +100,7 @@ def test_what_holds_back_and_what_is_held_back_exist_and_have_the_labels_compare
 def test_no_page_of_a_surge_is_ever_held_back() -> None:
     held_back = {name for rule in RULES for name in names_of(rule["target_matchers"])}
     assert not held_back & {
+        "SurgewatchCreatorSurgeOpened",
         "SurgewatchCreatorSurge",
         "SurgewatchWaveOpen",
         "SurgewatchWorkerAbsent",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from streams.edges.metrics.catalogue import CATALOGUE
+from streams.edges.settings.reading import Settings
 from tests.conftest import program_or_say
 from tests.unit.alert_cases import CASES, Case, Series
 
@@ -41,8 +43,10 @@ def rendered(text: str, case: Case) -> str:
     return re.sub(r"{{ (.*?) }}", lambda found: told[found[1]], text)
 
 
-def expected(name: str, case: Case) -> dict[str, Any]:
+def expected(name: str, case: Case, told: Mapping[str, str] | None = None) -> dict[str, Any]:
     rule = ALERTS[name]
+    if told is not None:
+        case = replace(case, told=told)
     return {
         "exp_labels": {**case.labels, **rule["labels"]},
         "exp_annotations": {
@@ -92,6 +96,22 @@ def test_an_alert_fires_at_its_minute_and_not_the_one_before(name: str, tmp_path
     assert check_rules(tmp_path, [(case.fires, told)]) == ""
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.also])
+def test_an_alert_fires_on_its_other_series_too(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    tests = [
+        (
+            series,
+            [
+                told_at(name, minute - 1, []),
+                told_at(name, minute, [expected(name, case, told)]),
+            ],
+        )
+        for series, minute, told in case.also
+    ]
+    assert check_rules(tmp_path, tests) == ""
+
+
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.silent])
 def test_an_alert_stays_silent_when_nothing_is_wrong(name: str, tmp_path: Path) -> None:
     case = CASES[name]
@@ -117,6 +137,62 @@ def test_an_alert_says_what_happened_and_where_to_read_and_look(name: str) -> No
     assert told["runbook_url"] == "{{ $externalLabels.docs_url }}/runbooks/" + f"{name}.md"
     assert told["dashboard_url"].startswith("{{ $externalLabels.grafana_url }}/d/surgewatch-")
     assert ALERTS[name]["labels"]["severity"] in {"page", "notice", "none"}
+
+
+def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(tmp_path: Path) -> None:
+    """Alertmanager tells an alert that it has not met; one that goes on is nothing new to it."""
+    name = "SurgewatchCreatorSurgeOpened"
+    pages: Series = {
+        # a scrape that fails, another surge, a restart, and the first one after it
+        'surgewatch_pages_total{job="surgewatch",instance="w1",kind="followers"}': (
+            "6 7 7 _ 7 8 8 0 0 1x30"
+        ),
+        'surgewatch_pages_total{job="surgewatch",instance="w2",kind="followers"}': "299 300x40",
+    }
+
+    def at(minute: int, *openings: tuple[str, str]) -> dict[str, Any]:
+        of = {"job": "surgewatch", "kind": "followers"}
+        cases = [
+            replace(CASES[name], labels=of | {"instance": instance, "opening": nth})
+            for instance, nth in openings
+        ]
+        return told_at(name, minute, [expected(name, case) for case in cases])
+
+    other = ("w2", "0")
+    told = [
+        at(0),
+        *(at(minute, ("w1", "7"), other) for minute in (1, 2, 3, 4)),
+        *(at(minute, ("w1", "8"), other) for minute in (5, 6)),
+        *(at(minute, other) for minute in (7, 8)),
+        at(9, ("w1", "1"), other),
+        at(23, ("w1", "1")),
+        at(30),
+    ]
+    assert check_rules(tmp_path, [(pages, told)]) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["SurgewatchWaveOpen", "SurgewatchCreatorSurge", "SurgewatchCreatorSurgeNotice"]
+)
+def test_what_is_open_is_not_said_to_have_ended_while_a_worker_starts_again(
+    name: str, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    (series,) = case.fires
+    count = next(iter(case.told.values()))
+    pieces: Series = {series: f"{count}x3 _x8 0 0 {count} 0x30"}  # its state is loaded last
+    told = [told_at(name, minute, [expected(name, case)]) for minute in (3, 7, 12, 14, 22)]
+    assert check_rules(tmp_path, [(pieces, [*told, told_at(name, 30, [])])]) == ""
+
+
+def test_a_worker_that_stands_still_is_told_before_its_watchdog_ends_it() -> None:
+    rule = ALERTS["SurgewatchConsumerStalled"]
+    seconds = re.findall(r"> (\d+)", rule["expr"])[0]
+    evaluated = next(group["interval"] for group in groups_of(FILES[1]) if rule in group["rules"])
+    scraped = 15
+    waits = int(seconds) + sum(int(one.removesuffix("s")) for one in (rule["for"], evaluated))
+    assert waits + scraped < Settings().watchdog_seconds
+    assert int(rule["keep_firing_for"].removesuffix("m")) * 60 > Settings().watchdog_seconds
 
 
 def check_names_in(query: str) -> None:

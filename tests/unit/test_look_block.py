@@ -18,6 +18,7 @@ from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.river_models import RiverRecipe
 from streams.core.detection.rounding import all_rounded, rounded
 from streams.core.partition import FollowPartition
+from streams.core.reports.surging import take_paged
 from streams.core.surges import watch as core_watch
 from streams.core.surges.paging import PagePolicy
 from streams.core.surges.rules import Rule
@@ -108,6 +109,8 @@ def test_runs_looked_at_together_tell_what_each_by_itself_tells(
         found = told(together, records, bounds)
     with looks_from(10**9):
         assert told(apart, records, bounds) == found
+    pages = len({one.surge_id for one in found if one.severity == "page"})
+    assert take_paged(together)["followers"] == take_paged(apart)["followers"] == pages
     first, second = together.drain(), apart.drain()
     assert first.surges == second.surges
     assert contents_of(first) == contents_of(second)

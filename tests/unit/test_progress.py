@@ -37,6 +37,19 @@ def test_a_recount_is_told_to_the_metrics() -> None:
     assert registry.get_sample_value("surgewatch_recounts_total") == 1
 
 
+def test_surges_that_became_pages_are_told_by_kind() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
+    progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
+    progress.paged({"comments": 2})
+    progress.paged({"comments": 1, "followers": 0})
+    told = [
+        registry.get_sample_value("surgewatch_pages_total", {"kind": kind})
+        for kind in ("comments", "followers")
+    ]
+    assert told == [3, 0]
+
+
 def test_every_stage_is_told_and_an_inner_stage_is_not_counted_twice() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)

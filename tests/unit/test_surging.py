@@ -111,10 +111,14 @@ class Heard(Silence):
     def __init__(self) -> None:
         self.open: list[tuple[int, int]] = []
         self.alarms = 0.0
+        self.pages: Counter[Kind] = Counter()
         self.ages: list[int] = []
 
     def surging(self, surging: Surging, outbox: int) -> None:
         self.open.append((surging.open["followers", "page"], outbox))
+
+    def paged(self, pages: Mapping[Kind, int]) -> None:
+        self.pages.update(pages)
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         self.alarms += sum(alarms.values())
@@ -136,6 +140,7 @@ def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
         await pipeline.take_over({FOLLOWS}, 1)
         speaker.open.clear()
         await pipeline.take(event(0, many("ann", 12)))
+        assert heard.pages == {"followers": 1}
         flushes = asyncio.create_task(pipeline.run_flushes())
         await until(lambda: bool(pipeline.lanes[FOLLOWS].resend))
         pipeline.tell({}, {})
@@ -150,6 +155,7 @@ def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
         flushes.cancel()
         await pipeline.give_up({FOLLOWS})
         assert len(speaker.announced) == 1, "it is announced once"
+        assert heard.pages == {"followers": 1}
 
     run(body)
 

@@ -24,6 +24,7 @@ from streams.core.records.events import CommentChunk, DeadRecord, FollowChunk, R
 from streams.core.records.hold import Ready
 from streams.core.records.repeats import Moment
 from streams.core.records.texts import Ints
+from streams.core.reports.surging import take_paged
 from streams.edges.logs.lines import logger_of, placed
 from streams.edges.metrics.progress import Progress
 from streams.edges.metrics.worker import RedisOperation
@@ -239,6 +240,7 @@ class Pipeline:
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values) or len(ready.chunk)
         self._progress.took(chunk, outcome, dead)
+        self._progress.paged(take_paged(lane.job))
 
     async def _read_back(self, lane: Lane, chunk: FollowChunk | CommentChunk) -> None:
         """Have the state of all keys of a chunk in memory."""

@@ -44,6 +44,17 @@ def surging_of(jobs: Iterable[Partition | FleetWaves]) -> Surging:
     return found
 
 
+def take_paged(job: Partition | FleetWaves) -> Counter[Kind]:
+    """Surges of a job's creators and posts that became pages since the last call."""
+    pages: Counter[Kind] = Counter()
+    if not isinstance(job, FleetWaves):
+        for watch in job.watches.values():
+            book = watch.life.book
+            pages[watch.policy.kind] += book.paged
+            book.paged = 0
+    return pages
+
+
 def alarms_asked_of(job: Partition | FleetWaves, days: float) -> dict[Kind, float]:
     """False alarms by the model that a job's budget allows in so many days of event time."""
     asked: dict[Kind, float] = {}

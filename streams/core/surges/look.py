@@ -126,6 +126,7 @@ class Look:
         surge.late_told = surge.late_records + (late if surge.speaks_of(self._bucket) else 0)
         if mark is not None:
             surge.mark = grown_mark_of(mark if state == "opened" else surge.mark)
+        book.paged += is_page or (state == "opened" and surge.severity == "page")
         if is_page:
             surge.severity = "page"
             self._watched.marks.paged[self._slot] = True

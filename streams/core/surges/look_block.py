@@ -232,6 +232,7 @@ class LookBlock:
             late.tolist(),
         )
         self._life.open_all(trigger, slots.tolist(), [*surges])
+        self._life.book.paged += opened.severities.count("page")
         records = records_of_opened(self._watched.policy, opened, self._measured(tells))
         rows = self._stretch.indexes[self._rows_of(tells)]
         return zip(rows.tolist(), records, strict=True)
@@ -275,6 +276,7 @@ class LookBlock:
                 surge.mark = grown_mark_of(surge.mark)
             if is_page:
                 surge.severity = "page"
+                self._life.book.paged += 1
             if tells.trigger == "model":
                 surge.quiet_until = quiet_until
             self._life.book.touch(surge)

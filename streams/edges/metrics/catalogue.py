@@ -236,6 +236,13 @@ OPEN: Final = MetricSpec(
     ),
     series=OPEN_SERIES,
 )
+PAGES: Final = MetricSpec(
+    f"{PREFIX}pages_total",
+    "counter",
+    "surges",
+    "Surges of creators and posts that became pages: each once, as it opened or later.",
+    (Label("kind", "what surges", ("followers", "comments")),),
+)
 NOTICES_OPEN: Final = MetricSpec(
     f"{PREFIX}notices_open",
     "gauge",
@@ -368,7 +375,7 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         STORE_WRITE,
         STORE_BYTES,
     ),
-    *(SURGES, OPEN, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
+    *(SURGES, OPEN, PAGES, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
     *(MODERATION_SURGES, MODERATION_COMMENTS, CREATORS, LET_GO, READ_BACK, LEFT_OUT),
     *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, OWNED),
     *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, *RUNNING),

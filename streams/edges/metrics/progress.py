@@ -52,6 +52,9 @@ class Progress(Protocol):
     def surging(self, surging: Surging, outbox: int) -> None:
         """What is open now, and how much waits to be announced. Once a second."""
 
+    def paged(self, pages: Mapping[Kind, int]) -> None:
+        """So many surges became pages since the last call."""
+
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         """So many false alarms does the budget allow for what was counted since the last call."""
 
@@ -121,6 +124,9 @@ class Silence:
         """See Progress."""
 
     def surging(self, surging: Surging, outbox: int) -> None:
+        """See Progress."""
+
+    def paged(self, pages: Mapping[Kind, int]) -> None:
         """See Progress."""
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
@@ -241,6 +247,11 @@ class WorkerProgress:
         """See Progress."""
         self._metrics.set_surging(surging)
         self._metrics.set_outbox_pending(outbox)
+
+    def paged(self, pages: Mapping[Kind, int]) -> None:
+        """See Progress."""
+        for kind, count in pages.items():
+            self._metrics.add_pages(kind, count)
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         """See Progress."""

@@ -122,6 +122,7 @@ class Metrics:
         self._early = self._counter(catalogue.RELEASED_EARLY)
         self._dead = self._counter(catalogue.DEAD)
         self._surges = self._counter(catalogue.SURGES)
+        self._pages = self._counter(catalogue.PAGES)
         self._asked = self._counter(catalogue.ALARMS_ASKED)
         self._moderation_surges = self._counter(catalogue.MODERATION_SURGES)
         self._moderation_comments = self._counter(catalogue.MODERATION_COMMENTS)
@@ -268,6 +269,10 @@ class Metrics:
             for lang, share in langs:
                 comments = self._moderation_comments.labels(self._langs.name_of(lang))
                 comments.inc(share * surge.observed)
+
+    def add_pages(self, kind: Kind, count: int) -> None:
+        """Tell so many surges that became pages."""
+        self._pages.labels(kind).inc(count)
 
     def add_alarms_asked(self, kind: Kind, alarms: float) -> None:
         """Tell so many false alarms that the budget allows for what was counted meanwhile."""
