@@ -88,6 +88,11 @@ def list_letters(context: click.Context, /, *, limit: int, as_json: bool, **choi
             "no dead letters: who else writes there?",
             err=True,
         )
+    if not letters.counts:
+        chosen = any(value is not None for value in choice.values())
+        what = "no such dead letters" if chosen else "no dead letters"
+        where = f"in topic {settings.topic_dead_letters}"
+        click.echo(f"surgewatch: there are {what} {where}", err=True)
     if as_json:
         for counted in letters.counts:
             print_json({"kind": "count"} | counted._asdict())
