@@ -224,7 +224,7 @@ def test_health_check_says_whether_the_worker_is_ready_and_why_not() -> None:
         reason = healthcheck.unready_reason("127.0.0.1", port)
         assert reason == "it has not joined the consumer group yet"
         health.assigned(0.0, 4)
-        health.reached_redis(reachable=True)
+        health.reached_redis()
         health.loaded()
         assert healthcheck.unready_reason("127.0.0.1", port) is None
     gone = healthcheck.unready_reason("127.0.0.1", port)
