@@ -118,6 +118,7 @@ def test_the_newest_of_all_partitions_are_told_and_how_many_more_there_are() -> 
         (Choice(0, severity="page"), [3]),
         (Choice(0, severity="notice"), [4, 2, 1]),
         (Choice(0, kind="comments"), [4]),
+        (Choice(0, surge_id=f"{2:016x}"), [2]),
         (Choice(0, creator_id="c-1"), [1]),
         (Choice(0, post_id="p-4"), [4]),
         (Choice(4), [4, 3]),

@@ -34,6 +34,7 @@ _TITLES: Final = (
 @click.option("--open", "open_only", is_flag=True, help="Only those that are not closed.")
 @click.option("--kind", type=click.Choice(["followers", "comments", "mix", "wave"]))
 @click.option("--severity", type=click.Choice(["notice", "page"]))
+@click.option("--id", "surge_id", metavar="SURGE_ID", help="Only this surge.")
 @click.option("--creator", "creator_id", metavar="ID", help="Only surges of this creator.")
 @click.option("--post", "post_id", metavar="ID", help="Only surges of this post.")
 @click.option(
@@ -60,7 +61,7 @@ def surges(context: click.Context, /, **options: Any) -> None:
     since_ms: int | None = options["since_ms"]
     if since_ms is None:
         since_ms = wall_ms() - (_OPEN_SINCE_MS if options["open_only"] else _SINCE_MS)
-    names = ("open_only", "kind", "severity", "creator_id", "post_id")
+    names = ("open_only", "kind", "severity", "surge_id", "creator_id", "post_id")
     choice = Choice(since_ms, **{name: options[name] for name in names})
     asyncio.run(_tell(settings, choice, options))
 

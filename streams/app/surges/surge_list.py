@@ -16,6 +16,7 @@ class Choice(NamedTuple):
     open_only: bool = False
     kind: Kind | None = None
     severity: Severity | None = None
+    surge_id: str | None = None
     creator_id: str | None = None
     post_id: str | None = None
 
@@ -25,6 +26,7 @@ class Choice(NamedTuple):
             (not self.open_only or surge.closed_ms is None)
             and self.kind in {None, surge.kind}
             and self.severity in {None, surge.severity}
+            and self.surge_id in {None, surge.surge_id}
             and self.creator_id in {None, surge.creator_id}
             and self.post_id in {None, surge.post_id}
         )
