@@ -17,6 +17,7 @@ from streams.core.surges.surge import Surge
 from streams.edges.process.child import free_port
 from tests.alertmanager import AlertmanagerServer, Webhook
 from tests.conftest import start_or_say
+from tests.e2e.desk import FollowsDesk
 from tests.prometheus import PrometheusServer
 from tests.unit.test_runbooks import NAMES
 from tests.workers import Site, WorkerProcess, wait_until
@@ -27,6 +28,9 @@ STORY: Final = (
     *("--creators", "3000", "--follows-per-day", "150000", "--wave-users", "60000"),
     *("--hours", "12"),  # the wave, the newcomer and some posts are open as it ends
 )
+FOLLOWS: Final = 600
+"""Of a creator: the site's rule is 500."""
+TOLD_SECONDS_MAX: Final = 30
 RULES: Final = {
     "SURGEWATCH_RULE_FOLLOWERS_24H": "10000",
     "SURGEWATCH_RULE_COMMENTS_24H": "4000",
@@ -62,10 +66,10 @@ def test_the_story_ends_in_exactly_its_notifications_each_with_links(
     webhook: Webhook,
     tmp_path: Path,
 ) -> None:
-    site = site_of(**RULES)
+    # of one worker and the next: they are one target to Prometheus
+    site = site_of(**RULES, SURGEWATCH_METRICS_PORT=str(free_port()))
     worker = start(site, "worker")
-    wait_until(lambda: "metrics on" in worker.text(), 60, worker.text)
-    (target,) = re.findall(r"metrics on http://(\S+)/metrics", worker.text())
+    target = target_of(worker)
     tell_the_story(site)
     surges = asyncio.run(caught_up(site, worker))
     # Only now: half a day passed in seconds, and what was open in between is no matter here.
@@ -80,10 +84,70 @@ def test_the_story_ends_in_exactly_its_notifications_each_with_links(
             check_the_storys(webhook, alertmanager, open_in(surges))
             check_the_links(webhook)
             check_the_end_of_the_worker(webhook, alertmanager, worker)
+            check_that_a_restart_ends_nothing(webhook, prometheus, start(site, "again"))
         finally:
             prometheus.stop()
     finally:
         alertmanager.stop()
+
+
+def test_each_creator_who_surges_is_a_page_within_half_a_minute_however_many_are_open(
+    site_of: Callable[..., Site],
+    start: Callable[[Site, str], WorkerProcess],
+    webhook: Webhook,
+    tmp_path: Path,
+) -> None:
+    site = site_of()
+    worker = start(site, "worker")
+    target, desk = target_of(worker), FollowsDesk(site)
+    with AlertmanagerServer(tmp_path / "alertmanager", webhook.url) as alertmanager:
+        address = f"127.0.0.1:{alertmanager.port}"
+        folder = tmp_path / "prometheus"
+        with PrometheusServer(folder, [target], URLS, SOON, address) as prometheus:
+            wait_until(lambda: told_to(webhook, "watchman") != set(), 60, "all of it is connected")
+            wait_until(
+                lambda: 1.0 in prometheus.values('up{job="surgewatch"}').values(), 60, worker.text
+            )
+            for nth, creator in enumerate(("ann", "bob", "cat"), 1):
+                desk.send(desk.follows([creator] * FOLLOWS, counted=False))
+                wait_told(webhook, {str(one) for one in range(1, nth + 1)})
+            still_open = 'sum(surgewatch_surges_open{severity="page",kind="followers"})'
+            assert [*prometheus.values(still_open).values()] == [3]
+    assert told_to(webhook, "pager") == {"CreatorSurgeOpened followers"}
+    assert "CreatorSurge followers" in told_to(webhook, "operations")
+    for receiver in ("pager", "operations"):
+        assert told_to(webhook, receiver, "resolved") == set()
+    assert notes_of(webhook, "pager") == 3, "one for each"
+
+
+def wait_told(webhook: Webhook, openings: set[str]) -> None:
+    """Wait until the pages of surges that were told are these."""
+    wait_until(
+        lambda: openings_told(webhook) == openings,
+        TOLD_SECONDS_MAX,
+        lambda: str(webhook.received),
+    )
+
+
+def openings_told(webhook: Webhook) -> set[str]:
+    """Label ``opening`` of all pages of surges that were told."""
+    return {
+        one["labels"]["opening"]
+        for one in webhook.alerts("pager")
+        if one["labels"]["alertname"] == "SurgewatchCreatorSurgeOpened"
+    }
+
+
+def notes_of(webhook: Webhook, receiver: str) -> int:
+    """How many notifications a receiver was sent."""
+    return sum(name == receiver for name, _ in webhook.received)
+
+
+def target_of(worker: WorkerProcess) -> str:
+    """Where its metrics are, once they are."""
+    wait_until(lambda: "metrics on" in worker.text(), 60, worker.text)
+    (target,) = re.findall(r"metrics on http://(\S+)/metrics", worker.text())
+    return str(target)
 
 
 def test_an_alertmanager_that_is_down_is_told_and_hears_what_still_holds_when_it_is_back(
@@ -153,8 +217,8 @@ def check_the_storys(
     assert kinds["wave", "page"] == 1
     assert kinds["followers", "page"] == 1
     assert kinds["comments", "page"] >= 1
-    pages = {f"CreatorSurge {kind}" for kind, severity in kinds if severity == "page"}
-    paged = {"WaveOpen"} | (pages - {"CreatorSurge wave"})
+    of_creators = {kind for kind, severity in kinds if severity == "page" and kind != "wave"}
+    paged = {"WaveOpen"} | {f"CreatorSurgeOpened {kind}" for kind in of_creators}
     wait_until(lambda: told_to(webhook, "pager") >= paged, 60, lambda: str(webhook.received))
     assert told_to(webhook, "pager") == paged
     held_back = {
@@ -170,7 +234,9 @@ def check_the_storys(
     assert lifted, "the wave's cohorts are known"
     in_wave = {name for name in held_back if tuple(name.split()[-2:]) in lifted}
     assert {name for name, by in held_back.items() if by} == in_wave != set()
-    assert told_to(webhook, "operations") == held_back.keys() - in_wave != set()
+    assert held_back.keys() - in_wave != set()
+    to_know = (held_back.keys() - in_wave) | {f"CreatorSurge {kind}" for kind in of_creators}
+    wait_until(lambda: told_to(webhook, "operations") == to_know, 30, lambda: str(webhook.received))
     assert {name.split()[0] for name in held_back} == {"CreatorSurgeNotice"}
     assert {name.split()[1] for name in held_back} == {
         kind for kind, severity in kinds if severity == "notice"
@@ -195,6 +261,7 @@ def check_the_end_of_the_worker(
     webhook: Webhook, alertmanager: AlertmanagerServer, worker: WorkerProcess
 ) -> None:
     """A worker that is gone is one page; what follows from it is held back."""
+    assert told_to(webhook, "pager", "resolved") == set()
     worker.kill()
     wait_until(
         lambda: "WorkerAbsent" in told_to(webhook, "pager"), 60, lambda: str(webhook.received)
@@ -206,7 +273,37 @@ def check_the_end_of_the_worker(
 
     wait_until(is_held_back, 30, lambda: str(alertmanager.alerts()))
     assert "WorkerDown" not in told_to(webhook, "operations")
-    resolved = told_to(webhook, "pager", "resolved")
+
+
+def active_since(prometheus: PrometheusServer) -> dict[str, str]:
+    """Alerts of what is open that fire, and since when."""
+    told = {"SurgewatchWaveOpen", "SurgewatchCreatorSurge", "SurgewatchCreatorSurgeNotice"}
+    alerts = prometheus.ask("alerts")["alerts"]
+    return {
+        said(one["labels"]): one["activeAt"]
+        for one in alerts
+        if one["labels"]["alertname"] in told and one["state"] == "firing"
+    }
+
+
+def check_that_a_restart_ends_nothing(
+    webhook: Webhook, prometheus: PrometheusServer, again: WorkerProcess
+) -> None:
+    """What is open goes on: it is neither told as over nor once more."""
+    before, pages = active_since(prometheus), notes_of(webhook, "pager")
+    assert {name.split()[0] for name in before} >= {"WaveOpen", "CreatorSurge"}
     wait_until(
-        lambda: "WaveOpen" in told_to(webhook, "pager", "resolved"), 60, lambda: str(resolved)
+        lambda: told_to(webhook, "pager", "resolved") != set(), 60, lambda: str(webhook.received)
     )
+
+    def is_known() -> bool:
+        """Whether Prometheus has what is open from the new process."""
+        began = prometheus.values('changes(process_start_time_seconds{job="surgewatch"}[10m])')
+        kinds = prometheus.values('count(surgewatch_surges_open{severity="page"} > 0)')
+        return [*began.values(), *kinds.values()] == [1, 3]
+
+    wait_until(is_known, 60, again.text)
+    assert active_since(prometheus) == before
+    assert told_to(webhook, "pager", "resolved") == {"WorkerAbsent"}
+    assert told_to(webhook, "operations", "resolved") == set()
+    assert notes_of(webhook, "pager") == pages + 1, "that a worker is there again, no more"

@@ -49,14 +49,21 @@ def test_a_surge_of_a_worker_is_an_alert_with_links_and_all_rules_evaluate(
         wait_until(lambda: "SurgewatchCreatorSurge" in firing(prometheus), 60, worker.text)
         alert = firing(prometheus)["SurgewatchCreatorSurge"]
         assert alert["labels"]["kind"] == "followers"
-        assert alert["labels"]["severity"] == "page"
+        assert alert["labels"]["severity"] == "notice"
         assert alert["annotations"] == {
-            "summary": "1 surges of followers are open that matter",
+            "summary": "Surges of followers that matter are open: 1",
             "description": ALERTS["SurgewatchCreatorSurge"]["annotations"]["description"],
             "runbook_url": "https://docs.test/runbooks/SurgewatchCreatorSurge.md",
             "dashboard_url": "https://grafana.test/d/surgewatch-now?var-kind=followers",
         }
-        assert firing(prometheus).keys() == {"SurgewatchCreatorSurge", "SurgewatchDeadMansSwitch"}
+        wait_until(lambda: "SurgewatchCreatorSurgeOpened" in firing(prometheus), 30, "its page too")
+        page = firing(prometheus)["SurgewatchCreatorSurgeOpened"]["labels"]
+        assert (page["kind"], page["opening"], page["severity"]) == ("followers", "1", "page")
+        assert firing(prometheus).keys() == {
+            "SurgewatchCreatorSurge",
+            "SurgewatchCreatorSurgeOpened",
+            "SurgewatchDeadMansSwitch",
+        }
         groups = prometheus.ask("rules")["groups"]
         assert {one["name"] for one in groups} == {
             group["name"] for path in FILES for group in groups_of(path)
@@ -80,6 +87,7 @@ def test_a_surge_of_a_worker_is_an_alert_with_links_and_all_rules_evaluate(
             "prometheus.rules": "ok",
             "prometheus.metrics": "ok",
             "prometheus.alertmanager": "error",
+            "prometheus.links": "ok",
             "prometheus.settings": "ok",
             "prometheus.alerts": "warning",
         }
