@@ -145,7 +145,7 @@ def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(tmp_path: Path)
     pages: Series = {
         # a scrape that fails, another surge, a restart, and the first one after it
         'surgewatch_pages_total{job="surgewatch",instance="w1",kind="followers"}': (
-            "6 7 7 _ 7 8 8 0 0 1x30"
+            "6 7 7 stale 7 8 8 0 0 1x30"
         ),
         'surgewatch_pages_total{job="surgewatch",instance="w2",kind="followers"}': "299 300x40",
     }
@@ -180,7 +180,7 @@ def test_what_is_open_is_not_said_to_have_ended_while_a_worker_starts_again(
     case = CASES[name]
     (series,) = case.fires
     count = next(iter(case.told.values()))
-    pieces: Series = {series: f"{count}x3 _x8 0 0 {count} 0x30"}  # its state is loaded last
+    pieces: Series = {series: f"{count}x3 stale _x7 0 0 {count} 0x30"}  # its state is loaded last
     told = [told_at(name, minute, [expected(name, case)]) for minute in (3, 7, 12, 14, 22)]
     assert check_rules(tmp_path, [(pieces, [*told, told_at(name, 30, [])])]) == ""
 
