@@ -21,6 +21,7 @@ _PROMETHEUS: Final = 'job="prometheus",instance="p1",alertmanager="http://a/api/
 _FAILED: Final = "alertmanager_notifications_failed_total"
 _ALERTMANAGER: Final = 'job="alertmanager",instance="a1",integration="webhook"'
 _FOLLOWERS: Final = f'{ONE},kind="followers"'
+_LAG: Final = f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}'
 _LATE: Final = "surgewatch_event_to_stored_seconds"
 
 
@@ -108,17 +109,17 @@ CASES: Final[Mapping[str, Case]] = {
         {"$value | humanizeDuration": "3m 0s"},
     ),
     "SurgewatchDataDelayed": Case(
-        {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 61x20"},
+        {_LAG: "0 61x20"},
         6,
         [
-            {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "60x20"},
-            {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 600 0 0 0 600 600 0 0 0 600"},
+            {_LAG: "60x20"},
+            {_LAG: "0 600 0 0 0 600 600 0 0 0 600"},
         ],
         OF_TOPIC,
         {"$value | humanizeDuration": "1m 1s"},
         also=[
             (  # its watchdog ends the worker again and again
-                {f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}': "0 99 99 stale 99 0 99 stale 99 99"},
+                {_LAG: "0 99x1 stale 99 0 99 stale 99x9"},
                 6,
                 {"$value | humanizeDuration": "1m 39s"},
             )

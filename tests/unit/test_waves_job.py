@@ -5,9 +5,17 @@ from collections.abc import Sequence
 
 import pytest
 
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool
 from streams.core.partition import FollowPartition
 from streams.core.records.events import FollowChunk
+from streams.core.reports.surging import take_paged
+from streams.core.surges.paging import PagePolicy
+from streams.core.surges.rules import Rule
 from streams.core.surges.surge import Surge
+from streams.core.surges.watch import Watch
+from streams.core.surges.watch_policy import WatchPolicy
 from streams.core.time.buckets import BUCKET_MS
 from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk
@@ -51,6 +59,23 @@ def test_a_wave_is_told_once_and_those_that_it_lifts_are_not() -> None:
     (begun,) = [surge.opened_ms // BUCKET_MS - BEGIN for surge in own]
     assert SURGE <= begun <= SURGE + 3, "on the first day of a partition the bar is high"
     assert len([surge for surge in opened if surge.opened_ms >= wave.opened_ms]) <= 3
+
+
+@pytest.mark.parametrize(
+    ("budget", "bar", "state"), [(0.01, 1.1, "opened"), (0.001, 1.01, "grown")]
+)
+def test_a_page_that_waited_for_the_end_of_its_bucket_is_counted_too(
+    budget: float, bar: float, state: str
+) -> None:
+    every, page = rows(), PagePolicy(bar=bar, excess_min=1, ratio_min=1.0)
+    policy = WatchPolicy("follows", "followers", Rule(10**9), "surgewatch", budget, page)
+    detector = DetectorPolicy(alarms_per_day=budget)
+    partition = FollowPartition(Watch(policy, DetectorBlock(detector, Pool(detector))))
+    told = told_by(partition, FleetWaves(1), every.chunk(0, len(every.at_ms)))
+    pages = [one for one in told if one.kind == "followers" and one.severity == "page"]
+    assert (pages[0].state, pages[0].at_ms % BUCKET_MS) == (state, 0)
+    assert len({one.surge_id for one in pages}) == 1
+    assert [take_paged(partition)["followers"] for _ in "ab"] == [1, 0]
 
 
 def test_without_audiences_a_wave_of_everybody_is_still_told() -> None:
