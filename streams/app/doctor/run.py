@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from streams.app.certificates import certificate_ends
+from streams.app.certificates import CertificatesInUse
 from streams.app.commands.standings import peek, standing_of, timed
 from streams.app.doctor.checks import CHECKS
 from streams.app.doctor.group import group_findings, lag_findings, retention_findings
@@ -105,7 +105,7 @@ async def _examine(settings: Settings, asked: Asked) -> list[Finding]:
     )
     give_up = asyncio.get_running_loop().time() + _ALL_SECONDS_MAX
     found = settings_findings(settings)
-    found += certificate_findings(certificate_ends(settings), datetime.now(UTC))
+    found += certificate_findings(CertificatesInUse(settings).states(), datetime.now(UTC))
     url = asked.prometheus_url
     kafka, redis, prometheus = await asyncio.gather(
         _try(_in_thread(lambda: read_kafka(quick)), _ASK_SECONDS_MAX),
