@@ -28,8 +28,12 @@ CHECKS: Final[tuple[Check, ...]] = (
         warns="one has no effect beside the others",
     ),
     Check(
-        *("settings.certificates", SETTINGS, "the files of TLS, read as a worker does"),
-        warns="one ends within 14 days",
+        *(
+            "settings.certificates",
+            SETTINGS,
+            "the files of TLS, read as a worker does, and what servers show",
+        ),
+        warns="a certificate ends within 14 days, ours or a server's",
         errs="one cannot be read, holds no certificate or key, does not fit the other, has ended "
         "or is not valid yet: a worker does not start",
     ),

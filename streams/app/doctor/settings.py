@@ -10,7 +10,7 @@ from streams.edges.errors import SettingsError
 from streams.edges.settings.list import Settings
 from streams.edges.tls.certificates import CertificateEnd, FilesState
 
-_EXPIRES_DAYS: Final = 14
+EXPIRES_DAYS: Final = 14
 """As the alert SurgewatchCertificateExpires has it."""
 _SESSION_MS_MAX: Final = 60_000
 _WORKER_BYTES: Final = 140_000_000
@@ -50,7 +50,7 @@ def certificate_findings(states: Iterable[FilesState], now: datetime) -> list[Fi
     known.sort(key=lambda one: one.end)
     for one in known:
         days = (one.end - now).total_seconds() / 86_400
-        if 0 <= days < _EXPIRES_DAYS:
+        if 0 <= days < EXPIRES_DAYS:
             when = f"{one.end:%Y-%m-%d %H:%M} UTC, in {days:.0f} days"
             fix = "put the renewed file in its place: no restart is needed"
             told = f"{one.setting} = {one.path} ends on {when}"
