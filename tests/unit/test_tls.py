@@ -100,6 +100,8 @@ def test_a_renewed_certificate_is_served_at_once_and_half_a_renewal_is_not(
         assert handshake(client, server) == "own"
         assert "x_certfile" in caplog.text
         assert "what was read before is used on" in caplog.text
+        assert handshake(client, server) == "own"
+        assert caplog.text.count("what was read before") == 1, "once, not at each handshake"
         served.write_bytes(authority.issue("renewed", "localhost").read_bytes())
         assert handshake(client, server) == "renewed"
     assert "x files were read anew" in caplog.text
@@ -223,6 +225,9 @@ def test_a_certificate_in_use_that_ends_is_told_as_unfit_with_its_own_end(own: P
     assert not in_use.look()
     assert "expired on" in str(in_use.problem)
     assert in_use.own == (begin, end)
+    now.append(end)  # the clock was wrong
+    in_use.look()
+    assert in_use.problem is None
 
 
 def test_a_certificate_put_in_place_before_its_first_day_is_taken_when_that_comes(
