@@ -72,12 +72,14 @@ class RedisUnreachable(UnreachableError):
 class RedisRefuses(RedisUnreachable):
     """Redis answers and takes no writes now: disk or memory full, a replica, no majority."""
 
-    def __init__(self, redis_url_shown: str, cause: str) -> None:
+    def __init__(self, redis_url_shown: str, cause: str, *, says_all: bool = False) -> None:
+        """``says_all``: the cause says what to do, too."""
         super().__init__(redis_url_shown, cause)
-        self.args = (
-            f"Redis at {redis_url_shown} takes no writes now ({cause}): has it disk and memory "
-            "left, and is it the primary?",
-        )
+        if says_all:
+            told = f": {cause}"
+        else:
+            told = f" ({cause}): has it disk and memory left, and is it the primary?"
+        self.args = (f"Redis at {redis_url_shown} takes no writes now{told}",)
 
 
 class RedisRefusesUs(RedisUnreachable):

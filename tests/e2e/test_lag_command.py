@@ -1,6 +1,7 @@
 """The command lag on real servers: before a worker, with one, and after Kafka deleted records."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,11 @@ def one_of(report: dict[str, Any], topic: str) -> dict[str, Any]:
     return dict(found)
 
 
+def worker_in(log: str) -> str:
+    """How the lines of a log name their worker."""
+    return re.findall(r"worker=[^\s\]]+", log)[0]  # type: ignore[no-any-return]
+
+
 def test_lag_is_told_without_a_worker_with_one_and_of_what_kafka_deleted(
     site_of: Callable[..., Site], start: Callable[[Site, str], WorkerProcess]
 ) -> None:
@@ -65,7 +71,9 @@ def test_lag_is_told_without_a_worker_with_one_and_of_what_kafka_deleted(
     during = looks[-1]
     assert (during["group_state"], during["members"]) == ("Stable", 1)
     assert during["total"]["lag_seconds"] == 0.0
-    assert one_of(during, desk.topic)["stored_offset"] == 3_001
+    mine = one_of(during, desk.topic)
+    assert mine["stored_offset"] == 3_001
+    assert f"worker={mine['member']}".startswith(worker_in(worker.text())), "the log's name of it"
     assert worker.stop() == 0
 
     desk.send(desk.follows([ONE] * 500, counted=False))

@@ -14,10 +14,12 @@ from redis import Redis
 
 from streams.app.worker.worker import redis_store_of
 from streams.edges.errors import RedisRefusesUs, SurgewatchError
+from streams.edges.files.state_file import Hashes, PlaceBegins
 from streams.edges.redis.client import async_client_of
 from streams.edges.redis.reader import RedisReader
 from streams.edges.redis.rights import NEEDED
 from streams.edges.redis.servers import RedisServers
+from streams.edges.redis.state import RedisStates
 from streams.edges.redis.store import RedisStore
 from streams.edges.settings.list import Settings
 from streams.edges.settings.reading import read_settings
@@ -183,6 +185,38 @@ def test_without_one_of_the_rights_something_is_refused_and_said(
         with pytest.raises(RedisRefusesUs, match=r"its user lacks a right .*docs/security\.md"):
             use_and_read(settings)
     assert right in denied(server)
+
+
+def test_an_import_needs_two_rights_more_and_asks_before_it_changes_anything(
+    server: SecureRedis, authority: Authority
+) -> None:
+    settings = settings_of(server, authority)
+    begins = PlaceBegins(PLACE.topic, PLACE.partition, {"offset": b"7"})
+    hashes = Hashes([("s:follows:0", [b"c-1", b"new"])])
+
+    async def put_back() -> None:
+        async with RedisStates(settings) as states:
+            await states.check_rights(PLACE)
+            staging = states.staging(begins)
+            await staging.put(hashes)
+            await staging.swap(await states.meta(PLACE))
+
+    grant(server, documented_acl())
+    (more,) = re.findall(r"^ACL SETUSER surgewatch (\+hlen.*)$", PAGE.read_text(), re.MULTILINE)
+    rights = rights_of(more)
+    with Redis.from_url(server.url) as admin:
+        key = "surgewatch:{follows:0}:s:follows:0"
+        admin.hset(key, "c-1", "old")
+        for given in ([], *([one] for one in rights)):
+            admin.execute_command("ACL", "SETUSER", USER, *(f"+{one}" for one in given))
+            lacking = ", ".join(one.upper() for one in rights if one not in given)
+            with pytest.raises(RedisRefusesUs, match=f"may not use {lacking}, which state import"):
+                asyncio.run(put_back())
+            assert admin.keys() == [key.encode()]
+            admin.execute_command("ACL", "SETUSER", USER, *(f"-{one}" for one in given))
+        admin.execute_command("ACL", "SETUSER", USER, *more.split())
+        asyncio.run(put_back())
+        assert admin.hgetall(key) == {b"c-1": b"new"}
 
 
 def test_keys_of_another_prefix_are_refused(server: SecureRedis, authority: Authority) -> None:

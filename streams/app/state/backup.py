@@ -237,6 +237,7 @@ async def _check_place(
             "it has lost records, or is another one"
         )
         raise DoesNotFit(message)
+    await states.check_rights(place)
     before = await states.meta(place)
     quiet = await states.seconds_since_write(before)
     if quiet is not None and quiet < QUIET_SECONDS:

@@ -13,6 +13,7 @@ from streams.edges.codec.events import decode_comments, decode_follows
 from streams.edges.codec.reports import decode_reports
 from streams.edges.kafka.producer import client_options_of
 from streams.edges.kafka.topics import input_topics
+from streams.edges.logs.output import worker_name_of
 from streams.edges.metrics.progress import Progress
 from streams.edges.process.clock import Clocks, SteadyClock
 from streams.edges.settings.list import Settings
@@ -82,9 +83,10 @@ def build_app(
 
 
 def login_settings_of(settings: Settings) -> dict[str, Any]:
-    """Faust's settings for the login and the session."""
+    """Faust's settings for the name that Kafka knows us by, the login and the session."""
     session_seconds = settings.kafka_session_timeout_ms / 1000
     options: dict[str, Any] = {
+        "broker_client_id": worker_name_of(settings),  # as lines of the log name it
         "broker_session_timeout": session_seconds,
         "broker_request_timeout": max(60.0, session_seconds),  # Faust wants it no shorter
     }

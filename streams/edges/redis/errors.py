@@ -86,10 +86,18 @@ def no_right_of(error: ResponseError) -> str:
     return f"its user lacks a right ({said}): docs/security.md has the line that gives them all"
 
 
+def no_right_to_import(commands: str) -> str:
+    """Which commands the user lacks to put a backup back."""
+    return (
+        f"its user may not use {commands}, which state import needs: docs/security.md has the "
+        "line that gives them for so long"
+    )
+
+
 def refused_of(url_shown: str, error: ResponseError) -> SurgewatchError:
     """Error for a Redis that answers with one: RedisRefuses if that may pass, else DataError."""
     if isinstance(error, OutOfMemoryError):
-        return RedisRefuses(url_shown, _FULL)
+        return RedisRefuses(url_shown, _FULL, says_all=True)
     if isinstance(error, NoPermissionError) or _NO_RIGHT_IN_SCRIPT in str(error):
         return RedisRefusesUs(url_shown, no_right_of(error))
     if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):

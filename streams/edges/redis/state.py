@@ -14,10 +14,15 @@ from typing import Any, Final, Self
 import msgspec
 from redis.exceptions import ResponseError
 
-from streams.edges.errors import DataError
+from streams.edges.errors import DataError, RedisRefusesUs
 from streams.edges.files.state_file import Hashes, PlaceBegins
 from streams.edges.redis.client import async_client_of, nodes_of
-from streams.edges.redis.errors import CONNECTION_LOST, refused_of, unreachable_of
+from streams.edges.redis.errors import (
+    CONNECTION_LOST,
+    no_right_to_import,
+    refused_of,
+    unreachable_of,
+)
 from streams.edges.settings.list import Settings
 from streams.edges.settings.specs import url_without_password
 from streams.edges.store import Place
@@ -67,8 +72,8 @@ class RedisStates:
         self._url_shown = url_without_password(settings.redis_url)
         self._expiry_seconds = settings.redis_expiry_days * 86_400
         self._client: Any = async_client_of(settings)
-        script = resources.files("streams.edges.redis").joinpath("import.lua")
-        self._import = self._client.register_script(script.read_text(encoding="utf-8"))
+        self._import = self._client.register_script(_script("import.lua"))
+        self._ask_rights = self._client.register_script(_script("import_rights.lua"))
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,6 +130,17 @@ class RedisStates:
         with self._plain_errors():
             found = [key async for key in self._client.scan_iter(match=f"{pattern}*", count=1000)]
         return sorted({key for key in found if key != kept[0] and not key.startswith(kept[1])})
+
+    async def check_rights(self, place: Place) -> None:
+        """Raise RedisRefusesUs where the user may not put a backup in a partition's place.
+
+        A script that is refused a command half way leaves half of its work done.
+        """
+        with self._plain_errors():
+            lacking = await self._ask_rights(keys=[self._key(place, "import:rights")])
+        if lacking:
+            names = ", ".join(name.decode() for name in lacking)
+            raise RedisRefusesUs(self._url_shown, no_right_to_import(names))
 
     async def put_staged(self, place: Place, token: str, parts: Sequence[Any]) -> None:
         """Put parts of hashes beside a partition; they go by themselves after an hour."""
@@ -226,6 +242,10 @@ class Staging:
     async def drop(self) -> None:
         """See `RedisStates.drop_staged`."""
         await self._states.drop_staged(self._begins.place, self._token, self._lengths)
+
+
+def _script(name: str) -> str:
+    return resources.files("streams.edges.redis").joinpath(name).read_text(encoding="utf-8")
 
 
 def state_in(meta: Meta) -> dict[str, bytes]:
