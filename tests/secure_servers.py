@@ -14,7 +14,7 @@ from tests.servers import KafkaServer, RedisServer
 
 USER = "surgewatch"
 PASSWORD = "marked-secret one"
-KAFKA_USERS = (USER, "surgewatch-admin", "surgewatch-producer")
+KAFKA_USERS = (USER, "surgewatch-admin", "surgewatch-producer", "surgewatch-reader")
 """Of docs/security.md: of the worker, of who makes topics, of who sends."""
 ADMIN_PASSWORD = "the admin's word"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"

@@ -90,6 +90,11 @@ COMMANDS: Final = {
         ),
         LazyCommand("streams.app.commands.counts", "counts", "Show the counts that Redis holds."),
         LazyCommand(
+            "streams.app.surges.command",
+            "surges",
+            "Show which surges were announced: of whom, when, by how much, and how they stand.",
+        ),
+        LazyCommand(
             "streams.app.doctor.command",
             "doctor",
             "Check settings, Kafka, Redis, the group, lag and clocks, and say what to do.",

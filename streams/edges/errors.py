@@ -3,7 +3,11 @@
 The command line prints the line, without a traceback, and ends with the error's exit code.
 """
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+REDIS_UNREACHED: Final = "Redis cannot be reached"
+_BRIEF_CHARACTERS_MAX: Final = 100
 
 
 class SurgewatchError(Exception):
@@ -68,6 +72,11 @@ class RedisUnreachable(UnreachableError):
             "SURGEWATCH_REDIS_URL right?"
         )
 
+    @property
+    def brief(self) -> str:
+        """What it is in few words, without addresses: whoever asks for health may read them."""
+        return REDIS_UNREACHED
+
 
 class RedisRefuses(RedisUnreachable):
     """Redis answers and takes no writes now: disk or memory full, a replica, no majority."""
@@ -81,6 +90,12 @@ class RedisRefuses(RedisUnreachable):
             told = f" ({cause}): has it disk and memory left, and is it the primary?"
         self.args = (f"Redis at {redis_url_shown} takes no writes now{told}",)
 
+    @property
+    def brief(self) -> str:
+        """The beginning of what Redis said."""
+        said = re.split(r"[:;.]", self.cause, maxsplit=1)[0]
+        return f"Redis takes no writes now: {said[:_BRIEF_CHARACTERS_MAX]}"
+
 
 class RedisRefusesUs(RedisUnreachable):
     """A Redis is there, and will not have us so: login, certificate, protocol, rights."""
@@ -90,6 +105,11 @@ class RedisRefusesUs(RedisUnreachable):
     def __init__(self, redis_url_shown: str, cause: str) -> None:
         super().__init__(redis_url_shown, cause)
         self.args = (f"cannot use Redis at {redis_url_shown}: {cause}",)
+
+    @property
+    def brief(self) -> str:
+        """That it does; why is in the log."""
+        return "Redis refuses us: the log says why"
 
 
 class Interrupted(SurgewatchError):

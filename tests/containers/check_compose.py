@@ -138,6 +138,13 @@ def test_the_alert_of_the_surge_is_at_alertmanager_and_its_links_lead_somewhere(
     assert page(url).startswith("# Surgewatch")
 
 
+def test_the_notification_is_shown_by_the_receiver(compose: Compose) -> None:
+    def shown() -> str:
+        return compose("logs", "--no-color", "receiver")
+
+    wait_until(lambda: "firing: SurgewatchCreatorSurge" in shown(), 60, shown)
+
+
 def test_prometheus_takes_the_rules_and_every_target(compose: Compose) -> None:
     groups = json.loads(page("http://127.0.0.1:9090/api/v1/rules"))["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]

@@ -273,6 +273,10 @@ def test_a_letter_written_twice_is_counted_and_put_back_once_and_others_records_
     assert desk.run("list", "--limit", "0").stdout == f"{settings.topic_follows}\tnot_json\t2\t2\n"
     assert "put back" in desk.run("show", "1:1").stdout.lower()
     assert desk.rows("list", "--since", "2099-01-01") == []
+    none = desk.run("list", "--since", "2099-01-01")
+    assert (none.exit_code, none.stdout) == (0, "")
+    words = f"there are no such dead letters in topic {settings.topic_dead_letters}\n"
+    assert none.stderr.endswith(words)
 
 
 def test_kafka_down_and_a_topic_that_is_not_there_are_one_line(desk: Desk) -> None:

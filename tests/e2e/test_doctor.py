@@ -115,7 +115,7 @@ def test_what_is_well_is_fine_while_a_worker_runs(
     assert unseen == {"prometheus"}
     lines = run(desk.site).stdout.splitlines()
     assert "group: 3 fine" in lines
-    assert "  not checked  7 checks: not asked for: --prometheus URL" in lines
+    assert "  not checked  8 checks: not asked for: --prometheus URL" in lines
     assert lines[-1].startswith("it works; see the warnings")
     assert worker.stop() == 0
     after = told(desk.site)

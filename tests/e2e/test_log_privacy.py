@@ -97,6 +97,7 @@ def test_no_follower_no_text_and_creators_only_where_they_surge(
     if form == "json":
         lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
         assert len(lines) == len(said.splitlines())
+        assert "ended" in {line.get("event") for line in lines}
         names = {line["worker"] for line in lines}
         assert len(names) == 1
         assert re.fullmatch(r".+:\d+", names.pop())
@@ -107,3 +108,5 @@ def test_no_follower_no_text_and_creators_only_where_they_surge(
         assert all(one["partition"] in range(4) and one["offset"] >= 0 for one in pages)
     else:
         assert f"opened by rule: followers of {LOUD_CREATOR}, 500 in 24 h" in said
+        assert "ended in order: what was counted is stored" in said.splitlines()[-1]
+        assert "Flush producer buffer" not in said

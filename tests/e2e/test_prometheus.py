@@ -80,6 +80,7 @@ def test_a_surge_of_a_worker_is_an_alert_with_links_and_all_rules_evaluate(
             "prometheus.rules": "ok",
             "prometheus.metrics": "ok",
             "prometheus.alertmanager": "error",
+            "prometheus.links": "ok",
             "prometheus.settings": "ok",
             "prometheus.alerts": "warning",
         }

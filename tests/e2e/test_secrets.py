@@ -123,6 +123,7 @@ def commands() -> list[list[str]]:
         ["topics", "check", "--json"],
         ["counts", "--all", "--json"],
         ["lag"],
+        ["surges", "--json"],
         ["dead-letters", "list"],
         ["state", "export", "--out", "state.backup"],
         ["state", "import", "state.backup"],

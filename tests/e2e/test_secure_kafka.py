@@ -61,6 +61,12 @@ def test_a_worker_with_the_documented_rights_counts_exactly(
     assert len(ends) >= 2, ends
     assert min(ends.values()) > time.time()
     asyncio.run(eyes.surges(lambda found: len(found) > 3))
+    listed = command(stage.environ("surgewatch-reader"), "surges", "--json")
+    assert listed.exit_code == 0, listed.output
+    assert listed.stdout.count('"surge_id"') > 3
+    not_listed = command(stage.environ(), "surges")
+    assert (not_listed.exit_code, not_listed.stdout) == (3, ""), not_listed.output
+    assert "may not read topic surges" in not_listed.stderr, not_listed.stderr
     with Redis.from_url(stage.redis.url) as admin:
         log = admin.acl_log()
         refused = {one["object"] for one in log}

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
 import threading
+import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import msgspec
 import pytest
@@ -22,17 +26,19 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from deploy import healthcheck
+from deploy.local import receiver
 from streams.app.simulate.command import simulate
 from streams.core.records.keys import GROUP_KEYS
 from streams.edges.metrics.exporter import Exporter
 from streams.edges.process.health import Health
 from streams.edges.redis.servers import PACKED
 from streams.edges.settings.list import Settings
+from tests.alertmanager import CONFIGURATION as ALERTMANAGER
 from tests.conftest import program_or_say, saying_what_is_missing
 from tests.containers.compose_file import COMPOSE, ROOT, compose_spec_program
 from tests.servers import KAFKA_VERSION
 
-OURS = {"topics", "worker-1", "worker-2", "simulator", "docs"}
+OURS = {"topics", "worker-1", "worker-2", "simulator", "docs", "receiver"}
 Services = dict[str, dict[str, Any]]
 
 
@@ -141,11 +147,45 @@ def test_prometheus_scrapes_both_workers_and_links_to_what_is_served(services: S
         assert urls[label] == f"http://localhost:{port.split(':')[1]}"
 
 
-def test_prometheus_takes_its_configuration() -> None:
-    path = ROOT / "deploy/compose/prometheus.yml"
-    command = [program_or_say("promtool"), "check", "config", "--syntax-only", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("path", ["deploy/compose/prometheus.yml", "deploy/local/prometheus.yml"])
+def test_prometheus_takes_its_configuration(path: str) -> None:
+    is_local = "local" in path  # else its files are where the container has them
+    command = [program_or_say("promtool"), "check", "config"]
+    command += [path] if is_local else ["--syntax-only", path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    rule_files = [*(ROOT / "deploy/prometheus").glob("*.yml")]
+    assert done.stdout.count("rules found") == len(rule_files) * is_local
+
+
+def test_notifications_go_to_a_service_that_shows_them(services: Services) -> None:
+    assert services["receiver"]["network_mode"] == "service:alertmanager"
+    addresses = re.findall(r"http://127\.0\.0\.1:(\d+)/", ALERTMANAGER.read_text())
+    assert {int(port) for port in addresses} == {receiver.PORT}
+
+
+def test_the_receiver_prints_whom_a_notification_is_for_and_its_links() -> None:
+    command = ["python3", "-I", "-S", str(ROOT / "deploy/local/receiver.py"), "0"]
+    labels = {"alertname": "SurgewatchA", "severity": "page", "job": "surgewatch", "kind": "wave"}
+    annotations = {"summary": "A wave\x1b[2J", "runbook_url": "http://localhost:8000/runbooks/A.md"}
+    alert = {"status": "firing", "labels": labels, "annotations": annotations}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[2]
+        request = urllib.request.Request(f"{url}/pager", json.dumps({"alerts": [alert]}).encode())
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+        for wrong in (b"no json", b"[]", b'{"alerts": [1]}'):
+            with pytest.raises(HTTPError, match="400"):
+                urllib.request.urlopen(f"{url}/pager", wrong, timeout=10)
+        process.send_signal(signal.SIGINT)
+        shown = process.stdout.read().splitlines()
+        assert process.wait(10) == 0
+    assert shown == [
+        r"'to pager: firing: SurgewatchA (page): A wave\x1b[2J [kind=wave]'",
+        "    http://localhost:8000/runbooks/A.md",
+        "ended",
+    ]
 
 
 def test_the_simulators_options_exist(services: Services) -> None:
@@ -162,7 +202,8 @@ def test_hadolint_finds_nothing() -> None:
 
 
 def test_yamllint_finds_nothing() -> None:
-    lint("yamllint", "--strict", "docker-compose.yml", "deploy/compose", "tests/containers")
+    folders = ("deploy/compose", "deploy/local", "tests/containers")
+    lint("yamllint", "--strict", "docker-compose.yml", *folders)
 
 
 def lint(program: str, *arguments: str) -> None:
@@ -224,7 +265,7 @@ def test_health_check_says_whether_the_worker_is_ready_and_why_not() -> None:
         reason = healthcheck.unready_reason("127.0.0.1", port)
         assert reason == "it has not joined the consumer group yet"
         health.assigned(0.0, 4)
-        health.reached_redis(reachable=True)
+        health.reached_redis()
         health.loaded()
         assert healthcheck.unready_reason("127.0.0.1", port) is None
     gone = healthcheck.unready_reason("127.0.0.1", port)

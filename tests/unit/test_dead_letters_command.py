@@ -6,7 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.app.cli import main
+from streams.app.dead_letters import command
 from streams.app.dead_letters.command import _hex_rows_of, _text_of
+from streams.app.dead_letters.letter_list import Letters
 
 
 def run(*arguments: str) -> Result:
@@ -53,3 +55,17 @@ def test_bytes_are_shown_as_text_that_moves_no_cursor_and_as_hex() -> None:
     assert rows[0] == '00000000  7b 22 61 22 3a 22 1b 5b 32 4a ff c3 bc 22 7d 7a  {"a":".[2J..."}z'
     assert len(rows) == 64 + 1
     assert rows[-1].endswith("bytes more: --json has all in base64)")
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--reason", "not_json")])
+def test_that_there_are_no_letters_is_said(
+    more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object) -> Letters:
+        return Letters([], [], 0)
+
+    monkeypatch.setattr(command, "count_letters", nothing)
+    result = run("list", *more)
+    such = "such " if "--reason" in more else ""
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"surgewatch: there are no {such}dead letters in topic dead-letters\n"

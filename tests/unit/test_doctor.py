@@ -76,10 +76,12 @@ NODE = NodeFacts(
 )
 LAYOUT = fields_of(StoreKind(4, "surgewatch", "surgewatch", "cluster", (("follows", "id"),)))
 STANDS = {place: Stand(7, NOW_MS, torn=False, keys_max=128) for place in PLACES}
+LINKS = {"runbook_url": "https://docs/runbooks/A.md", "dashboard_url": "http://grafana/d/a"}
 RULES = [LoadedRule("SurgewatchA", "sum(surgewatch_lag_records) > 0", "", firing=False)]
+SWITCH = LoadedRule("SurgewatchDeadMansSwitch", "vector(1)", "", firing=True, links=LINKS)
 PROMETHEUS = PrometheusFacts(
     targets=[Target("one:9464", "")],
-    rules=RULES,
+    rules=[*RULES, SWITCH],
     names=frozenset({"surgewatch_lag_records"}),
     alertmanagers=1,
     digests=frozenset({"abc"}),
@@ -158,11 +160,17 @@ def state(torn: bool = False, **layout: str) -> list[Finding]:
 
 
 def prometheus(**facts: Any) -> list[Finding]:
-    return prometheus_findings(PROMETHEUS._replace(**facts), ["SurgewatchA"])
+    return prometheus_findings(
+        PROMETHEUS._replace(**facts), [rule.name for rule in PROMETHEUS.rules]
+    )
 
 
 def rule(**facts: Any) -> list[Finding]:
-    return prometheus(rules=[RULES[0]._replace(**facts)])
+    return prometheus(rules=[RULES[0]._replace(**facts), SWITCH])
+
+
+def links(**changed: str) -> list[Finding]:
+    return prometheus(rules=[*RULES, SWITCH._replace(links={**LINKS, **changed})])
 
 
 def memory(limit_mb: int, keys: int | None = 10_000_000) -> list[Finding]:
@@ -236,6 +244,8 @@ CASES: list[tuple[str, str, Callable[[], Sequence[Finding]]]] = [
     ("redis.eviction", "error", lambda: info(maxmemory_policy="allkeys-lru")),
     ("redis.eviction", "warning", lambda: info(evicted_keys=3)),
     ("redis.memory", "warning", lambda: info(used_memory=95_000_000)),
+    ("redis.memory", "warning", lambda: info(used_memory=99_999_999)),
+    ("redis.memory", "error", lambda: info(used_memory=100_000_000)),
     ("redis.memory", "warning", lambda: info(maxmemory=0)),
     ("redis.persistence", "error", lambda: info(aof_last_write_status="err")),
     ("redis.persistence", "warning", lambda: info(aof_enabled=0)),
@@ -255,6 +265,8 @@ CASES: list[tuple[str, str, Callable[[], Sequence[Finding]]]] = [
     ("prometheus.metrics", "error", lambda: rule(query="surgewatch_lag_records_old > 1")),
     ("prometheus.metrics", "warning", lambda: prometheus(names=frozenset())),
     ("prometheus.alertmanager", "error", lambda: prometheus(alertmanagers=0)),
+    ("prometheus.links", "warning", lambda: links(runbook_url="/runbooks/A.md")),
+    ("prometheus.links", "warning", lambda: links(dashboard_url="<no value>/d/a")),
     ("prometheus.settings", "warning", lambda: prometheus(digests=frozenset({"a", "b"}))),
     ("prometheus.alerts", "warning", lambda: rule(firing=True)),
 ]  # fmt: skip
@@ -302,6 +314,19 @@ def test_every_warning_and_error_of_the_catalogue_has_a_case() -> None:
     assert promised == {(check_id, status) for check_id, status, _ in CASES} | BY_READING
 
 
+def test_all_that_fires_is_told_each_with_its_runbook_and_a_full_redis_ends_with_code_4() -> None:
+    other = RULES[0]._replace(name="SurgewatchB", firing=True)
+    findings = prometheus_findings(
+        PROMETHEUS._replace(rules=[RULES[0]._replace(firing=True), other, SWITCH]),
+        ["SurgewatchA", "SurgewatchB", SWITCH.name],
+    )
+    (found,) = (one for one in findings if one.id == "prometheus.alerts")
+    assert found.what == "SurgewatchA, SurgewatchB fire"
+    assert found.fix == "see docs/runbooks/SurgewatchA.md, docs/runbooks/SurgewatchB.md"
+    full = complete(CHECKS, info(used_memory=100_000_001), {})
+    assert report_of(full, NOW_MS, 1.0).exit_code == 4
+
+
 UNSEEN: list[tuple[str, Callable[[], Sequence[Finding]]]] = [
     ("kafka.session", lambda: kafka(broker=None)),
     ("kafka.retention", lambda: kafka(configs={})),
@@ -321,6 +346,7 @@ UNSEEN: list[tuple[str, Callable[[], Sequence[Finding]]]] = [
     ("settings.memory", lambda: memory(2_000, None)),
     ("settings.memory", lambda: memory(0)),
     ("prometheus.metrics", lambda: prometheus(targets=[Target("one:1", "refused")])),
+    ("prometheus.links", lambda: prometheus(rules=RULES)),
 ]
 
 

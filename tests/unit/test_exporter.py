@@ -71,7 +71,7 @@ def test_readyz_follows_the_health(exporter: Exporter, health: Health) -> None:
     port = exporter.start("127.0.0.1", 0)
     assert _get(port, "/readyz")[::2] == (503, "it has not joined the consumer group yet\n")
     health.assigned(0.0, 2)
-    health.reached_redis(reachable=True)
+    health.reached_redis()
     health.loaded()
     assert _get(port, "/readyz?verbose=1")[::2] == (200, "ok\n")
 

@@ -65,7 +65,7 @@ def test_partitions_that_are_dealt_and_never_read_are_a_stall() -> None:
 def test_a_worker_with_no_partitions_waits_without_end_and_is_ready() -> None:
     health = _health()
     health.assigned(10.0, 0)
-    health.reached_redis(reachable=True)
+    health.reached_redis()
     health.beat(9_999.0)
     assert health.stalled(9_999.0) is None
     assert health.unready(9_999.0) is None
@@ -76,41 +76,43 @@ def test_ready_needs_the_group_redis_and_the_state_in_this_order() -> None:
     assert health.unready(1.0) == "it has not joined the consumer group yet"
     health.assigned(1.0, 2)
     assert health.unready(1.0) == "Redis cannot be reached"
-    health.reached_redis(reachable=True)
+    health.reached_redis()
     assert health.unready(1.0) == "the state of its partitions is not loaded yet"
     health.loaded()
     assert health.unready(1.0) is None
     health.assigned(2.0, 3)
     assert health.unready(2.0) == "the state of its partitions is not loaded yet"
     health.loaded()
-    health.reached_redis(reachable=False)
-    assert health.unready(2.0) == "Redis cannot be reached"
+    health.failed_redis("Redis takes no writes now: its memory is full (maxmemory)")
+    assert health.unready(2.0) == "Redis takes no writes now: its memory is full (maxmemory)"
+    health.reached_redis()
+    assert health.unready(2.0) is None
 
 
 def test_a_stalled_worker_is_not_ready() -> None:
-    signs = Signs(0.0, 0.0, joined=True, redis_reachable=True, state_loaded=True)
+    signs = Signs(0.0, 0.0, joined=True, redis_problem=None, state_loaded=True)
     assert unready_of(signs) is None
     assert stall_of(signs, LIMIT + 1, LIMIT) is not None
     health = _health()
     health.assigned(0.0, 0)
-    health.reached_redis(reachable=True)
+    health.reached_redis()
     assert health.unready(LIMIT + 1) == "the worker's loop has not run for 121 s"
 
 
 def test_signs_told_from_many_threads_are_all_kept() -> None:
     health = _health()
 
-    def tell(reachable: bool) -> None:
+    def tell() -> None:
         for second in range(2_000):
-            health.reached_redis(reachable=reachable)
+            health.reached_redis()
             health.beat(float(second))
 
-    threads = [threading.Thread(target=tell, args=(True,)) for _ in range(4)]
+    threads = [threading.Thread(target=tell) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert health.signs.redis_reachable
+    assert health.signs.redis_problem is None
     assert health.signs.beat_seconds == 1_999.0
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
+from mode import timers
 
 import streams
+from streams.app.worker.faust_app import WorkerApp
 from streams.app.worker.surge_lines import tell_surges
 from streams.core.surges.surge import Severity, Surge
 from streams.edges.errors import DataError
@@ -174,6 +176,23 @@ def test_the_level_can_be_changed_while_it_runs(told: Callable[[], str]) -> None
     assert "theirs" in said
     assert "third" not in said
     assert "chatter" not in said
+
+
+def test_what_faust_tells_of_its_daily_work_is_silent_by_whatever_name(
+    told: Callable[[], str],
+) -> None:
+    set_up_logs(Settings())
+    for logger in (logging.getLogger("faust.app.base"), WorkerApp.logger):
+        logger.info("Flush producer buffer...")
+        logger.warning("worth a line of %s", logger.name)
+    timers.logger.warning("Timer %s is overlapping (interval=%r runtime=%r)", "commit", 1.0, 2.35)
+    timers.logger.warning("another of a timer")
+    said = told()
+    assert "Flush" not in said
+    assert "worth a line of faust.app.base" in said
+    assert "worth a line of streams.app.worker.faust_app" in said
+    assert "overlapping" not in said
+    assert "another of a timer" in said
 
 
 def test_a_line_of_ours_that_nobody_set_up_goes_where_a_librarys_goes(

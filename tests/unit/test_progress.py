@@ -6,12 +6,15 @@ from typing import get_args
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.exceptions import OutOfMemoryError
 
 from streams.core.partition_state import Outcome
 from streams.core.records.events import RawChunk
+from streams.edges.errors import RedisRefuses, RedisRefusesUs, RedisUnreachable
 from streams.edges.metrics.progress import WorkerProgress
 from streams.edges.metrics.worker import Build, Metrics, Stage
 from streams.edges.process.health import Health
+from streams.edges.redis.errors import refused_of
 from tests.jobs import comment_partition, comments, follow_partition, follows
 
 FOLLOW = [("bob", 1_736_899_200_000, False)]
@@ -135,12 +138,37 @@ def test_progress_has_a_time_which_a_write_moves() -> None:
     assert begun is not None
     assert before <= begun <= time.time()
     busy(0.001)
-    progress.redis_failed("write")
+    progress.redis_failed("write", RedisUnreachable("redis://one", "refused"))
     assert registry.get_sample_value(name) == begun
     progress.stored(0.1, 1)
     moved = registry.get_sample_value(name)
     assert moved is not None
     assert begun < moved <= time.time()
+
+
+def test_health_says_what_redis_said_in_few_words_without_its_address() -> None:
+    metrics = Metrics(CollectorRegistry(), ("follows",), Build("0", "surgewatch"), lambda: 0)
+    health = Health(time.monotonic(), 60)
+    progress = WorkerProgress(metrics, health)
+    health.assigned(time.monotonic(), 0)
+    url = "redis://secret-host:6379/0"
+    full = refused_of(url, OutOfMemoryError("command not allowed when used memory > 'maxmemory'"))
+    disk = "MISCONF Errors writing to the AOF file: No space left on device"
+    assert isinstance(full, RedisRefuses)
+    for error, words in (
+        (RedisUnreachable(url, "refused"), "Redis cannot be reached"),
+        (full, "Redis takes no writes now: its memory is full (maxmemory)"),
+        (
+            RedisRefuses(url, disk),
+            "Redis takes no writes now: MISCONF Errors writing to the AOF file",
+        ),
+        (RedisRefuses(url, "x" * 900), f"Redis takes no writes now: {'x' * 100}"),
+        (RedisRefusesUs(url, "wrong password"), "Redis refuses us: the log says why"),
+    ):
+        progress.redis_failed("write", error)
+        assert health.unready(time.monotonic()) == words
+    progress.stored(0.1, 1)
+    assert health.unready(time.monotonic()) is None
 
 
 def test_a_surge_that_late_records_amend_is_no_slow_announcement() -> None:

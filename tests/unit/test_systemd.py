@@ -19,7 +19,7 @@ PID: Final = 77
 def ready_health(now_seconds: float = 0.0) -> Health:
     health = Health(now_seconds, LIMIT)
     health.assigned(now_seconds, 3)
-    health.reached_redis(reachable=True)
+    health.reached_redis()
     health.loaded()
     health.progressed(now_seconds, 5)
     return health
@@ -36,7 +36,7 @@ def test_a_worker_is_ready_once_and_says_what_it_does() -> None:
     assert "STATUS=it has not joined the consumer group yet" in first
     assert "READY=1" not in first
     health.assigned(1.0, 3)
-    health.reached_redis(reachable=True)
+    health.reached_redis()
     health.loaded()
     health.progressed(1.0, 5)
     told = notifier.lines(1.0)

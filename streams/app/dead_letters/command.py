@@ -18,8 +18,9 @@ from streams.core.records.events import Reason
 from streams.core.reports.stored_counts import shown
 from streams.edges.errors import DataError, Interrupted
 from streams.edges.files.mended import WORDS, Judge, place_of, read_mended
-from streams.edges.kafka.dead_letters import DeadLetterReader, FoundLetter, LetterPlace, Span
+from streams.edges.kafka.dead_letters import DeadLetterReader, FoundLetter, LetterPlace
 from streams.edges.kafka.retry_marks import RetryMark, mark_key_of
+from streams.edges.kafka.topic_reader import Span
 from streams.edges.settings.reading import Settings, read_settings
 
 _TEXT_CHARACTERS_MAX: Final = 4_000
@@ -87,6 +88,11 @@ def list_letters(context: click.Context, /, *, limit: int, as_json: bool, **choi
             "no dead letters: who else writes there?",
             err=True,
         )
+    if not letters.counts:
+        chosen = any(value is not None for value in choice.values())
+        what = "no such dead letters" if chosen else "no dead letters"
+        where = f"in topic {settings.topic_dead_letters}"
+        click.echo(f"surgewatch: there are {what} {where}", err=True)
     if as_json:
         for counted in letters.counts:
             print_json({"kind": "count"} | counted._asdict())

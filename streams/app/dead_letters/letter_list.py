@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from streams.app.dead_letters.retrying import Choice
 from streams.core.records.events import Reason
-from streams.edges.kafka.dead_letters import DeadLetterReader, FoundLetter, Span
+from streams.edges.kafka.dead_letters import DeadLetterReader, FoundLetter
 from streams.edges.kafka.retry_marks import RetryMark, mark_key_of
+from streams.edges.kafka.topic_reader import Span
 from streams.edges.settings.list import Settings
 
 

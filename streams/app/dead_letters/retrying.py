@@ -21,11 +21,11 @@ from streams.edges.kafka.dead_letters import (
     FoundLetter,
     LetterPlace,
     NoLetter,
-    Span,
     check_place,
 )
 from streams.edges.kafka.producer import RecordProducer, aiokafka_quiet, partition_of
 from streams.edges.kafka.retry_marks import RetryMark, RetryState, encode_mark, mark_key_of, mark_of
+from streams.edges.kafka.topic_reader import Span
 from streams.edges.redis.reader import RedisReader
 from streams.edges.settings.list import Settings
 from streams.edges.store import Place

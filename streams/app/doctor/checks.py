@@ -149,6 +149,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(
         *("redis.memory", DATA, "memory used beside `maxmemory`, and room for creators"),
         warns="it is used to 90 %, or there is no limit",
+        errs="it is full: it takes no writes, and workers wait",
     ),
     Check(
         *("redis.persistence", DATA, "the append-only file"),
@@ -191,6 +192,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(
         *("prometheus.alertmanager", DATA, "the Alertmanagers that it sends to"),
         errs="there is none: nobody is told",
+    ),
+    Check(
+        *("prometheus.links", DATA, "links in what fires: the external labels"),
+        warns="`docs_url` or `grafana_url` is not set: links lead nowhere",
     ),
     Check(
         *("prometheus.settings", DATA, "digests of the workers' settings, and versions"),

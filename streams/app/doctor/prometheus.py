@@ -12,6 +12,7 @@ _OURS: Final = re.compile(r"(?<![:\w])surgewatch_\w+(?![:\w])")
 """A metric; in a record's name (job:surgewatch_records:rate5m) it stands between colons."""
 _NOT_NAMES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\{[^}]*\}')
 _PARTS: Final = {"histogram": ("_bucket", "_sum", "_count")}
+_LABEL_OF_LINK: Final = {"runbook_url": "docs_url", "dashboard_url": "grafana_url"}
 _ALWAYS_FIRES: Final = "SurgewatchDeadMansSwitch"
 
 _FROM_RECORDS: Final = frozenset(
@@ -32,6 +33,7 @@ def prometheus_findings(facts: PrometheusFacts, shipped: Collection[str]) -> lis
         *_rules(ours, shipped),
         *_metrics(facts, ours, up),
         _alertmanager(facts),
+        _links(ours),
         _settings(facts, up),
         _alerts(ours),
     ]
@@ -105,6 +107,24 @@ def _alertmanager(facts: PrometheusFacts) -> Finding:
     return fine(check_id, f"it sends alerts to {facts.alertmanagers}")
 
 
+def _links(ours: Collection[LoadedRule]) -> Finding:
+    """Links of what fires now; the dead man's switch always does."""
+    check_id = "prometheus.links"
+    links = {name: link for rule in ours for name, link in rule.links.items()}
+    if not links:
+        return not_checked(check_id, "no alert of ours fires, not even the dead man's switch")
+    lost = [
+        label
+        for name, label in _LABEL_OF_LINK.items()
+        if not links.get(name, "").startswith(("http://", "https://"))
+    ]
+    if lost:
+        what = f"links in notifications lead nowhere: without the external label {', '.join(lost)}"
+        fix = "set external_labels in the global part of its configuration: docs/alerting.md"
+        return warning(check_id, what, fix)
+    return fine(check_id, "links in notifications begin with docs_url and grafana_url")
+
+
 def _settings(facts: PrometheusFacts, up: int) -> Finding:
     check_id = "prometheus.settings"
     if not up or not facts.digests:
@@ -125,6 +145,7 @@ def _alerts(ours: Collection[LoadedRule]) -> Finding:
         return not_checked(check_id, "no rule of ours is loaded")
     firing = sorted({rule.name for rule in ours if rule.firing} - {_ALWAYS_FIRES})
     if firing:
-        told = ", ".join(firing)
-        return warning(check_id, f"{told} fires", f"see docs/runbooks/{firing[0]}.md")
+        told = f"{', '.join(firing)} {'fires' if len(firing) == 1 else 'fire'}"
+        pages = ", ".join(f"docs/runbooks/{name}.md" for name in firing)
+        return warning(check_id, told, f"see {pages}")
     return fine(check_id, "none fires but the dead man's switch")

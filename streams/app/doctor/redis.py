@@ -131,6 +131,10 @@ def _memory(node: NodeFacts, info: Mapping[str, Any]) -> list[Finding]:
         return [*found, warning("redis.memory", what, fix, _name(node))]
     room = max(0, memory.max_bytes - memory.used_bytes) // _CREATOR_BYTES
     told = f"{used} of {memory.max_bytes / 2**20:,.0f}, room for about {room:,} more creators"
+    if memory.share >= 1:
+        what = f"it is full, {used} of {memory.max_bytes / 2**20:,.0f}: it takes no writes"
+        fix = "raise maxmemory; until then workers wait, and nothing is lost"
+        return [*found, error("redis.memory", what, fix, _name(node))]
     if memory.share >= NEAR_FULL:
         fix = "raise maxmemory: full, it takes no writes, and workers wait"
         return [*found, warning("redis.memory", told, fix, _name(node))]

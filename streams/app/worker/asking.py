@@ -37,7 +37,7 @@ async def patiently(
         try:
             return await ask()
         except RedisUnreachable as error:
-            progress.redis_failed(operation)
+            progress.redis_failed(operation, error)
             log.warning("store_waited_for", "waiting for the store: {error}", error=error)
         except FencedOff as error:
             if operation != "connect":

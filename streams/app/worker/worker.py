@@ -87,7 +87,10 @@ class Worker:
         self._metrics.set_memory_limit(memory_limit_bytes())
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT, or until something stops it; raises what did."""
+        """Run until SIGTERM or SIGINT, or until something stops it; raises what did.
+
+        The last line tells of an end in order.
+        """
         check_detector(self._settings)
         stop = asyncio.Event()
 
@@ -108,6 +111,7 @@ class Worker:
                 if trouble is not None:
                     self._metrics.add_trouble(trouble)
                 raise
+        log.info("ended", "ended in order: what was counted is stored")
 
     async def _run(self, stack: AsyncExitStack, stop: asyncio.Event) -> None:
         settings = self._settings

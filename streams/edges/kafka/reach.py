@@ -7,9 +7,9 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.edges.kafka.dead_letters import Span
 from streams.edges.kafka.identity import Source, source_of
 from streams.edges.kafka.producer import Cause, aiokafka_quiet, client_options_of, unreachable_of
+from streams.edges.kafka.topic_reader import Span
 from streams.edges.settings.list import Settings
 from streams.edges.store import Place
 

@@ -32,11 +32,15 @@ _CHATTY: Final = (
     "faust",
     "kafka",
     "mode",
+    "streams.app.worker.faust_app",
     "streams.edges.transport.batch",
     "streams.edges.transport.consumer",
     "streams.edges.transport.thread",
 )
-"""Libraries that tell of their daily work; below a warning it is of use in debugging only."""
+"""Libraries that tell of their daily work; below a warning it is of use in debugging only.
+
+Those of ours have classes derived from Faust's, which tell of it by the name of our module.
+"""
 _INDISCREET: Final = (
     "aiokafka.conn",
     "aiokafka.producer.producer",
@@ -55,6 +59,8 @@ _PASSING: Final = (
 )
 _GIVEN_UP: Final = ("Task exception was never retrieved", "_do_commit_offsets()")
 """In what asyncio says of aiokafka's commit when nobody waits for it any more."""
+_TIMER: Final = "Timer %s is overlapping"
+"""Faust's words for a commit to Kafka that took longer than a second, which harms nothing."""
 _PLACE: Final = "surgewatch_place"
 """Attribute of a record: the partition that was worked on when the line was said."""
 
@@ -77,11 +83,13 @@ class Untold(logging.Filter):
     """Holds back what a library says about an error of ours: the worker ends with its one line.
 
     And how a commit ended that nobody waits for any more: that it was given up is told, and it is
-    tried again.
+    tried again. And that one took long: what it waits for is told.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this message is about anything else."""
+        if record.name == "mode.timers" and str(record.msg).startswith(_TIMER):
+            return False
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, KafkaError) and record.name == "asyncio":
             message = record.getMessage()

@@ -11,6 +11,7 @@ from streams.core.records.events import DeadRecord, RawChunk, Reason
 from streams.core.records.texts import Ints
 from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, Surge
+from streams.edges.errors import RedisUnreachable
 from streams.edges.metrics.worker import (
     KafkaOperation,
     Metrics,
@@ -85,8 +86,8 @@ class Progress(Protocol):
     def recounts(self) -> None:
         """A partition is dropped, and counted anew from Kafka."""
 
-    def redis_failed(self, operation: RedisOperation) -> None:
-        """Redis did not answer; it will be asked again."""
+    def redis_failed(self, operation: RedisOperation, error: RedisUnreachable) -> None:
+        """Redis did not answer, or refused; it will be asked again."""
 
     def kafka_failed(self, operation: KafkaOperation) -> None:
         """Kafka did not answer; it will be asked again."""
@@ -156,7 +157,7 @@ class Silence:
     def recounts(self) -> None:
         """See Progress."""
 
-    def redis_failed(self, operation: RedisOperation) -> None:
+    def redis_failed(self, operation: RedisOperation, error: RedisUnreachable) -> None:
         """See Progress."""
 
     def kafka_failed(self, operation: KafkaOperation) -> None:
@@ -212,7 +213,7 @@ class WorkerProgress:
     def loaded(self) -> None:
         """See Progress."""
         self._health.loaded()
-        self._health.reached_redis(reachable=True)
+        self._health.reached_redis()
 
     def took(self, chunk: RawChunk, outcome: Outcome, dead: Sequence[DeadRecord]) -> None:
         """See Progress."""
@@ -297,7 +298,7 @@ class WorkerProgress:
         self._metrics.observe_store_write(seconds, sent_bytes)
         self.waited("redis", seconds)
         self._metrics.progressed()
-        self._health.reached_redis(reachable=True)
+        self._health.reached_redis()
         self._health.progressed(now, self._health.signs.lag_records or 0)
 
     def let_go(self, topic: str, keys: int) -> None:
@@ -320,10 +321,10 @@ class WorkerProgress:
         """See Progress."""
         self._metrics.add_recount()
 
-    def redis_failed(self, operation: RedisOperation) -> None:
+    def redis_failed(self, operation: RedisOperation, error: RedisUnreachable) -> None:
         """See Progress."""
         self._metrics.add_redis_error(operation)
-        self._health.reached_redis(reachable=False)
+        self._health.failed_redis(error.brief)
 
     def kafka_failed(self, operation: KafkaOperation) -> None:
         """See Progress."""

@@ -4,8 +4,9 @@ import base64
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -34,12 +35,16 @@ class Target(NamedTuple):
 
 
 class LoadedRule(NamedTuple):
-    """One rule that is loaded; ``problem`` is empty when it evaluates. ``firing``: an alert is."""
+    """One rule that is loaded; ``problem`` is empty when it evaluates. ``firing``: an alert is.
+
+    ``links``: annotations of its first alert, such as ``runbook_url``, as they are sent.
+    """
 
     name: str
     query: str
     problem: str
     firing: bool
+    links: Mapping[str, str] = MappingProxyType({})
 
 
 class PrometheusFacts(NamedTuple):
@@ -83,7 +88,11 @@ def _target_of(told: dict[str, Any]) -> Target:
 
 def _rule_of(told: dict[str, Any]) -> LoadedRule:
     problem = told.get("lastError", "") if told.get("health") == "err" else ""
-    return LoadedRule(told["name"], told["query"], problem, told.get("state") == "firing")
+    alerts: list[dict[str, Any]] = told.get("alerts", [])
+    annotations: dict[str, str] = alerts[0].get("annotations", {}) if alerts else {}
+    links = {name: text for name, text in annotations.items() if name.endswith("_url")}
+    firing = told.get("state") == "firing"
+    return LoadedRule(told["name"], told["query"], problem, firing, links)
 
 
 class _Server:

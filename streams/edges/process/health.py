@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from streams.edges.errors import REDIS_UNREACHED
+
 STOP_SECONDS_MAX: Final = 60.0
 """Twice what stopping may take, all its waits together."""
 DEAL_SECONDS_MAX: Final = 60.0
@@ -32,7 +34,7 @@ class Signs:
     joined: bool = False
     partitions_owned: int = 0
     lag_records: int | None = 0
-    redis_reachable: bool = False
+    redis_problem: str | None = REDIS_UNREACHED
     state_loaded: bool = False
 
 
@@ -76,15 +78,15 @@ def _stalls(signs: Signs, now_seconds: float, limit_seconds: float) -> Iterator[
 def unready_of(signs: Signs) -> str | None:
     """Why the worker is not ready, or None. One that was dealt no partition is ready to take one.
 
-    >>> unready_of(Signs(0.0, 0.0, joined=True, redis_reachable=True))
+    >>> unready_of(Signs(0.0, 0.0, joined=True, redis_problem=None))
     'the state of its partitions is not loaded yet'
     """
     if signs.stopping_seconds is not None:
         return "it is stopping"
     if not signs.joined:
         return "it has not joined the consumer group yet"
-    if not signs.redis_reachable:
-        return "Redis cannot be reached"
+    if signs.redis_problem is not None:
+        return signs.redis_problem
     if not signs.state_loaded:
         return "the state of its partitions is not loaded yet"
     return None
@@ -167,9 +169,13 @@ class Health:
         """Tell that the state of every partition is loaded."""
         self._tell(state_loaded=True)
 
-    def reached_redis(self, *, reachable: bool) -> None:
-        """Tell whether the last call to Redis was answered."""
-        self._tell(redis_reachable=reachable)
+    def reached_redis(self) -> None:
+        """Tell that the last call to Redis was answered."""
+        self._tell(redis_problem=None)
+
+    def failed_redis(self, problem: str) -> None:
+        """Tell what is wrong with Redis, in few words without a secret."""
+        self._tell(redis_problem=problem)
 
     def forgive(self, now_seconds: float) -> None:
         """Begin all times anew: the whole process was paused, which is not the worker's fault."""

@@ -1,0 +1,1 @@
+"""What a trial on one machine without containers needs: docs/alerting.md."""
