@@ -32,10 +32,13 @@ class Authority:
         name: str,
         *identities: str,
         not_after: datetime | None = None,
+        not_before: datetime | None = None,
         password: str | None = None,
     ) -> Path:
         """Make a file with the key (PKCS 8, which Java wants) and the chain; its path."""
-        issued = self._authority.issue_cert(*identities, common_name=name, not_after=not_after)
+        issued = self._authority.issue_cert(
+            *identities, common_name=name, not_after=not_after, not_before=not_before
+        )
         key = load_pem_private_key(issued.private_key_pem.bytes(), None)
         encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
         path = self._folder / f"{name}.pem"

@@ -280,7 +280,7 @@ def test_settings_that_cannot_be_read_are_the_one_finding(
 
 
 def test_dead_servers_are_told_and_nothing_that_hangs_on_them_is_fine(
-    site_of: Callable[..., Site], own_redis: RedisServer
+    site_of: Callable[..., Site], own_redis: RedisServer, tmp_path: Path
 ) -> None:
     site = site_of(redis_url=own_redis.url)
     no_kafka = told(site, SURGEWATCH_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
@@ -293,6 +293,11 @@ def test_dead_servers_are_told_and_nothing_that_hangs_on_them_is_fine(
     assert status_of(no_redis, "lag.lost") == {"not_checked"}
     single = told(site, SURGEWATCH_REDIS_URL=f"redis-cluster://127.0.0.1:{own_redis.port}")
     assert bad_in(single) == {("redis.url", "error")}
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no certificate")
+    refused = told(site, SURGEWATCH_METRICS_SSL_CERTFILE=str(garbage))
+    assert bad_in(refused) == {("settings.certificates", "error")}
+    assert refused["exit_code"] == 2, "as the worker's own"
     none = told(site, "--prometheus", "http://127.0.0.1:1")
     assert bad_in(none) == {("prometheus.reachable", "error")}
     assert none["exit_code"] == 3

@@ -16,6 +16,7 @@ TWO: Final = 'job="surgewatch",instance="w2"'
 OF_TOPIC: Final = OF_JOB | {"topic": "follows"}
 _TOPIC: Final = f'{ONE},topic="follows"'
 _ENDS: Final = "surgewatch_certificate_expiry_timestamp_seconds"
+_OWN: Final = f'{ONE},use="redis",part="own"'
 _UNSENT: Final = "prometheus_notifications_errors_total"
 _PROMETHEUS: Final = 'job="prometheus",instance="p1",alertmanager="http://a/api/v2/alerts"'
 _FAILED: Final = "alertmanager_notifications_failed_total"
@@ -221,10 +222,38 @@ CASES: Final[Mapping[str, Case]] = {
     ),
     "SurgewatchCertificateExpires": Case(
         # promtool's clock begins at 0; 14 days are 1,209,600 s
-        {f'{_ENDS}{{{ONE},use="redis",part="own"}}': "1209900x60"},
-        *(21, [{f'{_ENDS}{{{ONE},use="redis",part="own"}}': "1300000x60"}]),
+        {f"{_ENDS}{{{_OWN}}}": "1209900x60"},
+        *(21, [{f"{_ENDS}{{{_OWN}}}": "1300000x60"}, {f"{_ENDS}{{{_OWN}}}": "600x60"}]),
         OF_ONE | {"use": "redis", "part": "own"},
         {"$value | humanizeDuration": "13d 23h 44m 0s"},
+    ),
+    "SurgewatchCertificateExpired": Case(
+        {f"{_ENDS}{{{_OWN}}}": "300x60"},
+        *(6, [{f"{_ENDS}{{{_OWN}}}": "1300000x60"}]),
+        OF_ONE | {"use": "redis", "part": "own"},
+        {"$value | humanizeDuration": "1m 0s"},
+    ),
+    "SurgewatchTlsFilesUnfit": Case(
+        {f'surgewatch_tls_files_unfit{{{ONE},use="kafka"}}': "0 1x20"},
+        6,
+        [
+            {f'surgewatch_tls_files_unfit{{{ONE},use="kafka"}}': "0x20"},
+            {f'surgewatch_tls_files_unfit{{{ONE},use="kafka"}}': "1 1 1 0 1 1 1 0 1 1 1 0"},
+        ],
+        OF_ONE | {"use": "kafka"},
+    ),
+    "SurgewatchLogLinesLost": Case(
+        {f"surgewatch_log_lines_lost_total{{{ONE}}}": "0 0 1x20"},
+        *(2, [{f"surgewatch_log_lines_lost_total{{{ONE}}}": "7x20"}], OF_ONE),
+    ),
+    "SurgewatchSettingsRefused": Case(
+        {f'surgewatch_settings_reloads_total{{{ONE},result="refused"}}': "0 0 1x20"},
+        2,
+        [
+            {f'surgewatch_settings_reloads_total{{{ONE},result="refused"}}': "1x20"},
+            {f'surgewatch_settings_reloads_total{{{ONE},result="applied"}}': "0+1x20"},
+        ],
+        OF_ONE,
     ),
     "SurgewatchBadInput": Case(
         {f'surgewatch_bad_input_total{{{ONE},kind="clock_jump"}}': "0 0 1x20"},

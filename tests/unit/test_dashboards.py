@@ -34,8 +34,6 @@ from tests.unit.test_runbooks import BOOKS
 
 UNUSED: Final = {
     "surgewatch_log_lines_suppressed_total": "for who reads a log; what fails so often is drawn",
-    "surgewatch_log_lines_lost_total": "the disk that is full has alerts of its own",
-    "surgewatch_settings_reloads_total": "who reloads reads the line; who forgot is an alert",
     "surgewatch_trace_spans_total": "off by default; who traces looks at the collector",
     "surgewatch_gc_pause_seconds": "of what a long delay is made; `make soak` tells it",
     "process_virtual_memory_bytes": "says nothing about memory that is used",
@@ -48,6 +46,10 @@ NOT_DRAWN: Final = {
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
     "SurgewatchWaveLifts": "calls nobody; the wave factors are drawn",
     "SurgewatchCertificateExpires": "has no series without TLS, and a panel is never empty",
+    "SurgewatchCertificateExpired": "the same",
+    "SurgewatchTlsFilesUnfit": "the same",
+    "SurgewatchLogLinesLost": "who reads a dashboard does not look for lines of the log",
+    "SurgewatchSettingsRefused": "calls who sent the signal; nothing of it goes on",
     "SurgewatchAlertsUndelivered": "a metric of Prometheus, not of a worker",
     "SurgewatchNotificationsFail": "a metric of Alertmanager, not of a worker",
     "SurgewatchCreatorSurgeOpened": "tells each once; the panel of what is open has its limit",

@@ -34,7 +34,7 @@ from streams.edges.redis.reader import Stand
 from streams.edges.redis.rights import Refused
 from streams.edges.settings.reading import Settings, read_settings
 from streams.edges.store import Place, StoreKind
-from streams.edges.tls.certificates import CertificateEnd
+from streams.edges.tls.certificates import CertificateEnd, FilesState
 
 SETTINGS = Settings()
 HOUR_MS = 3_600_000
@@ -94,13 +94,15 @@ def settings(**values: Any) -> list[Finding]:
     return settings_findings(read_settings(texts))
 
 
-def certificates(days: float) -> list[Finding]:
+def certificates(days: float, problem: str | None = None) -> list[Finding]:
     end = NOW + timedelta(days=days)
     last = CertificateEnd(
         "redis", "authorities", "redis_ssl_cafile", "ca.pem", NOW.replace(year=3000)
     )
     one = CertificateEnd("kafka", "own", "kafka_ssl_certfile", "own.pem", end)
-    return certificate_findings([last, one], NOW)
+    return certificate_findings(
+        [FilesState("redis", None, (last,)), FilesState("kafka", problem, (one,))], NOW
+    )
 
 
 def kafka(**facts: Any) -> list[Finding]:
@@ -196,7 +198,7 @@ CASES: list[tuple[str, str, Callable[[], Sequence[Finding]]]] = [
     ("settings.unused", "warning", lambda: settings(held_records_max=5_000)),
     ("settings.unused", "warning", lambda: settings(redis_ssl_cafile="ca.pem")),
     ("settings.certificates", "warning", lambda: certificates(13.9)),
-    ("settings.certificates", "error", lambda: certificates(-0.1)),
+    ("settings.certificates", "error", lambda: certificates(15, "x_keyfile = f: is not the key")),
     ("settings.memory", "warning", lambda: memory(2_000)),
     ("kafka.version", "warning", lambda: kafka(version=(2, 7))),
     ("kafka.session", "error", lambda: kafka(

@@ -19,7 +19,7 @@ from streams.core.waves.incident import PARTS_MAX
 from streams.core.waves.report import REPORTED
 from streams.edges.metrics.catalogue import CATALOGUE, COHORTS_MAX, OPEN_SERIES, SERIES_BOUND
 from streams.edges.metrics.worker import Build, Metrics, Place
-from streams.edges.tls.certificates import CertificateEnd, Part
+from streams.edges.tls.certificates import CertificateEnd, FilesState, Part
 from tests.jobs import follow_partition, follows
 
 NOW_MS = 1_736_899_200_000
@@ -43,9 +43,13 @@ def _series(metrics: Metrics) -> list[str]:
 
 
 ENDS: Final = [
-    CertificateEnd(use, part, "", "", datetime(2030, 1, 1, tzinfo=UTC))
+    FilesState(
+        *(use, None),
+        tuple(
+            CertificateEnd(use, part, "", "", datetime(2030, 1, 1, tzinfo=UTC)) for part in parts
+        ),
+    )
     for use, parts in (("kafka", get_args(Part)), ("redis", get_args(Part)), ("metrics", ("own",)))
-    for part in parts
 ]
 
 

@@ -53,3 +53,21 @@ def test_every_named_node_is_a_way_in_and_the_password_stays_hidden() -> None:
     assert first == "rediss://me:word@one:7000?ssl_cert_reqs=none"
     assert nodes == [("one", 7000), ("::1", 7001), ("three", 6379)]
     assert "word" not in url_without_password(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h/v1/traces?api_key=word1", "http://h/v1/traces?***"),
+        ("http://h:4318/v1/traces?word1", "http://h:4318/v1/traces?***"),
+        ("http://h/v1/traces?a=b@word1", "http://h/v1/traces?***"),
+        ("https://word1@h/v1/traces#word1", "https://***@h/v1/traces#***"),
+        ("https://ann:word1@h:4318/v1/traces", "https://***@h:4318/v1/traces"),
+        ("https://ann:wo/rd1@h:4318/v1", "https://ann:***@h:4318/v1"),
+        ("h:4318/v1/traces?a=1&key=word1", "h:4318/v1/traces?a=***&key=***"),
+        ("http://h:4318/v1/traces", "http://h:4318/v1/traces"),
+        ("redis://h:6379/0?ssl_cert_reqs=none", "redis://h:6379/0?ssl_cert_reqs=none"),
+    ],
+)
+def test_what_may_be_a_key_in_a_url_is_hidden(url: str, shown: str) -> None:
+    assert url_without_password(url) == shown

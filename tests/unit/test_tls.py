@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from streams.app.certificates import certificate_ends
+from streams.app.certificates import CertificatesInUse
 from streams.edges.errors import SettingsError
-from streams.edges.metrics.certificates import CertificateEnds
+from streams.edges.metrics.certificates import Certificates
 from streams.edges.settings.reading import read_settings
 from streams.edges.tls.certificates import NotCertificate, last_end_of, validity_of
-from streams.edges.tls.contexts import RenewingContext, TlsFiles
+from streams.edges.tls.contexts import FilesInUse, RenewingContext
+from streams.edges.tls.files import TlsFiles
 from tests.certificates import EXPIRED, Authority
 
 
@@ -76,6 +78,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_setting(
         (TlsFiles("x", certfile=str(secret)), "is encrypted, and x_key_password is missing"),
         (TlsFiles("x", certfile=str(secret), key_password="no"), "x_key_password is wrong"),
         (TlsFiles("x", certfile=str(expired)), f"expired on {EXPIRED:%Y-%m-%d %H:%M} UTC: renew"),
+        (TlsFiles("x", cafile=str(expired)), "the last of its authorities expired on"),
     ]
     for files, words in cases:
         assert words in refusal(files), files
@@ -97,6 +100,8 @@ def test_a_renewed_certificate_is_served_at_once_and_half_a_renewal_is_not(
         assert handshake(client, server) == "own"
         assert "x_certfile" in caplog.text
         assert "what was read before is used on" in caplog.text
+        assert handshake(client, server) == "own"
+        assert caplog.text.count("what was read before") == 1, "once, not at each handshake"
         served.write_bytes(authority.issue("renewed", "localhost").read_bytes())
         assert handshake(client, server) == "renewed"
     assert "x files were read anew" in caplog.text
@@ -137,43 +142,109 @@ def _first_in(text: str) -> str:
     return text[text.index(begin) : text.index(end) + len(end)]
 
 
+Told = dict[tuple[str, ...], float]
+
+
+def told_of(**paths: Path) -> Callable[[], Told]:
+    """What is told, at each call, of the files of a worker with those settings."""
+    names = {f"SURGEWATCH_{name.upper()}": str(path) for name, path in paths.items()}
+    settings = read_settings({"SURGEWATCH_KAFKA_SECURITY_PROTOCOL": "SSL"} | names)
+    registry = CollectorRegistry()
+    registry.register(Certificates(CertificatesInUse(settings).states))
+
+    def told() -> Told:
+        ends, unfit = registry.collect()
+        told: Told = {(one.labels["use"], one.labels["part"]): one.value for one in ends.samples}
+        return told | {(one.labels["use"],): one.value for one in unfit.samples}
+
+    return told
+
+
+def ends_in(path: Path) -> list[float]:
+    read = load_pem_x509_certificates(path.read_bytes())
+    return [one.not_valid_after_utc.timestamp() for one in read]
+
+
 def test_what_is_told_of_the_files_in_use_is_what_cryptography_reads_and_follows_a_renewal(
     authority: Authority, own: Path, tmp_path: Path
 ) -> None:
-    def told(path: Path) -> dict[tuple[str, str], float]:
-        settings = read_settings(
-            {
-                "SURGEWATCH_KAFKA_SECURITY_PROTOCOL": "SSL",
-                "SURGEWATCH_KAFKA_SSL_CAFILE": str(bundle),
-                "SURGEWATCH_KAFKA_SSL_CERTFILE": str(path),
-                "SURGEWATCH_METRICS_SSL_CERTFILE": str(own),
-                "SURGEWATCH_REDIS_SSL_CAFILE": str(bundle),  # no effect: redis:// has no TLS
-            }
-        )
-        registry = CollectorRegistry()
-        registry.register(CertificateEnds(lambda: certificate_ends(settings)))
-        (family,) = registry.collect()
-        return {(one.labels["use"], one.labels["part"]): one.value for one in family.samples}
-
-    def ends(path: Path) -> list[float]:
-        read = load_pem_x509_certificates(path.read_bytes())
-        return [one.not_valid_after_utc.timestamp() for one in read]
-
     bundle, served = tmp_path / "bundle.pem", tmp_path / "served.pem"
     other = Authority(tmp_path / "other")
     soon = authority.issue("soon", "localhost", not_after=datetime.now(UTC) + timedelta(days=2))
     bundle.write_bytes(soon.read_bytes() + other.cafile.read_bytes())
     served.write_bytes(soon.read_bytes())
-    expected = {
-        ("kafka", "own"): ends(soon)[0],
-        ("kafka", "authorities"): max(ends(bundle)),
-        ("metrics", "own"): ends(own)[0],
+    told = told_of(
+        kafka_ssl_cafile=bundle,
+        kafka_ssl_certfile=served,
+        metrics_ssl_certfile=own,
+        redis_ssl_cafile=bundle,  # no effect: redis:// has no TLS
+    )
+    expected: Told = {
+        ("kafka", "own"): ends_in(soon)[0],
+        ("kafka", "authorities"): max(ends_in(bundle)),
+        ("metrics", "own"): ends_in(own)[0],
+        ("kafka",): 0,
+        ("metrics",): 0,
     }
-    assert told(served) == expected
+    assert told() == expected
     served.write_bytes(own.read_bytes())
-    assert told(served) == expected | {("kafka", "own"): ends(own)[0]}
-    served.write_text("half a renewal")
-    del expected["kafka", "own"]
-    assert told(served) == expected
+    assert told() == expected | {("kafka", "own"): ends_in(own)[0]}
     with pytest.raises(NotCertificate):
         last_end_of("")
+
+
+def test_of_a_file_that_became_unfit_the_one_in_use_is_told_on_and_that_it_is_unfit(
+    authority: Authority, own: Path, tmp_path: Path
+) -> None:
+    served = tmp_path / "served.pem"
+    served.write_bytes(own.read_bytes())
+    told = told_of(kafka_ssl_cafile=authority.cafile, kafka_ssl_certfile=served)
+    in_use = {("kafka", "own"): ends_in(own)[0]} | {
+        ("kafka", "authorities"): ends_in(authority.cafile)[0]
+    }
+    assert told() == in_use | {("kafka",): 0}
+    expired = authority.issue("ended", "localhost", not_after=EXPIRED)
+    for text in (b"half a renewal", expired.read_bytes(), None, b""):
+        if text is None:
+            served.unlink()
+        else:
+            served.write_bytes(text)
+        assert told() == in_use | {("kafka",): 1}, text
+    renewed = authority.issue("renewed-2", "localhost")
+    served.write_bytes(renewed.read_bytes())
+    assert told() == in_use | {("kafka", "own"): ends_in(renewed)[0], ("kafka",): 0}
+
+
+def test_a_certificate_in_use_that_ends_is_told_as_unfit_with_its_own_end(own: Path) -> None:
+    begin, end = validity_of(own.read_text())
+    now = [begin]
+    in_use = FilesInUse(TlsFiles("x", certfile=str(own)), now=lambda: now[-1])
+    assert not in_use.look()
+    assert in_use.problem is None
+    now.append(end + timedelta(seconds=1))
+    assert not in_use.look()
+    assert "expired on" in str(in_use.problem)
+    assert in_use.own == (begin, end)
+    now.append(end)  # the clock was wrong
+    in_use.look()
+    assert in_use.problem is None
+
+
+def test_a_certificate_put_in_place_before_its_first_day_is_taken_when_that_comes(
+    own: Path, tmp_path: Path
+) -> None:
+    later = Authority(tmp_path / "later").issue("early", "localhost")
+    begin = validity_of(later.read_text()).begin
+    served, now = tmp_path / "served.pem", [begin]
+    served.write_bytes(own.read_bytes())
+    in_use = FilesInUse(TlsFiles("x", certfile=str(served)), now=lambda: now[-1])
+    first = in_use.context
+    served.write_bytes(later.read_bytes())
+    now.append(begin - timedelta(seconds=1))
+    assert not in_use.look()
+    assert "is valid from" in str(in_use.problem)
+    assert in_use.context is first
+    now.append(begin)
+    assert in_use.look()  # though no file changed
+    assert in_use.problem is None
+    assert in_use.context is not first

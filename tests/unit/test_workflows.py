@@ -50,8 +50,8 @@ def actionlint(*paths: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_there_is_one_for_changes_and_one_for_releases() -> None:
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "release.yml"]
+def test_there_is_one_for_changes_one_for_releases_and_one_for_known_weaknesses() -> None:
+    assert [path.name for path in WORKFLOWS] == ["audit.yml", "ci.yml", "release.yml"]
 
 
 def test_actionlint_finds_nothing() -> None:
@@ -59,7 +59,11 @@ def test_actionlint_finds_nothing() -> None:
 
 
 def test_actionlint_sees_a_fault(tmp_path: Path) -> None:
-    text = WORKFLOWS[0].read_text().replace("matrix.python }}", "matrix.pyton }}", 1)
+    text = (
+        (ROOT / ".github/workflows/ci.yml")
+        .read_text()
+        .replace("matrix.python }}", "matrix.pyton }}", 1)
+    )
     path = tmp_path / "ci.yml"
     path.write_text(text)
     assert "pyton" in actionlint(path)
@@ -93,6 +97,16 @@ def test_each_change_runs_what_ci_runs_on_every_python_that_is_promised() -> Non
     assert all(f"python{one}" in (ROOT / "deploy/setup.sh").read_text() for one in pythons)
 
 
+def test_the_lock_is_audited_every_week_and_when_it_changes() -> None:
+    found = triggers("audit.yml")
+    assert len(found["schedule"]) == 1
+    assert found["schedule"][0]["cron"].split()[2:4] == ["*", "*"], "of every month"
+    for event in ("push", "pull_request"):
+        assert {"requirements-dev.txt", "pyproject.toml"} <= set(found[event]["paths"])
+    (job,) = workflow("audit.yml")["jobs"].values()
+    assert job["steps"][-1]["run"] == "make setup audit"
+
+
 def test_a_release_is_tested_and_checked_before_anything_leaves() -> None:
     jobs = workflow("release.yml")["jobs"]
     assert jobs["test"]["uses"] == "./.github/workflows/ci.yml"
@@ -101,6 +115,9 @@ def test_a_release_is_tested_and_checked_before_anything_leaves() -> None:
     for name in ("publish", "image", "chart", "announce"):
         needs = jobs[name]["needs"]
         assert "build" in ([needs] if isinstance(needs, str) else needs), name
+    assert {"image", "chart"} <= set(jobs["publish"]["needs"]), "what it takes it has for good"
+    given = [step.get("env", {}).get("REGISTRY") for step in jobs["build"]["steps"]]
+    assert jobs["chart"]["steps"][-1]["env"]["REGISTRY"] in given, "looked at before that"
     assert "workflow_dispatch" not in triggers("release.yml"), "a tag is what a release is made of"
 
 

@@ -28,9 +28,14 @@ CHECKS: Final[tuple[Check, ...]] = (
         warns="one has no effect beside the others",
     ),
     Check(
-        *("settings.certificates", SETTINGS, "how long the certificates are valid"),
-        warns="one ends within 14 days",
-        errs="one has ended",
+        *(
+            "settings.certificates",
+            SETTINGS,
+            "the files of TLS, read as a worker does, and what servers show",
+        ),
+        warns="a certificate ends within 14 days, ours or a server's",
+        errs="one cannot be read, holds no certificate or key, does not fit the other, has ended "
+        "or is not valid yet: a worker does not start",
     ),
     Check(
         *("settings.memory", SETTINGS, "what a worker may hold, beside the memory it may have"),

@@ -10,21 +10,20 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from streams.app.certificates import certificate_ends
+from streams.app.certificates import CertificatesInUse
 from streams.app.commands.standings import peek, standing_of, timed
 from streams.app.doctor.checks import CHECKS
 from streams.app.doctor.group import group_findings, lag_findings, retention_findings
 from streams.app.doctor.kafka import kafka_clock_finding, kafka_findings
 from streams.app.doctor.prometheus import prometheus_findings
 from streams.app.doctor.redis import redis_findings, state_findings
+from streams.app.doctor.servers import reach_finding, read_server_ends, server_end_findings
 from streams.app.doctor.settings import certificate_findings, memory_finding, settings_findings
 from streams.core.reports.checkup import Finding, complete, error, not_checked
 from streams.core.reports.lag import PartitionLag, lag_of
 from streams.edges.errors import (
     DataError,
-    KafkaUnreachable,
     RedisRefusesUs,
-    RedisUnreachable,
     SettingsError,
     SurgewatchError,
     UnreachableError,
@@ -36,7 +35,6 @@ from streams.edges.kafka.peek import Peeked
 from streams.edges.kafka.topics import input_topics
 from streams.edges.metrics.prometheus_facts import (
     PrometheusFacts,
-    PrometheusUnreachable,
     read_prometheus,
     shipped_rules,
 )
@@ -54,13 +52,6 @@ _ALL_SECONDS_MAX: Final = 12.0
 _KAFKA_MS_MAX: Final = 3_500
 _REDIS_MS_MAX: Final = 3_000
 _PROMETHEUS_SECONDS_MAX: Final = 3.0
-
-
-_REACH: Final = {
-    "kafka": "does it run, and are kafka_bootstrap_servers and the login right?",
-    "redis": "does it run, and are redis_url and redis_password right?",
-    "prometheus": "does it run, and is the URL after --prometheus right?",
-}
 
 
 class Asked(NamedTuple):
@@ -105,13 +96,16 @@ async def _examine(settings: Settings, asked: Asked) -> list[Finding]:
     )
     give_up = asyncio.get_running_loop().time() + _ALL_SECONDS_MAX
     found = settings_findings(settings)
-    found += certificate_findings(certificate_ends(settings), datetime.now(UTC))
+    found += certificate_findings(CertificatesInUse(settings).states(), datetime.now(UTC))
     url = asked.prometheus_url
-    kafka, redis, prometheus = await asyncio.gather(
+    kafka, redis, prometheus, ends = await asyncio.gather(
         _try(_in_thread(lambda: read_kafka(quick)), _ASK_SECONDS_MAX),
         _try(_ask_redis(quick, asked.now_ms), _ASK_SECONDS_MAX),
         _try(_in_thread(lambda: _ask_prometheus(url)), _ASK_SECONDS_MAX),
+        _try(_in_thread(lambda: read_server_ends(quick)), _ASK_SECONDS_MAX),
     )
+    if not isinstance(ends, Exception):
+        found += server_end_findings(ends, datetime.now(UTC))
     reasons: dict[str, str] = {}
     _book(found, reasons, ("kafka", "group", "lag"), kafka)
     _book(found, reasons, ("redis", "lag"), redis)
@@ -241,15 +235,9 @@ def _book(
     if not isinstance(answer, SurgewatchError):
         return
     server = groups[0]
-    kinds = {SettingsError: "url", DataError: "rights"}
-    name = next((name for kind, name in kinds.items() if isinstance(answer, kind)), "reachable")
-    check_id = f"{server}.{name}"
-    if check_id not in {check.id for check in CHECKS}:
-        check_id = f"{server}.reachable"
-    problem = str(answer)
-    if isinstance(answer, (KafkaUnreachable, RedisUnreachable, PrometheusUnreachable)):
-        problem = f"cannot be reached: {answer.cause}"
-    found.append(error(check_id, problem, _REACH[server]))
+    finding = reach_finding(server, answer, found)
+    if finding is not None:
+        found.append(finding)
     for group in groups:
         reasons.setdefault(group, f"{server.capitalize()} could not be asked")
 

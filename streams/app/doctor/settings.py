@@ -8,9 +8,9 @@ from streams.app.jobs import OWN_DETECTOR, check_detector
 from streams.core.reports.checkup import Finding, error, fine, not_checked, warning
 from streams.edges.errors import SettingsError
 from streams.edges.settings.list import Settings
-from streams.edges.tls.certificates import CertificateEnd
+from streams.edges.tls.certificates import CertificateEnd, FilesState
 
-_EXPIRES_DAYS: Final = 14
+EXPIRES_DAYS: Final = 14
 """As the alert SurgewatchCertificateExpires has it."""
 _SESSION_MS_MAX: Final = 60_000
 _WORKER_BYTES: Final = 140_000_000
@@ -36,20 +36,24 @@ def _detector(settings: Settings) -> Finding:
     return fine("settings.detector", f"{settings.detector} can be made")
 
 
-def certificate_findings(ends: Iterable[CertificateEnd], now: datetime) -> list[Finding]:
-    """What is said of the certificates that are named, one for each that ends soon or has."""
+def certificate_findings(states: Iterable[FilesState], now: datetime) -> list[Finding]:
+    """What is said of the files of TLS: each that cannot be used, and each that ends soon."""
     check_id = "settings.certificates"
-    known = sorted(ends, key=lambda one: one.end)
     found = []
+    known: list[CertificateEnd] = []
+    for state in states:
+        known += state.ends
+        if state.problem is not None:
+            setting = state.problem.partition(" = ")[0]
+            fix = "put the right file in its place: a worker does not start with this one"
+            found.append(error(check_id, state.problem, fix, setting))
+    known.sort(key=lambda one: one.end)
     for one in known:
         days = (one.end - now).total_seconds() / 86_400
-        what = f"{one.setting} = {one.path}"
-        when = f"{one.end:%Y-%m-%d %H:%M} UTC"
-        fix = "put the renewed file in its place: no restart is needed"
-        if days < 0:
-            found.append(error(check_id, f"{what} ended on {when}", fix, one.setting))
-        elif days < _EXPIRES_DAYS:
-            told = f"{what} ends on {when}, in {days:.0f} days"
+        if 0 <= days < EXPIRES_DAYS:
+            when = f"{one.end:%Y-%m-%d %H:%M} UTC, in {days:.0f} days"
+            fix = "put the renewed file in its place: no restart is needed"
+            told = f"{one.setting} = {one.path} ends on {when}"
             found.append(warning(check_id, told, fix, one.setting))
     if known and not found:
         found.append(fine(check_id, f"the first ends on {known[0].end:%Y-%m-%d}"))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from streams import __version__
-from streams.app.certificates import certificate_ends
+from streams.app.certificates import CertificatesInUse
 from streams.app.jobs import (
     OWN_DETECTOR,
     check_detector,
@@ -79,7 +79,7 @@ class Worker:
         self._clock = SteadyClock(self._clocks, self._clock_jumped)
         self._metrics = Metrics(
             *(self.registry, input_topics(settings), build, self._clock.now_ms),
-            lambda: certificate_ends(settings),
+            CertificatesInUse(settings).states,
         )
         self.health = Health(time.monotonic(), settings.watchdog_seconds)
         traced = settings.traces_endpoint is not None

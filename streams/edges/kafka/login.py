@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from streams.edges.settings.list import Settings
 from streams.edges.tls.causes import tls_cause_of
-from streams.edges.tls.contexts import RenewingContext, TlsFiles
+from streams.edges.tls.contexts import RenewingContext
+from streams.edges.tls.files import TlsFiles
 
 WRONG_LOGIN: Final = (
     "wrong user name or password: see kafka_sasl_username, kafka_sasl_password and "

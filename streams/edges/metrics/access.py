@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from streams.edges.settings.list import Settings
-from streams.edges.tls.contexts import RenewingContext, TlsFiles
+from streams.edges.tls.contexts import RenewingContext
+from streams.edges.tls.files import TlsFiles
 
 CHALLENGE: Final = 'Basic realm="surgewatch", charset="UTF-8"'
 

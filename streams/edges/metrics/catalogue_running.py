@@ -64,13 +64,25 @@ CERTIFICATE_END: Final = MetricSpec(
     "surgewatch_certificate_expiry_timestamp_seconds",
     "gauge",
     "seconds",
-    "When a certificate in use ends to be valid, as its file says at the scrape; of authorities "
-    "when the last of them ends. None without TLS.",
+    "When a certificate in use ends to be valid; of authorities when the last of them ends. Of a "
+    "file that cannot be used any more what was read before, which is used on. None without TLS.",
     (
         Label("use", "kafka, redis or metrics"),
         Label("part", "own: what we show; authorities: whom we believe"),
     ),
     most=5,
 )
+TLS_FILES_UNFIT: Final = MetricSpec(
+    "surgewatch_tls_files_unfit",
+    "gauge",
+    "none",
+    "1 while the files of TLS, as they are now, cannot be used: what was read before is used on, a "
+    "worker that starts anew is refused. 0: they can. None without TLS.",
+    (Label("use", "kafka, redis or metrics"),),
+    most=3,
+)
 
-RUNNING: Final = (BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS, CERTIFICATE_END)
+RUNNING: Final = (
+    *(BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS),
+    *(CERTIFICATE_END, TLS_FILES_UNFIT),
+)

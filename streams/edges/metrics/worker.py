@@ -32,11 +32,11 @@ from streams.edges.metrics.catalogue import (
     Stage,
     Trouble,
 )
-from streams.edges.metrics.certificates import CertificateEnds
+from streams.edges.metrics.certificates import Certificates
 from streams.edges.metrics.collectors import Delays, Factors, FirstMet, Place, Places
 from streams.edges.metrics.gc_pauses import GcPauses
 from streams.edges.metrics.specs import MetricSpec
-from streams.edges.tls.certificates import CertificateEnd
+from streams.edges.tls.certificates import FilesState
 
 __all__ = [
     "Build",
@@ -73,7 +73,7 @@ class Metrics:
         topics: Iterable[str],
         build: Build,
         now_ms: Callable[[], int],
-        certificates: Callable[[], Iterable[CertificateEnd]] = tuple,
+        certificates: Callable[[], Iterable[FilesState]] = tuple,
     ) -> None:
         # A second series for each counter, which nobody reads. The function has no types.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -91,7 +91,7 @@ class Metrics:
         for one in (
             *(self._places, self._factors, self._notices),
             *(self._event_to_surge, self._event_to_stored, self.gc_pauses),
-            CertificateEnds(certificates),
+            Certificates(certificates),
         ):
             registry.register(one)
         other = catalogue.OTHER_LANG

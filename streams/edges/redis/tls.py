@@ -9,7 +9,8 @@ from redis.connection import SSLConnection
 
 from streams.edges.settings.list import Settings
 from streams.edges.tls.causes import tls_cause_of
-from streams.edges.tls.contexts import RenewingContext, TlsFiles
+from streams.edges.tls.contexts import RenewingContext
+from streams.edges.tls.files import TlsFiles
 
 
 def redis_files_of(settings: Settings) -> TlsFiles | None:

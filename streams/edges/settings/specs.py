@@ -26,6 +26,10 @@ _OF_ONE_WORKER: Final = frozenset(
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:).*(?=@)")
 _URL_NO_PORT = re.compile(r"(://[^:/@\s\[]*:)(?!\d+(?:[/?,]|$))[^@]*$")
 _QUERY_PASSWORD = re.compile(r"([?&]password=)[^&\s]*")
+_REDIS = re.compile(r"\s*redis", re.IGNORECASE)
+_WEB_QUERY = re.compile(r"(\s*https?://[^?#]*[?#]).*", re.IGNORECASE | re.DOTALL)
+_WEB_LOGIN = re.compile(r"(https?://)[^/]*@", re.IGNORECASE)
+_QUERY_VALUE = re.compile(r"([?&][^=&\s/]+=)[^&\s]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,16 @@ def hidden(spec: Spec, value: Any) -> str:
 def url_without_password(url: str) -> str:
     """Replace every password in a URL by ``***``; too much rather than too little.
 
+    Of a web server's the login and what is asked for: either may be a key by itself.
+
     >>> url_without_password("redis://user:word@host:6379/0?password=word")
     'redis://user:***@host:6379/0?password=***'
+    >>> url_without_password("https://key@host:4318/v1/traces?api_key=word&x=1")
+    'https://***@host:4318/v1/traces?***'
     """
+    if not _REDIS.match(url):
+        url = _WEB_LOGIN.sub(rf"\1{_HIDDEN}@", _WEB_QUERY.sub(rf"\1{_HIDDEN}", url))
+        url = _QUERY_VALUE.sub(rf"\1{_HIDDEN}", url)  # with a scheme that was forgotten
     url = _URL_PASSWORD.sub(rf"\1{_HIDDEN}", url)
     url = _URL_NO_PORT.sub(rf"\1{_HIDDEN}", url)  # a password after which the host was forgotten
     return _QUERY_PASSWORD.sub(rf"\1{_HIDDEN}", url)

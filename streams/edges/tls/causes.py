@@ -18,7 +18,8 @@ _CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     ),
     (
         ("certificate has expired",),
-        "its certificate has expired, or one above it: renew it there (is the clock here right?)",
+        "its certificate has expired, or one above it: renew it there, or the authority in "
+        "{prefix}_cafile (is the clock here right?)",
     ),
     (
         ("certificate is not yet valid",),

@@ -38,6 +38,17 @@ class CertificateEnd(NamedTuple):
     end: datetime
 
 
+class FilesState(NamedTuple):
+    """Files of one use of TLS: why they cannot be used as they are now, and when they end.
+
+    ``problem`` None: they can. ``ends`` are those of the files that could last be used.
+    """
+
+    use: str
+    problem: str | None
+    ends: tuple[CertificateEnd, ...]
+
+
 def validity_of(pem: str) -> Validity:
     """Validity of the first certificate in a PEM text: the one's own, before its chain.
 

@@ -41,7 +41,8 @@ class Traces:
         worker: str,
         count: Callable[[SpanResult, int], None],
     ) -> None:
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # one line, and that is ours
+        for name in ("opentelemetry", "urllib3"):  # one line, and that is ours: no URL is in it
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         resource = Resource.create(
             {
                 "service.name": "surgewatch",
