@@ -103,8 +103,13 @@ def _template_labels(dashboard: Json) -> Iterator[str]:
     if "job" not in _variables(dashboard):
         yield "job"
     for name, one in _variables(dashboard).items():
-        if one["type"] == "query" and not (one["multi"] and one["includeAll"] and one["allValue"]):
+        if one["type"] == "query" and not (one["multi"] and one["includeAll"] and _is_whole(one)):
             yield name
+
+
+def _is_whole(variable: Json) -> bool:
+    """Whether "All" is everything, and of jobs only ours: what it offers."""
+    return bool(variable.get("allValue")) != (variable["name"] == "job")
 
 
 def _template_reload(dashboard: Json) -> Iterator[str]:

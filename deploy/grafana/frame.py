@@ -85,7 +85,8 @@ def _variable(name: str) -> dashboard.QueryVariable:
     made = made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
     made = made.sort(models.VariableSort.ALPHABETICAL_ASC).multi(True).include_all(True)
     every = models.VariableOption(selected=True, text=["All"], value=["$__all"])
-    return made.all_value(".*").current(every)
+    # All jobs are those that the variable offers: what else Prometheus scrapes is up, too.
+    return (made if name == "job" else made.all_value(".*")).current(every)
 
 
 def _links() -> list[dashboard.DashboardLink]:

@@ -76,7 +76,9 @@ def asked_of(boards: dict[str, Any]) -> Iterator[Asked]:
             for target in panel["targets"] if panel["datasource"] != LOGS else []:
                 expr = target["expr"].replace("$__rate_interval", WINDOW)
                 for variable in board["templating"]["list"]:
-                    expr = expr.replace(f"${variable['name']}", variable.get("allValue") or "")
+                    asked = variable["name"]
+                    every = "surgewatch" if asked == "job" else variable.get("allValue")
+                    expr = expr.replace(f"${asked}", every or "")
                 unit = panel["fieldConfig"]["defaults"]["unit"]
                 where = f"{name}: {panel['title']}: {target['refId']}"
                 yield Asked(where, expr, unit, target["instant"])
@@ -235,7 +237,7 @@ def check_frames(prometheus: PrometheusServer) -> None:
             if variable["type"] == "query":
                 asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
                 assert asked is not None
-                expr, label = asked[1].replace("$job", ".*"), asked[2]
+                expr, label = asked[1].replace("$job", "surgewatch"), asked[2]
                 offered = [json.loads(one).get(label) for one in prometheus.values(expr)]
                 assert offered, label
                 assert all(offered), label
