@@ -109,7 +109,7 @@ def _template_labels(dashboard: Json) -> Iterator[str]:
 
 def _is_whole(variable: Json) -> bool:
     """Whether "All" is everything, and of jobs only ours: what it offers."""
-    return bool(variable.get("allValue")) != (variable["name"] == "job")
+    return bool(variable.get("allValue")) is not bool(variable["name"] == "job")
 
 
 def _template_reload(dashboard: Json) -> Iterator[str]:
