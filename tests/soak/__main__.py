@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = rows_of(found)
     told = {**figures_of(found), "floor": as_dicts(rows)}
     told["samples"] = [asdict(one) for one in found.samples]
+    told["at_rest"] = [asdict(one) for one in found.at_rest]
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(told))
     say("; ".join(f"{name}: {value}" for name, value in figures_of(found).items()))

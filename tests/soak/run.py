@@ -31,6 +31,9 @@ BEGIN_SECONDS: Final = 60.0
 """So long the worker meets its creators, before its limit is looked for."""
 LIMIT_SECONDS: Final = 240.0
 """So long the sender sends as quickly as the worker takes it: what is counted then is the limit."""
+REST_EVERY_SECONDS: Final = 180.0
+REST_SECONDS: Final = 8.0
+"""So long nothing is sent: what it then holds is its own, and not what is under way."""
 _WAITING_MAX: Final = 250_000
 """Records that may wait meanwhile."""
 WARM_SHARE: Final = 0.25
@@ -52,12 +55,13 @@ _SOON_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What was found: the looks of the steady time, the limit, and what does not add up."""
+    """What was found: the looks, those while nothing was sent, the limit, what does not add up."""
 
     hours: float
     limit_rate: float
     asked_rate: float
     samples: list[Sample]
+    at_rest: list[Sample]
     sent: int
     counted: int
     wrong_creators: int
@@ -175,9 +179,16 @@ def _soak(site: Site, hours: float, share: float, say: Callable[[str], None]) ->
     site.wait(lambda: site.look().lag_records < limit)
     site.pace(rate)
     began, samples = time.time(), list[Sample]()
+    at_rest, rest_due = list[Sample](), began + REST_EVERY_SECONDS
     while time.time() < began + hours * 3600:
         time.sleep(LOOK_SECONDS)
         samples.append(site.look())
+        if time.time() >= rest_due:
+            site.pace(1.0)
+            time.sleep(REST_SECONDS)
+            at_rest.append(site.look())
+            site.pace(rate)
+            rest_due = time.time() + REST_EVERY_SECONDS
         if len(samples) % 60 == 0:
             say(_line_of(samples[-61] if len(samples) > 60 else samples[0], samples[-1]))
     site.pace(0.0)
@@ -186,7 +197,7 @@ def _soak(site: Site, hours: float, share: float, say: Callable[[str], None]) ->
     counted = int(site.look().counted)
     wrong = wrong_creators(site)
     code = site.end()
-    return Soak(hours, limit, rate, samples, site.sent, counted, wrong, code)
+    return Soak(hours, limit, rate, samples, at_rest, site.sent, counted, wrong, code)
 
 
 def _line_of(before: Sample, after: Sample) -> str:
@@ -223,14 +234,15 @@ def rows_of(found: Soak) -> list[FloorRow]:
     hours = (last.at_seconds - first.at_seconds) / 3600
     rate = (last.counted - first.counted) / (hours * 3600)
     lag_growth = slope_an_hour(steady, "lag_records")
-    megabytes = slope_an_hour(steady, "resident_bytes") / 2**20
+    resting = [one for one in found.at_rest if one.at_seconds >= first.at_seconds]
+    megabytes = slope_an_hour(resting, "resident_bytes") / 2**20 if len(resting) > 1 else None
 
     def at_most(what: str, unit: str, floor: float, aim: float, reached: float | None) -> FloorRow:
         return FloorRow(what, unit, "at most", floor, aim, reached)
 
     behind = np.array([one.behind_seconds for one in steady])
     return [
-        at_most("RSS, slope an hour", "MB", 1.0, 0.0, megabytes),
+        at_most("RSS while nothing is under way, slope an hour", "MB", 1.0, 0.0, megabytes),
         at_most(
             "open files, slope an hour", "files", 0.0, 0.0, slope_an_hour(steady, "open_files")
         ),
@@ -280,6 +292,8 @@ def figures_of(found: Soak) -> dict[str, Any]:
         "surges_told": round(last.surges - first.surges),
         "cpu_seconds_per_million": round((last.cpu_seconds - first.cpu_seconds) / counted * 1e6, 3),
         "resident_mb": [round(one.resident_bytes / 2**20, 1) for one in (first, last)],
+        "resident_mb_at_rest": [round(one.resident_bytes / 2**20, 1) for one in found.at_rest],
+        "resident_mb_slope_of_all": round(slope_an_hour(steady, "resident_bytes") / 2**20, 1),
         "open_files": [one.open_files for one in (first, last)],
         "gc_seconds_an_hour": round(
             (last.sums["gc_pause"] - first.sums["gc_pause"]) / elapsed * 3600, 3

@@ -40,7 +40,7 @@ def looks(count: int, **grows: float) -> list[Sample]:
 
 
 def soak_of(samples: list[Sample], *, sent: int = 5, wrong: int = 0, code: int = 0) -> Soak:
-    return Soak(1.0, 100.0, 80.0, samples, sent, 5, wrong, code)
+    return Soak(1.0, 100.0, 80.0, samples, samples[::9], sent, 5, wrong, code)
 
 
 def test_a_look_reads_what_the_worker_tells() -> None:
@@ -93,7 +93,7 @@ def test_a_flat_run_holds_and_a_leak_a_loss_and_a_wrong_count_do_not() -> None:
         return [row.what for row in rows_of(found) if row.holds is False]
 
     leaking = looks(60, counted=4800.0, resident_bytes=40_000.0)
-    assert broken(soak_of(leaking)) == ["RSS, slope an hour"]
+    assert broken(soak_of(leaking)) == ["RSS while nothing is under way, slope an hour"]
     assert broken(soak_of(looks(60, counted=4800.0, lag_records=10.0))) == [
         "lag, slope an hour, of the records of a second"
     ]
