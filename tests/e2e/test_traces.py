@@ -110,6 +110,6 @@ def test_without_a_receiver_nothing_is_lost_and_one_line_says_so(
     assert_exact(sender)
     assert worker.stop() == 0
     text = worker.text()
-    assert text.count("traces are not taken at http://user:***@127.0.0.1:1/v1/traces") == 1
+    assert text.count("traces are not taken at http://***@127.0.0.1:1/v1/traces") == 1
     others = ("opentelemetry", "urllib3", "Traceback", "hunter2")
     assert [words for words in others if words in text] == []
