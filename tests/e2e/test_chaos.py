@@ -20,7 +20,10 @@ from tests.chaos.run import RoundFailed, run
 from tests.chaos.stage import Stage
 
 # The shared servers are not used: they skip the test, or fail it in CI, where there are none.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kafka", "redis_server")]
+pytestmark = [
+    *(pytest.mark.slow, pytest.mark.alone),  # limits of time after a fault
+    pytest.mark.usefixtures("kafka", "redis_server"),
+]
 
 
 def test_three_rounds_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from tests.sender import Sender, assert_exact
 from tests.servers import KafkaServer, RedisServer
 from tests.workers import Site, WorkerProcess, wait_until
 
+pytestmark = pytest.mark.alone  # limits of time after a fault
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "frozen"])

@@ -30,6 +30,8 @@ from tests.sender import Sender, assert_exact
 from tests.servers import RedisServer
 from tests.workers import Site, WorkerProcess, wait_until
 
+pytestmark = pytest.mark.alone  # limits of time after a fault
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
