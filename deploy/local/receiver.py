@@ -55,11 +55,11 @@ def main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else PORT
     with ThreadingHTTPServer(("127.0.0.1", port), Receiver) as server:
         url = f"http://127.0.0.1:{server.server_port}"
-        print(f"notifications to {url} are shown here", flush=True)  # noqa: T201
+        print(f"notifications to {url} are shown here", flush=True)  # noqa: T201 its work
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print("ended", flush=True)  # noqa: T201
+            print("ended", flush=True)  # noqa: T201 the same
 
 
 if __name__ == "__main__":

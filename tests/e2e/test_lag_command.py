@@ -42,7 +42,7 @@ def one_of(report: dict[str, Any], topic: str) -> dict[str, Any]:
 
 def worker_in(log: str) -> str:
     """How the lines of a log name their worker."""
-    return re.findall(r"worker=[^\s\]]+", log)[0]  # type: ignore[no-any-return]
+    return str(re.findall(r"worker=[^\s\]]+", log)[0])
 
 
 def test_lag_is_told_without_a_worker_with_one_and_of_what_kafka_deleted(

@@ -130,7 +130,7 @@ class Site:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.pace(1e9 if self.look().lag_records < _WAITING_MAX else 1.0)
-            time.sleep(0.2)
+            time.sleep(0.2)  # a look costs the worker some milliseconds
 
     def counts(self) -> bool:
         """Whether the worker has begun."""
