@@ -204,8 +204,15 @@ def _line_of(before: Sample, after: Sample) -> str:
     rate = (after.counted - before.counted) / (after.at_seconds - before.at_seconds)
     return (
         f"{rate:,.0f} a second, lag {after.lag_records:,.0f} records, "
-        f"{after.resident_bytes / 2**20:,.1f} MB, {after.open_files:.0f} files"
+        f"{after.resident_bytes / 2**20:,.1f} MB, {after.open_files:.0f} files; "
+        f"announced: {told_between(before, after)}"
     )
+
+
+def told_between(before: Sample, after: Sample) -> dict[str, int]:
+    """Announcements between two looks, by kind, trigger and state."""
+    more = {what: int(n - before.surges.get(what, 0.0)) for what, n in after.surges.items()}
+    return {what: n for what, n in more.items() if n}
 
 
 def wrong_creators(site: Site) -> int:
@@ -289,7 +296,7 @@ def figures_of(found: Soak) -> dict[str, Any]:
         "limit_records_a_second": round(found.limit_rate),
         "records_a_second": round(counted / elapsed),
         "records": found.sent,
-        "surges_told": round(last.surges - first.surges),
+        "surges_told": told_between(first, last),
         "cpu_seconds_per_million": round((last.cpu_seconds - first.cpu_seconds) / counted * 1e6, 3),
         "resident_mb": [round(one.resident_bytes / 2**20, 1) for one in (first, last)],
         "resident_mb_at_rest": [round(one.resident_bytes / 2**20, 1) for one in found.at_rest],

@@ -18,8 +18,8 @@ HISTOGRAMS: Final = {
 class Sample:
     """One look. ``behind_seconds``: since what was counted last was sent, in the last partition.
 
-    ``surges``: announcements so far. ``buckets``: of each histogram, counts up to each bound; sums
-    in seconds.
+    ``surges``: announcements so far, by kind, trigger and state. ``buckets``: of each histogram,
+    counts up to each bound; sums in seconds.
     """
 
     at_seconds: float
@@ -29,7 +29,7 @@ class Sample:
     counted: float
     lag_records: float
     behind_seconds: float
-    surges: float
+    surges: Mapping[str, float]
     buckets: Mapping[str, Mapping[float, float]]
     sums: Mapping[str, float]
 
@@ -60,7 +60,11 @@ def sample_of(
         total("surgewatch_records_total", result="counted", topic=topic),
         total("surgewatch_lag_records"),
         0.0 if slowest is None else at_seconds - sent_seconds(slowest * 1000),
-        total("surgewatch_surges_total"),
+        {
+            " ".join(one.labels[name] for name in ("kind", "trigger", "state")): one.value
+            for one in found.get("surgewatch_surges_total", [])
+            if one.value
+        },
         {
             short: {float(one.labels["le"]): one.value for one in found.get(f"{name}_bucket", [])}
             for short, name in HISTOGRAMS.items()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.soak.load import SPEED, Load, Sent
-from tests.soak.run import Soak, rows_of
+from tests.soak.run import Soak, rows_of, told_between
 from tests.soak.samples import Sample, quantile_of, sample_of, slope_an_hour
 
 TEXT = """
@@ -45,7 +45,8 @@ def soak_of(samples: list[Sample], *, sent: int = 5, wrong: int = 0, code: int =
 
 def test_a_look_reads_what_the_worker_tells() -> None:
     one = sample_of(TEXT, 9.0)
-    assert (one.counted, one.lag_records, one.behind_seconds, one.surges) == (50, 7, 1.5, 2)
+    assert (one.counted, one.lag_records, one.behind_seconds) == (50, 7, 1.5)
+    assert one.surges == {"followers rule opened": 2.0}
     assert (one.resident_bytes, one.open_files, one.sums["gc_pause"]) == (1e6, 20, 0.5)
 
 
@@ -68,6 +69,12 @@ def test_what_was_sent_is_kept_for_a_window_by_creator(tmp_path: Path) -> None:
     assert saved["buckets"].tolist() == [5, 301]
     assert saved["counts"][0, :5].tolist() == [0, 0, 0, 2, 2]
     assert saved["counts"].sum(axis=1).tolist() == [4, 1]
+
+
+def test_announcements_between_two_looks_are_told_by_what_they_say() -> None:
+    before = sample_of(TEXT, 0.0)
+    more = {"followers rule opened": 2.0, "wave model opened": 1.0}
+    assert told_between(before, replace(before, surges=more)) == {"wave model opened": 1}
 
 
 def test_a_slope_does_not_follow_one_wild_look() -> None:
