@@ -65,6 +65,9 @@ def schema_of(spec: Spec) -> dict[str, Any]:
     schema = msgspec.json.schema(spec.hint)
     (schema,) = [one for one in schema.get("anyOf", [schema]) if one != {"type": "null"}]
     schema.pop("allowed", None)
+    if schema.pop("budget", False):  # in words, too
+        number = {name: value for name, value in schema.items() if name != "description"}
+        schema = {"anyOf": [number, {"type": "string", "minLength": 1}]}
     if "pattern" in schema:
         schema["pattern"] = re.sub(r"\(\?!.*?\)", "", schema["pattern"]).replace(r"\Z", "$")
     return {"description": f"{spec.meaning} ({spec.allowed})"} | {

@@ -8,7 +8,7 @@ from streams.core.detection.pool import Pool
 from streams.core.detection.rhythm import Rhythm
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import StateChange, StoredState
-from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.chunks import CommentChunk, FollowChunk
 from streams.core.records.texts import Texts
 from streams.core.surges.paging import PagePolicy
 from streams.core.surges.rules import Rule
@@ -28,8 +28,8 @@ def watch(name: str, kind: Kind, threshold: int | None, alarms_per_day: float = 
     return Watch(policy, DetectorBlock(detector, Pool(detector), rhythm=Rhythm(detector)))
 
 
-def follow_partition(threshold: int = 10) -> FollowPartition:
-    return FollowPartition(watch("follows", "followers", threshold))
+def follow_partition(threshold: int = 10, alarms_per_day: float = 0.001) -> FollowPartition:
+    return FollowPartition(watch("follows", "followers", threshold, alarms_per_day))
 
 
 def comment_partition(threshold: int = 10) -> CommentPartition:

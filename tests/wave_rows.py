@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from streams.core.detection.cohorts import audience_of
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts
 from streams.core.time.buckets import BUCKET_MS
 

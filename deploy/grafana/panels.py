@@ -33,6 +33,8 @@ LOGS: Final = models.DataSourceRef(type_val="loki", uid="${logs}")
 RUNBOOKS: Final = "${docs_url}/runbooks"
 LINES_SHOWN: Final = 50
 STAT_SPAN: Final = 4
+"""Six in a line; with ``WIDE_STAT_SPAN`` four."""
+WIDE_STAT_SPAN: Final = 6
 GRAPH_SPAN: Final = 12
 _COLOR_OF: Final = {"page": "red", "notice": "orange"}
 _FINE: Final = "green"
@@ -40,10 +42,16 @@ _STAT_HEIGHT, _GRAPH_HEIGHT = 4, 8
 
 
 def number(
-    title: str, query: Query, *, limit: Limit | None = None, description: str = "", none: str = ""
+    title: str,
+    query: Query,
+    *,
+    limit: Limit | None = None,
+    description: str = "",
+    none: str = "",
+    span: int = STAT_SPAN,
 ) -> stat.Panel:
     """Make one large number, of now and not of the past; ``none``: what stands for no series."""
-    made = stat.Panel().graph_mode(common_models.BigValueGraphMode.NONE).span(STAT_SPAN)
+    made = stat.Panel().graph_mode(common_models.BigValueGraphMode.NONE).span(span)
     made = made.height(_STAT_HEIGHT).color_mode(common_models.BigValueColorMode.BACKGROUND)
     made = made.with_target(_target(query).instant())
     made = made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))

@@ -1,12 +1,13 @@
 """Dashboard *Workers*: do they keep up, where does their time go, and what do they wait for."""
 
+from functools import partial
 from typing import Final
 
 from grafana_foundation_sdk.models import units
 
 from deploy.grafana.alert_limits import limit_of
 from deploy.grafana.frame import Board, Section
-from deploy.grafana.panels import graph, number
+from deploy.grafana.panels import WIDE_STAT_SPAN, graph, number
 from deploy.grafana.queries import Query, Scope
 from deploy.grafana.surges_now import delays_of_surges
 from streams.edges.metrics.catalogue import (
@@ -17,6 +18,7 @@ from streams.edges.metrics.catalogue import (
     LAG_SECONDS,
     MEMORY_LIMIT,
     OWNED,
+    PARTITIONS,
     PROGRESS,
     REBALANCES,
     RECORDS,
@@ -31,6 +33,7 @@ from streams.edges.metrics.catalogue import (
 )
 
 SCOPE: Final = Scope(("job", "instance", "topic"))
+FLEET: Final = Scope(("job",))
 QUANTILES: Final = (0.5, 0.95, 0.99)
 _RESIDENT: Final = BY_NAME["process_resident_memory_bytes"]
 _CPU: Final = BY_NAME["process_cpu_seconds_total"]
@@ -43,36 +46,49 @@ def _worst_share(part: str, whole: str) -> Query:
     return Query(f"max ({part} / ({whole} > 0))", units.PercentUnit)
 
 
+_fact = partial(number, span=WIDE_STAT_SPAN)
 _OVERVIEW: Final = Section(
     "Overview",
     [
-        number(
+        _fact(
             "Workers that are up",
             Query(f"sum (up{{{SCOPE.matchers(())}}}) or vector(0)", units.Short),
             limit=limit_of("SurgewatchWorkerAbsent", 0.0, is_least=True),
             description="Workers whose metrics Prometheus can read.",
         ),
-        number(
-            "Records a second",
-            SCOPE.rate(RECORDS),
-            description="Records read a second by all workers, whatever became of them.",
+        _fact(
+            "Workers that are down",
+            Query(f"count (up{{{SCOPE.matchers(())}}} == 0) or vector(0)", units.Short),
+            limit=limit_of("SurgewatchWorkerDown"),
+            description="Workers that Prometheus knows and cannot read.",
         ),
-        number("Lag", SCOPE.most(LAG_SECONDS), limit=limit_of("SurgewatchDataDelayed")),
-        number(
+        _fact(
+            "Partitions that no worker reads",
+            Query(
+                f"max ({FLEET.series(PARTITIONS)}) - sum ({FLEET.series(OWNED)})",
+                units.Short,
+                specs=(PARTITIONS, OWNED),
+            ),
+            limit=limit_of("SurgewatchPartitionsUnread"),
+            description="Of all workers that Prometheus reads, whichever are chosen above. For "
+            "seconds while partitions are dealt anew; for minutes nobody counts their records.",
+        ),
+        _fact("Lag", SCOPE.most(LAG_SECONDS), limit=limit_of("SurgewatchDataDelayed")),
+        _fact(
             "Since the last progress",
             SCOPE.age(PROGRESS),
             limit=limit_of("SurgewatchConsumerStalled"),
             description="Of the worker that stored nothing for the longest time. One that has "
             "nothing to do writes every 5 seconds.",
         ),
-        number(
+        _fact(
             "Memory, of what it may be",
             _worst_share(SCOPE.series(_RESIDENT), SCOPE.series(MEMORY_LIMIT)),
             limit=limit_of("SurgewatchMemoryNearLimit"),
             description="Of the worker nearest to its limit.",
             none="no limit",
         ),
-        number(
+        _fact(
             "Redis, of its maxmemory",
             _worst_share(SCOPE.series(REDIS_USED), SCOPE.series(REDIS_MAX)),
             limit=limit_of("SurgewatchRedisNearLimit"),
@@ -148,13 +164,6 @@ _GROUP: Final = Section(
             "Rebalances in 15 minutes",
             [SCOPE.grown(REBALANCES, "15m", "instance")],
             limit=limit_of("SurgewatchRebalanceLoop"),
-        ),
-        graph(
-            "Partitions",
-            [SCOPE.total(OWNED, "instance")],
-            stacked=True,
-            description="Partitions that each worker reads. All together they are as many as the "
-            "topics have; while they are dealt anew they are fewer.",
         ),
         graph(
             "Memory",

@@ -44,6 +44,12 @@ class TimedDetector:
         self.lift_by = detector.lift_by
         self.shared_state = detector.shared_state
         self.restore_shared = detector.restore_shared
+        self.take_alarms = detector.take_alarms
+
+    @property
+    def seen_over_asked(self) -> float | None:
+        """See KeyDetector."""
+        return self._detector.seen_over_asked
 
     def begin(self, slots: Ints, bucket: int) -> None:
         """See KeyDetector."""

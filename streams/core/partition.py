@@ -20,8 +20,8 @@ from streams.core.mixes.languages import Languages
 from streams.core.mixes.shift import MixPolicy
 from streams.core.mixes.watches import Mixes
 from streams.core.partition_state import Outcome, StateChange, StoredState
-from streams.core.records.chunks import taken
-from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.chunk_rows import taken
+from streams.core.records.chunks import CommentChunk, FollowChunk
 from streams.core.records.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.records.repeats import Moment, RepeatPolicy, Repeats
 from streams.core.records.rows import Rows, count_of, nothing_left, parts_of, slots_of_rows

@@ -25,7 +25,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.app.jobs import follow_partition_of, limits_of
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.records.values import joined_values
 from streams.edges.codec.events import decode_follows
 from streams.edges.codec.faults import AT_MS_END

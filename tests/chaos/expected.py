@@ -5,7 +5,7 @@ from typing import Any
 
 from streams.app.worker.faust_app import trades_of
 from streams.core.partition_state import Outcome
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.surges.surge import Surge
 from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk

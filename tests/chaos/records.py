@@ -5,7 +5,7 @@ from collections import deque
 
 import msgspec
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 
 BEGIN_MS = 1_736_899_200_000
 DAY_MS = 86_400_000

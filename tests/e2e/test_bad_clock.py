@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.edges.kafka.producer import partition_of
 from tests.e2e.desk import FollowsDesk
 from tests.e2e.told_worker import ToldWorker, assert_plain

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from redis import Redis
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.edges.kafka.admin import ConfigResource, ConfigResourceType, admin_client
 from tests.servers import RedisServer
 from tests.workers import Ledger, Site, WorkerProcess, wait_until

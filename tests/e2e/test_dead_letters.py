@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from kafka import TopicPartition
 
 from streams.app.cli import main
-from streams.core.records.events import DeadRecord, Reason
+from streams.core.records.chunks import DeadRecord, Reason
 from streams.edges.codec.out import encode_dead_letter
 from streams.edges.kafka.admin import admin_client
 from streams.edges.kafka.producer import partition_of

@@ -19,7 +19,7 @@ import pytest
 
 from streams.app.demo.story import story_policy
 from streams.app.jobs import comment_partition_of, follow_partition_of
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.surges.surge import Surge
 from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts
 from streams.core.surges.surge import Surge
 from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS

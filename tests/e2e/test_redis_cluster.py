@@ -15,7 +15,7 @@ from redis import Redis
 
 from streams.app.cli import main
 from streams.app.worker.worker import redis_store_of
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts
 from streams.edges.errors import RedisRefuses, RedisUnreachable
 from streams.edges.redis.client import AsyncClient, async_client_of

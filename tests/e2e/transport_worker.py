@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from faust.types import TP
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.transport.batch import TransportOptions, faust_settings
 
 WAIT_SECONDS_MAX = 30.0

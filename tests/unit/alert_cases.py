@@ -21,6 +21,7 @@ _UNSENT: Final = "prometheus_notifications_errors_total"
 _PROMETHEUS: Final = 'job="prometheus",instance="p1",alertmanager="http://a/api/v2/alerts"'
 _FAILED: Final = "alertmanager_notifications_failed_total"
 _ALERTMANAGER: Final = 'job="alertmanager",instance="a1",integration="webhook"'
+_WAVES: Final = f'surgewatch_surges_total{{{ONE},kind="wave",trigger="model",state="opened"}}'
 _FOLLOWERS: Final = f'{ONE},kind="followers"'
 _LAG: Final = f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}'
 _LATE: Final = "surgewatch_event_to_stored_seconds"
@@ -51,6 +52,14 @@ def _stored(total: str, in_time: str) -> Series:
 
 def _open(kind: str, severity: str, values: str) -> Series:
     return {f'surgewatch_surges_open{{{ONE},kind="{kind}",severity="{severity}"}}': values}
+
+
+def _read(of: str, one: str, two: str) -> Series:
+    return {
+        f"surgewatch_partitions{{{ONE}}}": of,
+        f"surgewatch_partitions_owned{{{ONE}}}": one,
+        f"surgewatch_partitions_owned{{{TWO}}}": two,
+    }
 
 
 def _by_model(opened: str, asked: str) -> Series:
@@ -88,6 +97,11 @@ CASES: Final[Mapping[str, Case]] = {
         {f"up{{{ONE}}}": "1 0x20", 'up{job="surgewatch",instance="w2"}': "1x20"},
         *(6, [{f"up{{{ONE}}}": "1 0 0 0 0 1x20"}, {'up{job="other",instance="w1"}': "0x20"}]),
         OF_ONE,
+    ),
+    "SurgewatchPartitionsUnread": Case(
+        _read("12x20", "8 8 4 0x20", "4x20"),
+        *(7, [_read("12x20", "8 4 4 4 4 8x20", "4x20"), _read("12x20", "12x20", "0x20")], OF_JOB),
+        {"$value": "8"},
     ),
     "SurgewatchConsumerStalled": Case(
         {
@@ -312,6 +326,24 @@ CASES: Final[Mapping[str, Case]] = {
         _stored("0+1000x300", "0+995x300"),
         *(16, [_stored("0+10000x300", "0+9995x300"), _stored("0x300", "0x300")], OF_JOB),
         {"$value | humanizePercentage": "0.5%"},
+    ),
+    "SurgewatchWaveOpened": Case(
+        {_WAVES: "0 0 0 4x20"},
+        3,
+        [
+            {_WAVES: "4x20"},  # long ago
+            {_WAVES: "4 0x20"},  # it started again
+            {_WAVES.replace("opened", "grown"): "0 0 0 4x20"},
+            {_WAVES.replace("wave", "followers"): "0 0 0 4x20"},
+        ],
+        OF_ONE | {"kind": "wave", "opening": "4"},
+        also=[
+            (  # before Prometheus has seen the worker that tells it
+                {_WAVES: "_x25 4x20", f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20"},
+                25,
+                {},
+            ),
+        ],
     ),
     "SurgewatchWaveOpen": Case(
         _open("wave", "page", "0 0 0 1x20"),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from streams.core.records.chunks import cut
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunk_rows import cut
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts
 from streams.core.time.buckets import BUCKET_MS
 from streams.core.waves.sums import are_equal

@@ -38,7 +38,7 @@ def receiver_of(labels: dict[str, str]) -> str:
 def wanted(labels: dict[str, str]) -> str:
     if labels["alertname"] == "SurgewatchDeadMansSwitch":
         return "watchman"
-    if labels["alertname"] == "SurgewatchCreatorSurgeOpened":
+    if labels["alertname"].endswith("Opened"):
         return "pager-surges"
     if labels.get("team") == "moderation":
         return "moderation-zh" if labels["lang"] == "zh" else "moderation"
@@ -69,8 +69,12 @@ def test_every_receiver_but_nobody_has_an_address_to_replace() -> None:
 def test_each_surge_that_begins_to_matter_is_told_within_seconds_and_never_as_over() -> None:
     (route,) = (one for one in CONTENT["route"]["routes"] if one["receiver"] == "pager-surges")
     assert {"kind", "alertname", "job"} == set(route["group_by"])
-    rule = ALERTS["SurgewatchCreatorSurgeOpened"]
-    (interval,) = (group["interval"] for group in groups_of(FILES[1]) if rule in group["rules"])
+    rules = [ALERTS["SurgewatchCreatorSurgeOpened"], ALERTS["SurgewatchWaveOpened"]]
+    (interval,) = (
+        group["interval"]
+        for group in groups_of(FILES[1])
+        if all(rule in group["rules"] for rule in rules)
+    )
     waits = [route["group_wait"], route["group_interval"], interval]
     first, next_one, evaluated = (int(one.removesuffix("s")) for one in waits)
     assert max(first, next_one) + evaluated <= 20
@@ -102,6 +106,7 @@ def test_no_page_of_a_surge_is_ever_held_back() -> None:
     assert not held_back & {
         "SurgewatchCreatorSurgeOpened",
         "SurgewatchCreatorSurge",
+        "SurgewatchWaveOpened",
         "SurgewatchWaveOpen",
         "SurgewatchWorkerAbsent",
     }

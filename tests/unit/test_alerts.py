@@ -40,6 +40,9 @@ def rendered(text: str, case: Case) -> str:
     """A template as it must come out; fails where the case does not say what it becomes."""
     told = {f"$labels.{name}": value for name, value in case.labels.items()}
     told |= {f"$externalLabels.{name}": url for name, url in URLS.items()} | dict(case.told)
+    with_region = "{{ if $labels.region }} {{ $labels.region }}{{ end }}"
+    region = case.labels.get("region")
+    text = text.replace(with_region, f" {region}" if region else "")
     return re.sub(r"{{ (.*?) }}", lambda found: told[found[1]], text)
 
 

@@ -254,7 +254,7 @@ def test_a_late_record_that_nothing_has_told_yet_is_told_after_a_restart() -> No
 def test_growing_at_a_late_record_of_another_time_makes_no_late_record_of_it() -> None:
     partition = follow_partition(50_000)
     surging(partition)
-    surges = model_surges(partition, anns(DAY_9 - 20, 70), moved_to(DAY_9 + 2))
+    surges = model_surges(partition, anns(DAY_9 - 20, 600), moved_to(DAY_9 + 2))
     assert {(one.state, one.late_records) for one in surges} == {("grown", 0)}
 
 

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.core.partition import FollowPartition
+from streams.core.surges.rules import NEVER
 from streams.core.surges.surge import Surge
 from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
 from streams.edges.store import MemoryStore, Place, Write
@@ -194,10 +195,11 @@ class PlainRule:
                 self.open["late"] += 1
         total = self.window()
         if self.open is None and total >= THRESHOLD:
-            self.open = {"late": 0, "said": 0, "mark": 2 * THRESHOLD}
+            self.open = {"late": 0, "said": 0, "mark": 2 * THRESHOLD, "times": 4}
             self.told.append((row, "opened", total, 0))
         elif self.open is not None and total >= self.open["mark"]:
-            self.open["mark"] *= 2
+            times = self.open["times"]
+            self.open |= {"mark": self.open["mark"] * times, "times": NEVER if times > 4 else 8}
             self.open["said"] = self.open["late"]
             self.told.append((row, "grown", total, self.open["late"]))
 

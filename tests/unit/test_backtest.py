@@ -301,6 +301,10 @@ def test_comparison_tells_the_other_settings_own_back_test(
     assert told["gained"] == sum(row["gained"] for row in found["rows"]) > 0
     assert told["lost"] == sum(row["lost"] for row in found["rows"])
     assert {line["surge"]["state"] for line in lines} == {"opened"}
+    for what in ("kept", "gained", "lost"):
+        of_cohorts = sum(row[what] for row in found["by_cohort"])
+        assert of_cohorts == sum(row[what] for row in found["rows"] if row["kind"] != "wave")
+    assert {row["lang"] for row in found["by_cohort"]} >= {"zh", "en"}
 
 
 def test_comparison_leaves_the_surges_as_they_are_alone(
@@ -326,6 +330,7 @@ def test_comparison_in_words_says_what_is_set_otherwise_and_what_comes_of_it(
     assert "set otherwise: budget_notices_per_creator_day 0.001 -> 0.3\n" in result.stdout
     assert " a day (+" in result.stdout
     assert "creators of follows:" in result.stdout
+    assert "by the language and region of the audience:" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streams.app.jobs import limits_of
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.codec.events import decode_comments
 from streams.edges.codec.faults import AT_MS_END
 from streams.edges.settings.reading import read_settings

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from streams.core.records.events import DeadRecord, FollowChunk, RawChunk, Reason
+from streams.core.records.chunks import DeadRecord, FollowChunk, RawChunk, Reason
 from streams.edges.codec.events import Decoded, Limits, decode_comments, decode_follows
 from streams.edges.codec.faults import DEPTH_MAX, depth_of
 from streams.edges.codec.lots import LOT_RECORDS

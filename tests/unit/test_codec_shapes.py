@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.records.values import Values
 from streams.edges.codec.events import (
     _FOLLOW_WAYS,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.edges.codec.events import _FOLLOWS, _Follow
 from streams.edges.codec.lots import JOIN_RECORDS_MIN, row_of, rows_of, rows_of_joined
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from streams.core.detection.block_state import STATE_DTYPE
 from streams.core.detection.cohorts import COHORTS_MAX, Cohorts, Votes, audience_of, names_in
 from streams.core.partition import FollowPartition
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts
 from tests.jobs import contents_of, follow_partition
 

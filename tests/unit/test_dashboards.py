@@ -40,7 +40,6 @@ UNUSED: Final = {
 }
 """Metrics that no panel and no rule asks for, and why."""
 NOT_DRAWN: Final = {
-    "SurgewatchWorkerDown": "of one worker; beside that of all",
     "SurgewatchAnnouncingFails": "the panel of failed calls has the limit of those to Redis",
     "SurgewatchCommitFailing": "the same",
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
@@ -53,6 +52,7 @@ NOT_DRAWN: Final = {
     "SurgewatchAlertsUndelivered": "a metric of Prometheus, not of a worker",
     "SurgewatchNotificationsFail": "a metric of Alertmanager, not of a worker",
     "SurgewatchCreatorSurgeOpened": "tells each once; the panel of what is open has its limit",
+    "SurgewatchWaveOpened": "the same",
     "SurgewatchRestartLoop": "its starts are in the panel of rebalances",
     "SurgewatchDeadMansSwitch": "has no limit",
 }

@@ -18,7 +18,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.transport import fetch, fetch_batches, fetch_parts
 from streams.edges.transport.fetch import check_aiokafka, fetch_public
 from tests.unit.fetch_desk import (

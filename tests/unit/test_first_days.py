@@ -176,6 +176,6 @@ def test_being_born_large_hides_no_later_evidence() -> None:
         block.advance(slot, np.array([birth + age]), np.array([count]), birth + later)
     size = int(np.prod(SHAPE))
     sums = np.frombuffer(block.shared_state()["pool"], "<i8", offset=24)
-    running = sums[-2 - size : -2].reshape(SHAPE)
+    running = sums[-6 - size : -6].reshape(SHAPE)
     reached = (running[1, :, 1:] > 0).sum(axis=1)
     assert reached[EARLY] > reached[LATE] > 4

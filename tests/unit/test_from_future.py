@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.app.jobs import follow_partition_of
 from streams.app.worker.faust_app import trades_of
 from streams.app.worker.lane import Trade
-from streams.core.records.events import RawChunk, Reason
+from streams.core.records.chunks import RawChunk, Reason
 from streams.edges.metrics.progress import Silence
 from streams.edges.process.clock import Clocks, SteadyClock
 from streams.edges.settings.reading import Settings

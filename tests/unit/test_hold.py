@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.records import chunks
-from streams.core.records.chunks import content_order, joined, repacked, taken
-from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records import chunk_rows
+from streams.core.records.chunk_rows import content_order, joined, repacked, taken
+from streams.core.records.chunks import CommentChunk, FollowChunk
 from streams.core.records.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.records.texts import Texts, Words
 
@@ -186,7 +186,7 @@ def test_order_by_content_does_not_hang_on_hashes_that_are_equal(
     def alike(chunk: FollowChunk | CommentChunk) -> Words:
         return np.zeros(len(chunk), dtype=np.uint64)
 
-    monkeypatch.setattr(chunks, "_hashes_of", alike)
+    monkeypatch.setattr(chunk_rows, "_hashes_of", alike)
     rows = [Row(BEGIN_MS, f"c-{number % 7}", False, f"e-{number % 5}") for number in range(35)]
     first, second = chunk_of(rows), chunk_of(rows[::-1])
     orders = [content_order(first), content_order(second)]

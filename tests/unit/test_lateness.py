@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.app.worker.lane import PipelinePolicy, Trade
 from streams.app.worker.pipeline import Pipeline
 from streams.core.partition import CommentPartition, FollowPartition
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.records.hold import LatenessPolicy, Standing
 from streams.core.records.repeats import RepeatPolicy
 from streams.core.time.buckets import BUCKET_MS

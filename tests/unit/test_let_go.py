@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streams.core.counting.directory import Directory
 from streams.core.partition_state import StateChange
-from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.chunks import CommentChunk, FollowChunk
 from streams.core.records.texts import Texts
 from streams.core.surges.surge import Surge
 from streams.core.time.buckets import BUCKET_MS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.core.records.events import RawChunk, Reason
+from streams.core.records.chunks import RawChunk, Reason
 from streams.edges.codec.events import Limits, decode_follows
 from streams.edges.codec.out import DeadLetter
 from streams.edges.codec.schemas import read_schema

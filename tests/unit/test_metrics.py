@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, LanguageShare, WavePart
 from streams.core.waves.incident import PARTS_MAX

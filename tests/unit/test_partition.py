@@ -161,19 +161,46 @@ def test_a_record_on_the_edge_of_24_hours_is_late_and_one_within_counts() -> Non
     assert [s.opened_ms for s in rule_surges(within.surges)] == [BEGIN_MS + BUCKET_MS]
 
 
-def test_a_surge_grows_at_each_doubling_and_closes_once_when_it_is_over() -> None:
+def test_a_surge_is_told_five_times_at_most_and_closes_once_when_it_is_over() -> None:
     partition = follow_partition(10)
-    told = partition.take(follows([("ann", BEGIN_MS + i, False) for i in range(45)])).surges
+    told = partition.take(follows([("ann", BEGIN_MS + i, False) for i in range(99_000)])).surges
     told += partition.take(follows([("bob", BEGIN_MS + 2 * DAY_MS, False)])).surges
     told += partition.take(follows([("bob", BEGIN_MS + 3 * DAY_MS, False)])).surges
     by_rule = rule_surges(told)
     assert [(s.state, s.observed, s.revision) for s in by_rule] == [
         ("opened", 10, 0),
         ("grown", 20, 1),
-        ("grown", 40, 2),
-        ("closed", 0, 3),
+        ("grown", 80, 2),
+        ("grown", 640, 3),
+        ("closed", 0, 4),
     ]
     assert len({s.surge_id for s in by_rule}) == 1
+
+
+@pytest.mark.parametrize("together", [1, 10**9], ids=["all runs at once", "run by run"])
+@pytest.mark.parametrize("followers", [300, 3_000, 60_000])
+def test_a_surge_by_the_model_is_told_five_times_at_most_its_page_among_them(
+    followers: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_TOGETHER_MIN", together)
+    partition = follow_partition(10**9)
+    quiet = [
+        ("ann", BEGIN_MS + day * DAY_MS + 7_000_000 * i, False)
+        for day in range(9)
+        for i in range(12)
+    ]
+    begin, step = BEGIN_MS + 9 * DAY_MS, DAY_MS // 2 / followers
+    partition.take(follows(quiet))
+    rising = [("ann", begin + int(step * i), False) for i in range(followers)]
+    told = []
+    for part in range(0, followers, 2_000):
+        told += partition.take(follows(rising[part : part + 2_000])).surges
+    told += partition.take(follows([("bob", begin + 3 * DAY_MS, False)])).surges
+    of_ann = [s for s in told if s.creator_id == "ann"]
+    assert [s.state for s in of_ann[:1] + of_ann[-1:]] == ["opened", "closed"]
+    assert of_ann[-1].severity == ("page" if followers > 300 else "notice")
+    assert 3 <= len(of_ann) <= 5
+    assert [s.revision for s in of_ann] == [*range(len(of_ann))]
 
 
 def test_the_model_alarms_for_a_newcomer_long_before_the_rule_and_says_what_it_expected() -> None:

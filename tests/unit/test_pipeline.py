@@ -11,8 +11,8 @@ from streams.app.worker.lane import PipelinePolicy, Trade
 from streams.app.worker.pipeline import Pipeline
 from streams.core.counting.packing import unpack
 from streams.core.partition import FollowPartition
+from streams.core.records.chunks import DeadRecord, RawChunk
 from streams.core.records.dead_letter_limit import DeadLetterLimit
-from streams.core.records.events import DeadRecord, RawChunk
 from streams.core.records.repeats import RepeatPolicy
 from streams.core.surges.watch_state import WATCH_STATE_DTYPE
 from streams.core.time.agreed_clock import AgreedClock, Sampling

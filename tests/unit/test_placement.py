@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streams.app.worker.placement import Placement
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.kafka.producer import partition_of
 from streams.edges.metrics.worker import Build, Metrics
 from tests.jobs import follows

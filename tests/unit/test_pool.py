@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.core.detection.alarm_tally import AlarmTally
 from streams.core.detection.block_maths import rarity_of, tail_of
 from streams.core.detection.block_tables import Floats
 from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.pool import Pool, PoolStateError
 from streams.core.detection.tail_prior import Ended, Lived, Risen
 from streams.core.partition import FollowPartition
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts
 from streams.core.surges.surge import Surge
 from streams.core.time.buckets import BUCKET_MS
@@ -27,6 +29,8 @@ DAY = 288
 BEGIN = BEGIN_MS // BUCKET_MS
 PLACE = Place("follows", 0)
 CREATORS = 60
+OFTEN = 0.2
+"""A budget of which 60 creators are asked enough in six days."""
 
 
 def days_of(number: int, seed: int, *, top: float = 9.0) -> Ended:
@@ -49,6 +53,16 @@ def pool_after(days: int, ended: Ended) -> Pool:
     pool.take_ended(ended)
     pool.enter(BEGIN + (days + 1) * DAY)
     return pool
+
+
+TALLY_BYTES = 32
+
+
+def learnt_by(pool: Pool) -> bytes:
+    """Its state but for the tally of alarms."""
+    state = pool.packed()
+    assert state is not None
+    return state[:-TALLY_BYTES]
 
 
 def rarity(pool: Pool, statistic: float, birth: int, age: int) -> float:
@@ -163,15 +177,15 @@ def test_a_first_weekend_teaches_nothing_and_makes_nothing_rarer() -> None:
         pool.enter(BEGIN + day * DAY)
     friday = corrected(pool, np.array([5.0]))[0]
     pool.enter(BEGIN + 5 * DAY)
-    saturday, before = corrected(pool, np.array([5.0]))[0], pool.packed()
+    saturday, before = corrected(pool, np.array([5.0]))[0], learnt_by(pool)
     pool.take_ended(days_of(2_000, 1, top=90.0))
-    assert pool.packed() == before
+    assert learnt_by(pool) == before
     assert saturday == pytest.approx(0.6 * friday)
     for day in (6, 7, 8, 12):  # the next Saturday is like other days
         pool.enter(BEGIN + day * DAY)
     assert corrected(pool, np.array([5.0]))[0] == friday
     pool.take_ended(days_of(2_000, 1, top=90.0))
-    assert pool.packed() != before
+    assert learnt_by(pool) != before
 
 
 def test_a_young_pool_forgets_its_first_week() -> None:
@@ -245,6 +259,48 @@ def test_a_pool_comes_back_from_the_store_byte_by_byte_and_a_damaged_one_is_refu
             Pool(DetectorPolicy()).restore(damaged)
 
 
+def test_a_pool_of_before_there_was_a_tally_is_taken_up() -> None:
+    pool, other = pool_after(7, days_of(900, 4)), Pool(DetectorPolicy())
+    pool.take_alarms(3)
+    other.take_alarms(8)
+    other.restore(b"\x02" + learnt_by(pool)[1:])
+    assert learnt_by(other) == learnt_by(pool)
+    assert other.seen_over_asked is None
+    with pytest.raises(PoolStateError, match="stored pool"):
+        other.restore(b"\x02" + learnt_by(pool)[1:-1])
+
+
+def test_alarms_seen_are_held_against_those_asked_for_once_a_day_is_over() -> None:
+    pool = Pool(DetectorPolicy(alarms_per_day=0.01))
+    pool.enter(BEGIN)
+    pool.take_met(np.full(700, BEGIN))
+    assert pool.seen_over_asked is None
+    pool.enter(BEGIN + DAY)
+    pool.take_ended(days_of(700, 1))
+    pool.take_ended(days_of(300, 1)._replace(is_first=np.ones(300, dtype=np.bool_)))
+    pool.take_alarms(7)
+    assert pool.seen_over_asked == 0.0, "7 were asked for, and none told, up to midnight"
+    pool.enter(BEGIN + 2 * DAY)
+    faded = np.exp(-1 / (1 + 2 / 3))
+    assert pool.seen_over_asked == pytest.approx(7 / (7 + 7 * faded), rel=1e-4)
+    again = Pool(DetectorPolicy(alarms_per_day=0.01))
+    state = pool.packed()
+    assert state is not None
+    again.restore(state)
+    assert again.seen_over_asked == pool.seen_over_asked
+
+
+def test_a_ratio_of_few_alarms_is_not_told() -> None:
+    tally = AlarmTally()
+    tally.take_days(499)
+    tally.take_alarms(3)
+    tally.enter(1.0, 0.01)
+    assert tally.ratio is None
+    tally.take_days(1)
+    tally.enter(1.0, 0.01)
+    assert tally.ratio == pytest.approx(3 / 5, rel=1e-3)
+
+
 @cache
 def bursty() -> tuple[Texts, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Six days of follows of creators of many sizes, in the order of time but for some."""
@@ -269,7 +325,7 @@ def chunk_of(begin: int, end: int) -> FollowChunk:
 
 @cache
 def whole() -> tuple[list[Surge], dict[str, dict[str, bytes]]]:
-    partition = follow_partition(40)
+    partition = follow_partition(40, OFTEN)
     surges = partition.take(chunk_of(0, len(bursty()[1]))).surges
     return surges, contents_of(partition.drain())
 
@@ -277,6 +333,11 @@ def whole() -> tuple[list[Surge], dict[str, dict[str, bytes]]]:
 def test_six_days_teach_the_pool_in_the_partition() -> None:
     surges, contents = whole()
     assert {"rule", "model"} == {surge.trigger for surge in surges}
+    announced = Counter(surge.surge_id for surge in surges if surge.state != "amended")
+    assert max(announced.values()) <= 5
+    ratios = {surge.seen_over_asked for surge in surges}
+    assert None in ratios
+    assert len(ratios) > 3, "another with each day, and kept over restarts (below)"
     pool, fresh = Pool(DetectorPolicy()), Pool(DetectorPolicy())
     pool.restore(contents["follows.shared"]["pool"])
     old = 9_000
@@ -288,7 +349,7 @@ def test_six_days_teach_the_pool_in_the_partition() -> None:
 @given(st.lists(st.integers(1, 2_000), max_size=20))
 def test_cuts_leave_no_trace_in_what_creators_share(cuts: list[int]) -> None:
     surges, contents = whole()
-    partition, told = follow_partition(40), []
+    partition, told = follow_partition(40, OFTEN), []
     bounds = sorted({0, len(bursty()[1]), *(cut for cut in cuts if cut < len(bursty()[1]))})
     for begin, end in itertools.pairwise(bounds):
         told += partition.take(chunk_of(begin, end)).surges
@@ -301,11 +362,11 @@ def test_cuts_leave_no_trace_in_what_creators_share(cuts: list[int]) -> None:
 def test_restarts_leave_no_trace_in_what_creators_share(cuts: list[int]) -> None:
     surges, contents = whole()
     store, told = MemoryStore(), []
-    partition: FollowPartition = follow_partition(40)
+    partition: FollowPartition = follow_partition(40, OFTEN)
     bounds = sorted({0, len(bursty()[1]), *(cut for cut in cuts if cut < len(bursty()[1]))})
     for generation, (begin, end) in enumerate(itertools.pairwise(bounds)):
         fence = asyncio.run(store.claim(PLACE, generation))
-        partition = follow_partition(40)
+        partition = follow_partition(40, OFTEN)
         partition.restore(asyncio.run(store.read(PLACE)).state)
         told += partition.take(chunk_of(begin, end)).surges
         write = Write(partition.drain(), begin or None, end)

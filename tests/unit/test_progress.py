@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from redis.exceptions import OutOfMemoryError
 
 from streams.core.partition_state import Outcome
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.errors import RedisRefuses, RedisRefusesUs, RedisUnreachable
 from streams.edges.metrics.progress import WorkerProgress
 from streams.edges.metrics.worker import Build, Metrics, Stage

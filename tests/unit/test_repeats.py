@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core.partition import FollowPartition
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.repeats import Lookback, Moment, RepeatPolicy, Repeats, Reread
 from streams.core.records.texts import Texts
 from streams.core.time.agreed_clock import Agreed, AgreedClock, Sampling

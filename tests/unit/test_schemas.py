@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.core.records.events import DeadRecord, RawChunk, Reason
+from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 from streams.core.surges.surge import LanguageShare, Surge
 from streams.edges.codec.events import Limits, decode_comments, decode_follows
 from streams.edges.codec.faults import AT_MS_END, AT_MS_MIN
@@ -130,6 +130,7 @@ SURGES = st.builds(
     score=NUMBERS,
     false_alarm_rate=NUMBERS,
     prior_weight=st.none() | st.floats(0, 1),
+    seen_over_asked=st.none() | st.floats(0, 1e6),
     langs=st.none() | st.lists(SHARES, max_size=3),
     usual_lang=st.none() | SHARES,
 )

@@ -90,6 +90,9 @@ def test_an_empty_variable_is_one_not_set() -> None:
         ("TOPIC_PARTITIONS", "10001", "from 1 to 10000"),
         ("BUDGET_NOTICES_PER_CREATOR_DAY", "0", "above 0, below 1"),
         ("BUDGET_NOTICES_PER_CREATOR_DAY", "nan", "above 0, below 1"),
+        ("BUDGET_NOTICES_PER_CREATOR_DAY", "1 in 0 creators", "1 in 1,000 creators a day"),
+        ("BUDGET_NOTICES_PER_CREATOR_DAY", "2 in 1", "1 in 1,000 creators a day"),
+        ("BUDGET_PAGES_PER_CREATOR_DAY", "seldom", "1 in a million creators a day"),
         ("DETECTOR_THRESHOLD", "inf", "a number above 0"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS", "one of PLAINTEXT, SSL"),
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka", "host:port"),
@@ -109,6 +112,20 @@ def test_a_bad_value_is_named_with_its_key_and_what_is_allowed(
     line = _refusal({f"SURGEWATCH_{name}": text})
     assert line.startswith(f"SURGEWATCH_{name} = {text.strip()}")
     assert allowed in line
+
+
+def test_budgets_may_be_said_in_plain_words(tmp_path: Path) -> None:
+    settings = read_settings(
+        {"SURGEWATCH_BUDGET_PAGES_PER_CREATOR_DAY": "1 in 2 million creators a day"},
+        _file(tmp_path, '[budget]\nnotices_per_creator_day = "1 in 500 creators a day"\n'),
+    )
+    assert settings.budget_notices_per_creator_day == 0.002
+    assert settings.budget_pages_per_creator_day == 0.0000005
+    for spec in SPECS.values():
+        if spec.is_budget:
+            said = spec.allowed.split('"')[1]
+            told = read_settings({f"SURGEWATCH_{spec.name.upper()}": said})
+            assert getattr(told, spec.name) == spec.default
 
 
 def test_a_value_of_the_wrong_type_in_the_file_is_refused(tmp_path: Path) -> None:

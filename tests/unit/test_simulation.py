@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from streams.core.records.events import RawChunk, Reason
+from streams.core.records.chunks import RawChunk, Reason
 from streams.core.time.buckets import bucket_of
 from streams.core.worlds.platform import (
     HOUR_MS,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from streams.app.jobs import follow_partition_of
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts
 from streams.edges.settings.reading import read_settings
 from tests.unit.test_partition import BEGIN_MS

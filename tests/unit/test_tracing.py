@@ -8,7 +8,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams.app.worker.tracing import CHUNKS_WAITING_MAX, Tracing, sink_of
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.errors import SettingsError
 from streams.edges.metrics.worker import Build, Metrics
 from streams.edges.settings.list import Settings

@@ -11,7 +11,7 @@ import pytest
 from faust.types import TP
 
 from streams.app.worker.idleness import IDLE_SECONDS, Idleness
-from streams.core.records.events import RawChunk, Reason
+from streams.core.records.chunks import RawChunk, Reason
 from streams.core.surges.surge import WaveReceiver
 from streams.core.waves.report import BucketReport, WaveReport, reports_of
 from streams.core.waves.sums import ROWS

@@ -9,7 +9,7 @@ from streams.core.detection.block import DetectorBlock
 from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.pool import Pool
 from streams.core.partition import FollowPartition
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.reports.surging import take_paged
 from streams.core.surges.paging import PagePolicy
 from streams.core.surges.rules import Rule

@@ -1,8 +1,8 @@
 """How many alarms a back-test tells, and what other settings would make of them."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,8 @@ from streams.edges.settings.reading import Settings
 from streams.edges.settings.specs import SPECS
 
 _UNSAID: Final = "hidden"
+_SHOWN: Final = 10
+"""Cohorts that people are told of."""
 
 
 class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,17 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
     per_day: float
 
 
+class CohortRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Alarms of creators and posts whose audience is mostly of a language and region."""
+
+    kind: str
+    severity: str
+    lang: str
+    region: str
+    count: int
+    per_day: float
+
+
 class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     """Alarms of a back-test: each surge once, as it opened, with its highest severity.
 
@@ -45,6 +58,7 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     days: float
     creators: dict[str, int]
     rows: list[AlarmRow]
+    by_cohort: list[CohortRow]
 
 
 class ComparedRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,18 +80,33 @@ class ComparedRow(msgspec.Struct, frozen=True, kw_only=True):
     minutes_later: float | None
 
 
+class ComparedCohort(msgspec.Struct, frozen=True, kw_only=True):
+    """Alarms of a cohort under both settings, as in `ComparedRow`."""
+
+    kind: str
+    severity: str
+    lang: str
+    region: str
+    here_per_day: float
+    there_per_day: float
+    kept: int
+    gained: int
+    lost: int
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What other settings change. ``settings``: name to [value here, value there]."""
 
     settings: dict[str, list[Any]]
     rows: list[ComparedRow]
+    by_cohort: list[ComparedCohort]
     alarms: Alarms
 
 
 def alarms_in(result: BacktestResult, surges: Sequence[Surge]) -> Alarms:
     """Count the alarms of a back-test."""
-    days = _days_of(result)
-    counts = Counter(map(group_of, alarms_of(surges)))
+    days, alarms = _days_of(result), alarms_of(surges)
+    counts = Counter(map(group_of, alarms))
     rows = [
         AlarmRow(
             kind=group.kind,
@@ -89,7 +118,32 @@ def alarms_in(result: BacktestResult, surges: Sequence[Surge]) -> Alarms:
         )
         for group in sorted(counts, key=_order)
     ]
-    return Alarms(days=round(days, 3), creators=dict(result.creators), rows=rows)
+    of_cohort = _by_cohort(alarms, result)
+    by_cohort = [
+        CohortRow(**cohort._asdict(), count=len(mine), per_day=_rounded(len(mine) / days))
+        for cohort, mine in sorted(of_cohort.items(), key=lambda one: (-len(one[1]), one[0]))
+    ]
+    creators = dict(result.creators)
+    return Alarms(days=round(days, 3), creators=creators, rows=rows, by_cohort=by_cohort)
+
+
+class _Cohort(NamedTuple):
+    kind: str
+    severity: str
+    lang: str
+    region: str
+
+
+def _by_cohort(alarms: Iterable[Surge], *results: BacktestResult) -> dict[_Cohort, list[Surge]]:
+    """Alarms by whose audience they are of; those of waves are of nobody's."""
+    found: dict[_Cohort, list[Surge]] = {}
+    for alarm in alarms:
+        for result in results:
+            if (audience := result.audiences.get(alarm.surge_id)) is not None:
+                cohort = _Cohort(alarm.kind, alarm.severity, *audience)
+                found.setdefault(cohort, []).append(alarm)
+                break
+    return found
 
 
 def changes_in(here: Sequence[Surge], there: Sequence[Surge]) -> AlarmChanges:
@@ -98,10 +152,13 @@ def changes_in(here: Sequence[Surge], there: Sequence[Surge]) -> AlarmChanges:
 
 
 def comparison_of(
-    changes: AlarmChanges, result: BacktestResult, alarms: Alarms, settings: tuple[Settings, ...]
+    changes: AlarmChanges,
+    results: tuple[BacktestResult, BacktestResult],
+    alarms: Alarms,
+    settings: tuple[Settings, ...],
 ) -> Comparison:
     """Say what the changes come to; ``alarms`` are those of the other settings."""
-    days = _days_of(result)
+    days = _days_of(results[0])
     groups = {group_of(one.here) for one in changes.kept}
     groups |= {group_of(one) for one in (*changes.gained, *changes.lost)}
     rows = []
@@ -112,7 +169,31 @@ def comparison_of(
             [one for one in changes.lost if group_of(one) == group],
         ]
         rows.append(_compared(group, mine, days))
-    return Comparison(settings=_differences(*settings), rows=rows, alarms=alarms)
+    by_cohort = _compared_cohorts(changes, results, days)
+    return Comparison(
+        settings=_differences(*settings), rows=rows, by_cohort=by_cohort, alarms=alarms
+    )
+
+
+def _compared_cohorts(
+    changes: AlarmChanges, results: tuple[BacktestResult, BacktestResult], days: float
+) -> list[ComparedCohort]:
+    """The changes by whose audience they are of, the most alarms first."""
+    kept = _by_cohort((one.here for one in changes.kept), *results)
+    gained, lost = _by_cohort(changes.gained, *results), _by_cohort(changes.lost, *results)
+    rows = []
+    for cohort in kept.keys() | gained.keys() | lost.keys():
+        stays, comes, goes = (len(some.get(cohort, ())) for some in (kept, gained, lost))
+        row = ComparedCohort(
+            **cohort._asdict(),
+            here_per_day=_rounded((stays + goes) / days),
+            there_per_day=_rounded((stays + comes) / days),
+            kept=stays,
+            gained=comes,
+            lost=goes,
+        )
+        rows.append((-(stays + comes + goes), cohort, row))
+    return [row for *_, row in sorted(rows, key=lambda one: one[:2])]
 
 
 def _compared(group: AlarmGroup, mine: Sequence[Sequence[Any]], days: float) -> ComparedRow:
@@ -164,7 +245,23 @@ def lines_of_alarms(alarms: Alarms) -> list[str]:
     )
     lines = [f"alarms in {alarms.days:.2f} days of {creators}:"]
     lines += [f"  {row.per_day:,.4g} a day: {_sort_of(row)}" for row in alarms.rows]
+    lines += _of_cohorts(
+        [f"{row.per_day:,.4g} a day: {_cohort_of(row)}" for row in alarms.by_cohort]
+    )
     return lines if alarms.rows else [lines[0][:-1] + ": none"]
+
+
+def _of_cohorts(rows: list[str]) -> list[str]:
+    """Lines of the cohorts with the most alarms."""
+    if not rows:
+        return []
+    lines = ["by the language and region of the audience:", *(f"  {row}" for row in rows[:_SHOWN])]
+    more = len(rows) - _SHOWN
+    return [*lines, f"  and {more:,} more: --json has them"] if more > 0 else lines
+
+
+def _cohort_of(row: CohortRow | ComparedCohort) -> str:
+    return f"{row.kind}, {row.severity}, {row.lang} {row.region}"
 
 
 def lines_of_comparison(compared: Comparison) -> list[str]:
@@ -179,7 +276,13 @@ def lines_of_comparison(compared: Comparison) -> list[str]:
             f"  {row.here_per_day:,.4g} -> {row.there_per_day:,.4g} a day (+{row.gained:,} "
             f"-{row.lost:,}{later}): {_sort_of(row)}"
         )
-    return lines
+    return lines + _of_cohorts(
+        [
+            f"{row.here_per_day:,.4g} -> {row.there_per_day:,.4g} a day (+{row.gained:,} "
+            f"-{row.lost:,}): {_cohort_of(row)}"
+            for row in compared.by_cohort
+        ]
+    )
 
 
 def _minutes(later: float) -> str:

@@ -25,7 +25,7 @@ from streams.app.backtest.run import Backtest, BacktestResult
 from streams.app.commands.pace import progress_bar
 from streams.app.commands.show import iso_of, print_json
 from streams.app.jobs import check_detector
-from streams.core.records.events import DeadRecord
+from streams.core.records.chunks import DeadRecord
 from streams.core.reports.alarm_changes import AlarmChanges
 from streams.core.reports.stored_counts import shown
 from streams.core.surges.surge import Surge
@@ -122,7 +122,8 @@ def run_backtest(task: BacktestTask, settings: Settings, console: Console) -> Ba
             there = found.other.surges()
             changes = changes_in(surges, there)
             alarms = alarms_in(found.other, there)
-            compared = comparison_of(changes, found.result, alarms, (settings, other))
+            results = found.result, found.other
+            compared = comparison_of(changes, results, alarms, (settings, other))
             if changes_out is not None:
                 changes_out.write_lines(_lines_of_changes(changes))
     return _summary(found.result, surges, truth, (time.monotonic() - begin, compared))

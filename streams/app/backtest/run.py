@@ -7,15 +7,17 @@ report of their closed buckets goes straight to the job that tells waves.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streams.app.jobs import comment_partition_of, follow_partition_of, limits_of
+from streams.core.partition import Partition
 from streams.core.partition_state import Outcome
+from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 from streams.core.records.dealing import Dealer
-from streams.core.records.events import DeadRecord, RawChunk, Reason
 from streams.core.records.texts import Ints
+from streams.core.reports.surging import Audience, audiences_of
 from streams.core.surges.surge import Surge
 from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk
@@ -39,6 +41,7 @@ class BacktestResult:
     """What came of the files read so far; ``dead`` counts by reason.
 
     ``first_ms`` and ``last_ms``: event times of the first and the last record, -1: none.
+    ``audiences``: by ``surge_id``, whose audience surges are of, as of the end of their file.
     """
 
     records: dict[str, int] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class BacktestResult:
     first_ms: int = -1
     last_ms: int = -1
     dead: Counter[Reason] = field(default_factory=Counter)
+    audiences: dict[str, Audience] = field(default_factory=dict)
     _told: list[tuple[int, int, int, Surge]] = field(default_factory=list)
 
     def surges(self) -> list[Surge]:
@@ -62,6 +66,15 @@ class BacktestResult:
         self.late += outcome.late
         self.repeated += outcome.repeated
         self._told += [(surge.seen_ms, *place, surge) for surge in outcome.surges]
+
+    def learn_audiences(self, number: int, jobs: Mapping[int, Partition]) -> None:
+        """Ask the jobs of a file whose audience its surges are of."""
+        mine: dict[int, list[Surge]] = {partition: [] for partition in jobs}
+        for _, file, partition, surge in self._told:
+            if file == number and partition in mine and surge.state == "opened":
+                mine[partition].append(surge)
+        for partition, surges in mine.items():
+            self.audiences |= audiences_of(jobs[partition], surges)
 
     def live(self, at_ms: Ints) -> None:
         """Take note of the event times of some records."""
@@ -116,6 +129,7 @@ class _Side:
         for partition, job in sorted(self._jobs.items()):
             self._add(partition, job.take_held())
         self._tell(self._fleet.take_held())
+        self.result.learn_audiences(self._number, self._jobs)
         self.result.creators[topic] = sum(job.creators_known for job in self._jobs.values())
 
     def _add(self, partition: int, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from streams.app.commands.since import Since
 from streams.app.dead_letters.letter_list import Letters, count_letters
 from streams.app.dead_letters.retrying import Choice, Retried, Retry, RetryTask
 from streams.app.jobs import limits_of
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.core.reports.stored_counts import shown
 from streams.edges.errors import DataError, Interrupted
 from streams.edges.files.mended import WORDS, Judge, place_of, read_mended

@@ -7,7 +7,7 @@ from itertools import count
 from typing import NamedTuple
 
 from streams.app.dead_letters.retrying import Choice
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.edges.kafka.dead_letters import DeadLetterReader, FoundLetter
 from streams.edges.kafka.retry_marks import RetryMark, mark_key_of
 from streams.edges.kafka.topic_reader import Span

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from streams.app.commands.show import iso_of
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.edges.errors import DataError
 from streams.edges.files.mended import Fit, Judge, is_too_late
 from streams.edges.kafka.dead_letters import (

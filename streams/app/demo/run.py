@@ -18,7 +18,8 @@ from streams.core.worlds.simulation import Simulation
 from streams.edges.codec.simulated import SimulatedJson
 from streams.edges.errors import UnreachableError
 from streams.edges.kafka.producer import RecordProducer, aiokafka_quiet
-from streams.edges.kafka.surge_reader import SurgeReader
+from streams.edges.kafka.surge_topic import SurgeTopicReader
+from streams.edges.kafka.topic_reader import Span
 from streams.edges.process.worker_signs import is_ready, read_worker_signs
 from streams.edges.settings.list import Settings
 
@@ -245,11 +246,11 @@ class _Play:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _listen(self) -> None:
-        async with SurgeReader(self._settings) as reader:
-            while True:
-                for surge, value in await reader.read():
-                    row = self._state.hear(surge, time.monotonic())
-                    self._view.hear(self._state, row, value)
+        async with SurgeTopicReader(self._settings) as reader:
+            nothing_yet = {number: Span(0, 0) for number in await reader.spans()}
+            async for found in reader.follow(nothing_yet):
+                row = self._state.hear(found.surge, time.monotonic())
+                self._view.hear(self._state, row, found.value)
 
     async def _show(self) -> None:
         while True:

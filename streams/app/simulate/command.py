@@ -18,7 +18,7 @@ from rich.console import Console
 from streams.app.commands.pace import Bar, Pace, progress_bar
 from streams.app.commands.show import iso_of
 from streams.app.simulate.world import series_written, world_lines_of, worlds_help
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.worlds.counts import count_world_of
 from streams.core.worlds.events import EventWorld, event_world_of, steps_of
 from streams.core.worlds.plans import STORY, WORLDS

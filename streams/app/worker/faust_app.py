@@ -7,7 +7,7 @@ import faust
 from streams.app.jobs import comment_partition_of, follow_partition_of, limits_of
 from streams.app.worker.lane import Trade
 from streams.app.worker.pipeline import Pipeline
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.waves.fleet import FleetWaves
 from streams.edges.codec.events import decode_comments, decode_follows
 from streams.edges.codec.reports import decode_reports

@@ -11,8 +11,8 @@ from faust.types import TP
 from streams.app.worker.rereading import FromFuture, Rereading
 from streams.core.partition import CommentPartition, FollowPartition
 from streams.core.partition_state import Outcome
+from streams.core.records.chunks import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
 from streams.core.records.dead_letter_limit import DeadLetterCount, DeadLetterLimit
-from streams.core.records.events import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
 from streams.core.records.repeats import Lookback, Moment, Reread
 from streams.core.records.texts import Ints
 from streams.core.surges.surge import Surge

@@ -19,8 +19,8 @@ from streams.app.worker.rereading import Rereading, from_future_in
 from streams.app.worker.room import forget_gone, keys_known, let_go
 from streams.app.worker.standing import tell_standing
 from streams.app.worker.surge_lines import tell_surges
+from streams.core.records.chunks import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.records.dead_letter_limit import DeadLetterCount
-from streams.core.records.events import CommentChunk, DeadRecord, FollowChunk, RawChunk
 from streams.core.records.hold import Ready
 from streams.core.records.repeats import Moment
 from streams.core.records.texts import Ints

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from streams.core.records.events import CommentChunk, FollowChunk, RawChunk
+from streams.core.records.chunks import CommentChunk, FollowChunk, RawChunk
 from streams.edges.kafka.partitioner import partitions_of
 from streams.edges.logs.lines import logger_of
 from streams.edges.metrics.worker import Metrics

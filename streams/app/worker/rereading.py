@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from streams.core.partition import Partition
-from streams.core.records.chunks import taken
-from streams.core.records.events import DeadRecord, RawChunk, Reason
+from streams.core.records.chunk_rows import taken
+from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 
 FromFuture = dict[int, int]
 """Offsets of records that were in the future when they came, and so are dead; their ``at_ms``."""

@@ -18,7 +18,7 @@ from faust.types import TP
 
 from streams.app.worker.lane import Announcer, AnyDecoded, Trade
 from streams.core.partition_state import Outcome
-from streams.core.records.events import DeadRecord, RawChunk
+from streams.core.records.chunks import DeadRecord, RawChunk
 from streams.edges.errors import SettingsError
 from streams.edges.kafka.report_lot import Lot
 from streams.edges.kafka.source_guard import GuardedStore, SourceGuard

@@ -85,6 +85,7 @@ class Worker:
         traced = settings.traces_endpoint is not None
         self._progress = (TracedProgress if traced else WorkerProgress)(self._metrics, self.health)
         self._metrics.set_memory_limit(memory_limit_bytes())
+        self._metrics.set_partitions(len(input_topics(settings)) * settings.topic_partitions)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until something stops it; raises what did.

@@ -117,6 +117,15 @@ class DetectorBlock:
         if self._rhythm is not None:
             self._rhythm.restore(parts)
 
+    @property
+    def seen_over_asked(self) -> float | None:
+        """See KeyDetector."""
+        return self._prior.seen_over_asked
+
+    def take_alarms(self, count: int) -> None:
+        """See KeyDetector."""
+        self._prior.take_alarms(count)
+
     def grow(self, size: int) -> None:
         """Make room for slots < ``size``. New slots are unborn until `begin` or `restore`."""
         self._rows.grow(size)

@@ -1,4 +1,4 @@
-"""Budgets of false alarms in plain words: "1 in 6 days", "2 a week", "0.5/day"."""
+"""Budgets of false alarms in plain words: "1 in 6 days", "1 in 1,000 creators a day"."""
 
 import math
 import re
@@ -18,6 +18,14 @@ _RATE: Final = re.compile(
     r" ?(?:/|a |an |per |each |every |in |in every )(?:(?P<number>[\d.,]+|[a-z]+) )?"
     r"(?P<unit>[a-z]+)"
 )
+_OF_MANY: Final = re.compile(
+    r"(?P<alarms>[\d.,]+|[a-z]+)(?: (?:false )?alarms?| notices?| pages?)?"
+    r" (?:in|of|per|in every|for every) (?P<many>[\d.,]+|[a-z]+)"
+    r"(?P<times> (?:hundred|thousand|million|billion))?"
+    r"(?: creators?| posts?| creator-days| creators and posts)?"
+    r"(?: (?:a|per|each|every|and) day)?"
+)
+_TIMES: Final = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
 _EXAMPLES: Final = '"1 in 6 days", "1 in 30 days", "2 a week", "once a month"'
 
 
@@ -64,6 +72,31 @@ week, fortnight, month or year; say for example "1 in 6 days", "1 in 30 days", "
             f"is {rate:.3g} alarms a day; allowed: above 0, below 1 (after an alarm a day is quiet)"
         )
         raise BudgetError(text, why)
+    return rate
+
+
+def alarms_per_key_day_of(text: str) -> float:
+    """Alarms a day and key (creator or post), of a crowd: above 0, below 1. Raises `BudgetError`.
+
+    Of so many keys a day, or of each in so many days.
+
+    >>> alarms_per_key_day_of("1 in 1,000 creators a day")
+    0.001
+    >>> alarms_per_key_day_of("one in a million")
+    1e-06
+    >>> alarms_per_key_day_of("5 in 10 thousand"), alarms_per_key_day_of("1 in 50 days")
+    (0.0005, 0.02)
+    """
+    words = " ".join(text.lower().replace("in a ", "in 1 ").split())
+    found = _OF_MANY.fullmatch(words)
+    if found is None or found["many"].removesuffix("s") in _DAYS_ALSO:
+        return alarms_per_day_of(text)
+    many = _number_of(text, found["many"]) * _TIMES.get((found["times"] or "").strip(), 1)
+    rate = _number_of(text, found["alarms"]) / many
+    if not 1e-12 <= rate < 1.0:
+        raise BudgetError(
+            text, f"is {rate:.3g} alarms a creator and day; allowed: above 0, below 1"
+        )
     return rate
 
 

@@ -63,6 +63,18 @@ class KeyDetector(Protocol[States]):
         """Put it back, as far as it is there."""
         ...
 
+    @property
+    def seen_over_asked(self) -> float | None:
+        """Alarms told over those that the budget allows, of some weeks; None: not known.
+
+        It changes in `enter` alone.
+        """
+        ...
+
+    def take_alarms(self, count: int) -> None:
+        """So many of its alarms were told."""
+        ...
+
     def grow(self, size: int) -> None:
         """Make room for slots < ``size``."""
         ...

@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from streams.core.detection.alarm_tally import AlarmTally
 from streams.core.detection.block_tables import Floats, Ints
 from streams.core.detection.first_days import (
     EARLY,
@@ -30,7 +31,9 @@ from streams.core.detection.first_days import (
 from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.tail_prior import Ended, Lived, Prior, Risen
 
-POOL_LAYOUT_VERSION: Final = 2
+POOL_LAYOUT_VERSION: Final = 3
+_BEFORE_TALLY: Final = 2
+"""Layout of states that end before the alarm tally: they are taken, with an empty one."""
 RATE_CLASSES: Final = 28
 _LOWEST: Final = -4
 """Class 0 has less than 2**_LOWEST events a day."""
@@ -130,6 +133,7 @@ class Pool:
         self._first_settled = np.zeros(SHAPE, np.int64)
         self._first_running = np.zeros(SHAPE, np.int64)
         self._first_young = np.zeros(SHAPE[0], np.int64)
+        self._tally = AlarmTally()
         self._put_in_force()
 
     def packed(self) -> bytes | None:
@@ -141,12 +145,15 @@ class Pool:
 
     def restore(self, state: bytes) -> None:
         """Put it back. Raises `PoolStateError`."""
-        wanted = _HEAD.size + sum(one.nbytes for one in self._sums())
-        if len(state) != wanted or state[0] != POOL_LAYOUT_VERSION:
+        sums, layout = self._sums(), POOL_LAYOUT_VERSION
+        if state[:1] == bytes([_BEFORE_TALLY]):
+            sums, layout = sums[:-2], _BEFORE_TALLY
+        wanted = _HEAD.size + sum(one.nbytes for one in sums)
+        if len(state) != wanted or state[0] != layout:
             raise PoolStateError(len(state), wanted)
         _, self._since, self._epoch = _HEAD.unpack_from(state)
         place = _HEAD.size
-        for one in self._sums():
+        for one in sums:
             held = np.frombuffer(state, "<i8", one.size, place)
             if (held < 0).any():
                 raise PoolStateError(len(state), wanted)
@@ -155,8 +162,8 @@ class Pool:
         self._put_in_force()
 
     def _sums(self) -> tuple[Ints, ...]:
-        settled, running = self._settled, self._running
-        return settled, running, self._first_settled, self._first_running, self._first_young
+        first = self._first_settled, self._first_running, self._first_young
+        return self._settled, self._running, *first, self._tally.settled, self._tally.running
 
     def epochs_of(self, buckets: Ints) -> Ints:
         """Number of the time for which what is in force stays, for the watermark's buckets."""
@@ -181,6 +188,7 @@ class Pool:
         days = epoch // self._day - (epoch - passed) // self._day
         fading = math.exp(-days / self._memory_days(epoch))
         fading_first = self._policy.day_factor**days
+        self._tally.enter(fading, self._policy.alarms_per_day)
         # A first day is counted as it goes by: what its keys reach comes as slowly.
         grown = 1.0 - math.exp(-passed / (_GROWS_HOURS * _HOUR_BUCKETS))
         old = np.rint(self._first_young * grown).astype(np.int64)
@@ -221,8 +229,18 @@ class Pool:
             rarity[young] = self._first.rarity_of(statistic[young], kind, is_early)
         return rarity
 
+    def take_alarms(self, count: int) -> None:
+        """See TailPrior."""
+        self._tally.take_alarms(count)
+
+    @property
+    def seen_over_asked(self) -> float | None:
+        """See TailPrior."""
+        return self._tally.ratio
+
     def take_met(self, birth: Ints) -> None:
         """See TailPrior: the first minutes of a key that never comes again count."""
+        self._tally.take_days(len(birth))
         self._first_running[:, EARLY, 0] += self._births_of(birth)
 
     def take_births(self, birth: Ints) -> None:
@@ -237,13 +255,14 @@ class Pool:
 
     def take_ended(self, ended: Ended) -> None:
         """See TailPrior. Days that a first weekend is in are wild for all, and teach nothing."""
+        days = ended.days - ended.is_first
+        self._tally.take_days(int(days.sum()))
         if self._days_in_weekend in _WEEKEND_AND_AFTER:
             return
         known = ~ended.is_first
         over = ended.held > ended.level
         excess = np.maximum(ended.held - ended.level, 0.0)
         warm = self._epoch >= self._since + _WARM_DAYS * self._day
-        days = ended.days - ended.is_first
         surged = known & (ended.rarity > _SURGED)
         counts = warm & ~surged
         columns = [ended.held, over, excess]

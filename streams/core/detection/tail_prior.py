@@ -91,6 +91,15 @@ class TailPrior(Protocol):
         """Whether it wants to hear of births and days."""
         ...
 
+    @property
+    def seen_over_asked(self) -> float | None:
+        """Alarms told over those that the budget allows, of some weeks; None: not known."""
+        ...
+
+    def take_alarms(self, count: int) -> None:
+        """So many alarms were told."""
+        ...
+
     def take_met(self, birth: Ints) -> None:
         """Keys were met for the first time."""
         ...
@@ -123,6 +132,7 @@ class ConstantPrior:
     """The policy's constants, for every key and for ever."""
 
     learns = False
+    seen_over_asked = None
 
     def __init__(self, policy: DetectorPolicy) -> None:
         self._prior = Prior(
@@ -149,6 +159,9 @@ class ConstantPrior:
     def judged(self, rarity: Floats, prior: Prior, statistic: Floats, lived: Lived) -> Floats:
         """See TailPrior: as the key's own tail says."""
         return rarity
+
+    def take_alarms(self, count: int) -> None:
+        """Nothing is learnt."""
 
     def take_met(self, birth: Ints) -> None:
         """Nothing is learnt."""

@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.records.chunks import taken
-from streams.core.records.events import CommentChunk, FollowChunk
+from streams.core.records.chunk_rows import taken
+from streams.core.records.chunks import CommentChunk, FollowChunk
 from streams.core.records.keys import Keys
 from streams.core.records.texts import Ints, Texts
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from streams.core.records.chunks import content_order, cut, joined, repacked, taken
+from streams.core.records.chunk_rows import content_order, cut, joined, repacked, taken
 from streams.core.records.texts import Ints
 
 _MERGED: Final = 8

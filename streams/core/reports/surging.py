@@ -1,11 +1,12 @@
 """What is surging now in the partitions of a worker, and how many false alarms were asked for."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from streams.core.partition import Partition
-from streams.core.surges.surge import Kind, Severity, WavePart
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Kind, Severity, Surge, WavePart
 from streams.core.waves.fleet import FleetWaves
 
 Audience = tuple[str, str]
@@ -41,6 +42,24 @@ def surging_of(jobs: Iterable[Partition | FleetWaves]) -> Surging:
             for lang in job.mixes.open_langs:
                 found.open["mix", "notice"] += 1
                 found.notices["mix", (lang, "")] += 1
+    return found
+
+
+def audiences_of(job: Partition, surges: Sequence[Surge]) -> dict[str, Audience]:
+    """Language and region of whose audience surges of a job are, by ``surge_id``, as of now.
+
+    "und" where nobody's is known.
+    """
+    found: dict[str, Audience] = {}
+    creators = next(iter(job.watches.values()))
+    posts = job.watches.get("posts", creators)
+    for watch, mine in (
+        (creators, [one for one in surges if one.post_id is None]),
+        (posts, [one for one in surges if one.post_id is not None]),
+    ):
+        keys = Texts.of([one.post_id or one.creator_id for one in mine])
+        for surge, cohort in zip(mine, watch.life.cohorts_of(keys), strict=True):
+            found[surge.surge_id] = job.cohorts.names[cohort]
     return found
 
 

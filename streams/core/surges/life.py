@@ -6,6 +6,7 @@ restarts leave no trace.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,14 +14,14 @@ from msgspec.structs import replace
 
 from streams.core.counting.counts import Counts
 from streams.core.counting.marks import Marks
-from streams.core.detection.cohorts import Votes
+from streams.core.detection.cohorts import UNKNOWN, Votes
 from streams.core.detection.key_detector import KeyDetector
 from streams.core.records.keys import UNMET, Keys
 from streams.core.records.runs import Runs
 from streams.core.records.texts import Texts
 from streams.core.surges.book import Entry, SurgeBook
 from streams.core.surges.record import Moment, measured_of, record_of
-from streams.core.surges.surge import Closing, Measured, OpenSurge, Surge, Trigger
+from streams.core.surges.surge import Closing, Measured, OpenSurge, State, Surge, Trigger
 from streams.core.surges.watch_policy import WatchPolicy
 from streams.core.time.buckets import WINDOW_BUCKETS, start_ms_of
 
@@ -58,20 +59,35 @@ class SurgeLife:
             if slot == UNMET:
                 self.book.drop(surge.name)
                 continue
-            self.open(Entry(slot, surge))
+            self._take_up(Entry(slot, surge))
             if surge.trigger == "model":
                 marks.paged[slot] |= surge.severity == "page"
                 marks.quiet_until[slot] = max(int(marks.quiet_until[slot]), surge.quiet_until)
             if surge.closing is None:
-                (marks.rule if surge.trigger == "rule" else marks.model)[slot] = surge.mark
+                marks.put(surge.trigger, slot, surge.mark, surge.again)
 
     def notices_by_cohort(self) -> Counter[int]:
         """Surges that are open and notices, by number of their key's cohort."""
         cohorts = self._watched.votes.cohorts
         return Counter(cohorts[self.book.open_slots("notice")].tolist())
 
+    def cohorts_of(self, keys: Texts) -> list[int]:
+        """Number of the cohort of each key, `UNKNOWN` where the key was never met."""
+        watched = self._watched
+        slots = watched.keys.find(keys)
+        numbers: list[int] = watched.votes.cohorts[slots].tolist() if len(watched.keys) else []
+        return [
+            UNKNOWN if slot == UNMET else number
+            for slot, number in zip(slots.tolist(), numbers or repeat(UNKNOWN), strict=False)
+        ]
+
     def open(self, entry: Entry) -> None:
-        """Take up a surge that opened, or comes from the store."""
+        """Take up a surge that opens."""
+        if entry.surge.trigger == "model":
+            self._watched.detector.take_alarms(1)
+        self._take_up(entry)
+
+    def _take_up(self, entry: Entry) -> None:
         self.book.add(entry)
         closing = entry.surge.closing
         if closing is not None:
@@ -82,7 +98,9 @@ class SurgeLife:
     def open_all(self, trigger: Trigger, slots: list[int], surges: list[OpenSurge]) -> None:
         """Take up surges of one trigger that open, each of another slot."""
         self.book.open_all(trigger, slots, surges)
-        if trigger == "rule":
+        if trigger == "model":
+            self._watched.detector.take_alarms(len(slots))
+        else:
             self.book.look_again_at_all(map(Entry, slots, surges), _NEXT_BUCKET)
 
     def take_late(self, runs: Runs, water: int) -> None:
@@ -150,8 +168,7 @@ class SurgeLife:
             self.book.look_again(entry, _forgotten_at(closing))
             self._watched.marks.end(surge.trigger, slot)
             surge.late_told = surge.late_records
-            record = record_of(self._watched.policy, surge, "closed", moment, measured)
-            record = self.describe(record)
+            record = self.describe(self._record_of(surge, "closed", moment, measured))
             closing.langs, closing.usual_lang = record.langs, record.usual_lang
             told.append(record)
         return told
@@ -176,7 +193,14 @@ class SurgeLife:
     def _amended(self, surge: OpenSurge, moment: Moment, measured: Measured) -> Surge:
         surge.late_told = surge.late_records
         self.book.touch(surge)
-        return record_of(self._watched.policy, surge, "amended", moment, measured)
+        return self._record_of(surge, "amended", moment, measured)
+
+    def _record_of(
+        self, surge: OpenSurge, state: State, moment: Moment, measured: Measured
+    ) -> Surge:
+        watched = self._watched
+        seen = watched.detector.seen_over_asked
+        return record_of(watched.policy, surge, state, moment, measured, seen)
 
     def measure(self, entries: Sequence[Entry], water: int) -> list[Measured]:
         """Measure the windows that end as the watermark enters ``water``."""

@@ -12,7 +12,7 @@ from streams.core.surges.book import Entry
 from streams.core.surges.life import SurgeLife, Watched
 from streams.core.surges.paging import Pending, page_records
 from streams.core.surges.record import Moment, measured_of, record_of
-from streams.core.surges.rules import NEVER, grown_mark_of
+from streams.core.surges.rules import NEVER, again_of, grown_mark_of, next_mark_of
 from streams.core.surges.surge import (
     MODEL_WINDOW_BUCKETS,
     OpenSurge,
@@ -57,7 +57,6 @@ class Look:
         while (mark := int(marks[self._slot])) <= self._before + len(self._rows):
             nth = max(mark - self._before, 1)
             yield self._tell("rule", nth, self._watched.policy.rule.first_mark)
-            marks[self._slot] = grown_mark_of(mark)
 
     def by_model(self) -> Iterator[tuple[int, Surge]]:
         """Tell the opening by the detector, doublings of the rolling total, and the page."""
@@ -70,13 +69,11 @@ class Look:
             mark = self._before + nth
             marks.quiet_until[slot] = self._stretch.water + WINDOW_BUCKETS
             yield self._tell("model", nth, mark, is_page=page == nth)
-            marks.model[slot] = grown_mark_of(mark)
         while (mark := int(marks.model[slot])) <= self._before + len(self._rows):
             nth = max(mark - self._before, 1)
             if page is not None and page < nth and not marks.paged[slot]:
                 yield self._tell("model", page, None, is_page=True)
             yield self._tell("model", nth, mark, is_page=page == nth)
-            marks.model[slot] = grown_mark_of(mark)
         if page is not None and not marks.paged[slot]:
             yield self._tell("model", page, None, is_page=True)
 
@@ -125,7 +122,12 @@ class Look:
             surge.late_records = -late
         surge.late_told = surge.late_records + (late if surge.speaks_of(self._bucket) else 0)
         if mark is not None:
-            surge.mark = grown_mark_of(mark if state == "opened" else surge.mark)
+            if state == "opened":
+                is_paged = is_page or surge.severity == "page"
+                surge.mark, surge.again = grown_mark_of(mark), again_of(is_page=is_paged)
+            else:
+                surge.mark, surge.again = next_mark_of(surge.mark, surge.again)
+            self._watched.marks.put(trigger, self._slot, surge.mark, surge.again)
         book.paged += is_page or (state == "opened" and surge.severity == "page")
         if is_page:
             surge.severity = "page"
@@ -136,7 +138,8 @@ class Look:
         observed = np.array([self._observed(surge, nth)])
         (measured,) = measured_of(self._columns_at(nth), observed, surge.window_buckets)
         moment = Moment(int(self._stretch.at_ms[row]), int(self._stretch.seen_ms[row]))
-        return row, record_of(self._watched.policy, surge, state, moment, measured)
+        seen = self._watched.detector.seen_over_asked
+        return row, record_of(self._watched.policy, surge, state, moment, measured, seen)
 
     def _columns_at(self, nth: int) -> ScoreColumns:
         """What the detector says with the run's nth record."""

@@ -24,7 +24,7 @@ from streams.core.surges.record import (
     record_of,
     records_of_opened,
 )
-from streams.core.surges.rules import NEVER, grown_mark_of
+from streams.core.surges.rules import NEVER, again_of, grown_mark_of, next_mark_of
 from streams.core.surges.surge import (
     MODEL_WINDOW_BUCKETS,
     Happening,
@@ -90,18 +90,17 @@ class LookBlock:
 
     def _by_rule(self) -> Iterator[Tells]:
         """Yield openings and doublings by the rule: the first of each run, then the second, …."""
-        first = self._watched.policy.rule.first_mark
+        first, marks = self._watched.policy.rule.first_mark, self._watched.marks
         at = np.arange(len(self._ends))
         while True:
-            marks = self._watched.marks.rule[self._runs.slots[at]]
-            at, marks = self._reached(at, marks)
+            at, totals = self._reached(at, marks.rule[self._runs.slots[at]])
             if not len(at):
                 return
-            nth = np.maximum(marks - self._before[at], 1)
+            nth = np.maximum(totals - self._before[at], 1)
             observed = self._before[at] + nth
             mark = np.full(len(at), grown_mark_of(first))
             yield Tells("rule", at, nth, observed, mark, np.zeros(len(at), dtype=np.bool_))
-            self._watched.marks.rule[self._runs.slots[at]] = grown_mark_of(marks)
+            marks.pass_rule(self._runs.slots[at], totals)
 
     def _by_model(self) -> Iterator[Tells]:
         """Yield openings by the detector, doublings of the rolling total since, and pages."""
@@ -112,8 +111,9 @@ class LookBlock:
         if len(at):
             mark = self._before[at] + nth[at]
             marks.quiet_until[slots[at]] = self._stretch.water + WINDOW_BUCKETS
+            paged = pages[at] == nth[at]
             yield self._by_model_at(at, nth[at], mark, pages)
-            marks.model[slots[at]] = grown_mark_of(mark)
+            marks.open_model(slots[at], mark, paged)
         at = np.arange(len(slots))
         while True:
             at, mark = self._reached(at, marks.model[slots[at]])
@@ -124,7 +124,7 @@ class LookBlock:
             if early.any():
                 yield self._pages_at(at[early], pages)
             yield self._by_model_at(at, doubled, mark, pages)
-            marks.model[slots[at]] = grown_mark_of(mark)
+            marks.pass_model(slots[at], mark)
         left = np.flatnonzero(pages < NEVER)
         if len(left):
             yield self._pages_at(left, pages)
@@ -230,10 +230,14 @@ class LookBlock:
             repeat(0),  # revision
             quiet.tolist() if trigger == "model" else repeat(0),
             late.tolist(),
+            repeat(0),  # late_told
+            repeat(None),  # closing
+            [again_of(is_page=one == "page") for one in opened.severities],
         )
         self._life.open_all(trigger, slots.tolist(), [*surges])
         self._life.book.paged += opened.severities.count("page")
-        records = records_of_opened(self._watched.policy, opened, self._measured(tells))
+        seen = self._watched.detector.seen_over_asked
+        records = records_of_opened(self._watched.policy, opened, self._measured(tells), seen)
         rows = self._stretch.indexes[self._rows_of(tells)]
         return zip(rows.tolist(), records, strict=True)
 
@@ -267,20 +271,20 @@ class LookBlock:
         moments = map(Moment, stretch.at_ms[rows].tolist(), stretch.seen_ms[rows].tolist())
         measured = map(Measured, *self._measured(tells)[:5])
         columns = (stretch.indexes[rows].tolist(), buckets.tolist(), late.tolist(), quiet)
-        paged = tells.paged.tolist()
+        paged, seen = tells.paged.tolist(), self._watched.detector.seen_over_asked
         for surge, row, bucket, unsaid, quiet_until, is_page, moment, told in zip(
             surges, *columns, paged, moments, measured, strict=True
         ):
             surge.late_told = surge.late_records + (unsaid if surge.speaks_of(bucket) else 0)
             if tells.doubles:
-                surge.mark = grown_mark_of(surge.mark)
+                surge.mark, surge.again = next_mark_of(surge.mark, surge.again)
             if is_page:
                 surge.severity = "page"
                 self._life.book.paged += 1
             if tells.trigger == "model":
                 surge.quiet_until = quiet_until
             self._life.book.touch(surge)
-            yield row, record_of(self._watched.policy, surge, "grown", moment, told)
+            yield row, record_of(self._watched.policy, surge, "grown", moment, told, seen)
 
     def _measured(self, tells: Tells) -> MeasuredColumns:
         slots, buckets = self._runs.slots[tells.at], self._buckets_of(tells)

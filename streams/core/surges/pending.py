@@ -20,7 +20,7 @@ from streams.core.records.texts import Ints, Texts
 from streams.core.surges.book import Entry
 from streams.core.surges.life import SurgeLife, Watched
 from streams.core.surges.record import Moment, record_of
-from streams.core.surges.rules import NEVER, grown_mark_of
+from streams.core.surges.rules import NEVER, again_of, grown_mark_of
 from streams.core.surges.surge import (
     MODEL_WINDOW_BUCKETS,
     OpenSurge,
@@ -112,8 +112,10 @@ class Pending:
                 self._life.book.paged += 1
             if not is_open:
                 surge.mark = grown_mark_of(counts.total_since(slot, oldest_bucket_of(closed)))
+                surge.again = again_of(is_page=is_page)
                 surge.quiet_until = closed + WINDOW_BUCKETS
-                marks.model[slot], marks.quiet_until[slot] = surge.mark, surge.quiet_until
+                marks.put("model", slot, surge.mark, surge.again)
+                marks.quiet_until[slot] = surge.quiet_until
                 self._life.open(entry)
             told.append(self._told(entry, "grown" if is_open else "opened", closed, water))
         return told
@@ -182,7 +184,8 @@ class Pending:
         (measured,) = self._life.measure([entry], closed + 1)
         moment = Moment(start_ms_of(closed + 1), start_ms_of(water))
         entry.surge.late_told = entry.surge.late_records
-        record = record_of(self._watched.policy, entry.surge, state, moment, measured)
+        seen = self._watched.detector.seen_over_asked
+        record = record_of(self._watched.policy, entry.surge, state, moment, measured, seen)
         return self._life.describe(record)
 
     def _drop(self, slot: int) -> None:

@@ -100,7 +100,7 @@ def _spread(values: list[float], known: NDArray[np.bool_]) -> list[float | None]
 
 
 def records_of_opened(
-    policy: WatchPolicy, opened: Openings, measured: MeasuredColumns
+    policy: WatchPolicy, opened: Openings, measured: MeasuredColumns, seen_over_asked: float | None
 ) -> Iterator[Surge]:
     """Tell surges that open now, as `record_of` would: in columns at a fifth of its cost."""
     by_rule = opened.trigger == "rule"
@@ -128,11 +128,17 @@ def records_of_opened(
         repeat(policy.detector),
         repeat(policy.false_alarm_rate),
         measured.prior_weight,
+        repeat(seen_over_asked),
     )
 
 
 def record_of(
-    policy: WatchPolicy, surge: OpenSurge, state: State, moment: Moment, measured: Measured
+    policy: WatchPolicy,
+    surge: OpenSurge,
+    state: State,
+    moment: Moment,
+    measured: Measured,
+    seen_over_asked: float | None,
 ) -> Surge:
     """Tell a surge: its next revision, with the late records that are told by then."""
     surge.revision += state != "opened"
@@ -160,6 +166,7 @@ def record_of(
         policy.detector,
         policy.false_alarm_rate,
         measured.prior_weight,
+        seen_over_asked,
         None,  # langs and
         None,  # usual_lang: of posts, added by those who know them
         surge.late_told,

@@ -81,9 +81,11 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     time; ``seen_ms`` is the partition's watermark when it was told. ``observed`` and
     ``expected_own`` count the events of ``window_ms``; None is unknown. A closed surge's window
     ends with ``closed_ms``, also when it is amended; None: it is open. ``late_records`` came
-    after the surge opened, in a bucket before the watermark's, and belong to its time. ``mix`` is
-    there for that kind alone; ``observed`` are then the comments in its language. So is ``wave``,
-    which is of no creator: ``creator_id`` is then empty.
+    after the surge opened, in a bucket before the watermark's, and belong to its time.
+    ``seen_over_asked``: alarms of this series in its partition over those that
+    ``false_alarm_rate`` allows, of some weeks up to the last midnight; None: too few were asked
+    for. ``mix`` is there for that kind alone; ``observed`` are then the comments in its language.
+    So is ``wave``, which is of no creator: ``creator_id`` is then empty.
     """
 
     surge_id: str
@@ -107,6 +109,7 @@ class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     detector: str
     false_alarm_rate: float | None
     prior_weight: float | None
+    seen_over_asked: float | None = None
     langs: list[LanguageShare] | None = None
     usual_lang: LanguageShare | None = None
     late_records: int = 0
@@ -198,9 +201,10 @@ class Closing(msgspec.Struct, kw_only=True, gc=False):
 class OpenSurge(msgspec.Struct, array_like=True, gc=False):
     """What is remembered of a surge between its announcements; stored as a JSON array.
 
-    ``mark`` is the rolling total at which it is told as grown. ``quiet_until``: the bucket from
-    which on the model may alarm again for the key. A closed surge (``closing``) is remembered as
-    long as a record that belongs to its time can still be counted: 24 hours.
+    ``mark`` is the rolling total at which it is told as grown, ``again`` how often it may be told
+    so after that. ``quiet_until``: the bucket from which on the model may alarm again for the key.
+    A closed surge (``closing``) is remembered as long as a record that belongs to its time can
+    still be counted: 24 hours.
     """
 
     surge_id: str
@@ -216,6 +220,7 @@ class OpenSurge(msgspec.Struct, array_like=True, gc=False):
     late_records: int = 0
     late_told: int = 0
     closing: Closing | None = None
+    again: int = 1
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 
 Ints = NDArray[np.int64]
 

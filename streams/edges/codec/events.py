@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.detection.cohorts import AUDIENCE_BYTES, audience_of
-from streams.core.records.events import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
+from streams.core.records.chunks import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
 from streams.core.records.texts import Ints, Texts, Words, joined_texts
 from streams.core.records.values import Values
 from streams.edges.codec.faults import (

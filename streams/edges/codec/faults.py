@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 
 DEPTH_MAX: Final = 64
 """Deepest nesting of a record. A decoder's own limit depends on the caller's stack."""

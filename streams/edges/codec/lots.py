@@ -21,7 +21,7 @@ from typing import Final, Generic, TypeVar, cast
 import msgspec
 import numpy as np
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.edges.codec.faults import DEPTH_MAX, Check, bytes_fault, field_fault
 
 LOT_RECORDS: Final = 1_000

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from streams.core.records.events import DeadRecord, Reason
+from streams.core.records.chunks import DeadRecord, Reason
 from streams.core.surges.surge import Surge
 
 

@@ -6,7 +6,7 @@ another prefix, or by other workers, must not be taken for a repeat.
 
 import msgspec
 
-from streams.core.records.events import DeadRecord, RawChunk, Reason
+from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 from streams.core.waves.report import ReportChunk, WaveReport
 from streams.edges.codec.events import Decoded
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.core.worlds.events import EventWorld
 from streams.core.worlds.platform import LANGS, REGION_LANG, REGIONS, World, creator_id_of
 from streams.core.worlds.simulated_rows import FAULTS, EventRows

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from streams.core.records.events import RawChunk, Reason
+from streams.core.records.chunks import RawChunk, Reason
 from streams.core.time.buckets import bucket_of, oldest_bucket_of
 from streams.edges.codec.events import Limits, decode_comments, decode_follows
 from streams.edges.codec.out import DeadLetter

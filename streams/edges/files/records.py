@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.errors import DataError, SettingsError
 from streams.edges.files.parquet import PARQUET_ERRORS, parquet_reader
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 
 _AT_MS: Final = re.compile(rb'"at_ms"\s*:\s*(\d{12,13})(?![\d.eE])')
 _CREATOR: Final = re.compile(rb'"creator_id"\s*:\s*"([^"\\\x00-\x1f]{1,256})"')

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 
-from streams.core.records.events import DeadRecord
+from streams.core.records.chunks import DeadRecord
 from streams.core.records.texts import Texts
 from streams.edges.codec.out import encode_dead_letter
 from streams.edges.codec.reports import sent_report_of

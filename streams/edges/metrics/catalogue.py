@@ -6,7 +6,7 @@ and dashboards are held against them.
 
 from typing import Final, Literal, get_args
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.core.surges.surge import Kind, Severity, State, Trigger
 from streams.core.waves.incident import PARTS_MAX
 from streams.core.waves.report import REPORTED
@@ -339,6 +339,12 @@ RECOUNTS: Final = MetricSpec(
     "events",
     "Partitions found torn in Redis, dropped and counted anew from Kafka.",
 )
+PARTITIONS: Final = MetricSpec(
+    f"{PREFIX}partitions",
+    "gauge",
+    "none",
+    "Partitions that all workers together have to read: of follows, comments and wave reports.",
+)
 OWNED: Final = MetricSpec(
     f"{PREFIX}partitions_owned", "gauge", "none", "Partitions that this worker reads."
 )
@@ -377,7 +383,7 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     ),
     *(SURGES, OPEN, PAGES, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
     *(MODERATION_SURGES, MODERATION_COMMENTS, CREATORS, LET_GO, READ_BACK, LEFT_OUT),
-    *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, OWNED),
+    *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, PARTITIONS, OWNED),
     *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, *RUNNING),
     *PROCESS_METRICS,
 )

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from streams.core.partition_state import Outcome
-from streams.core.records.events import DeadRecord, RawChunk, Reason
+from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 from streams.core.records.texts import Ints
 from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, Surge

@@ -19,7 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from streams.core.records.events import Reason
+from streams.core.records.chunks import Reason
 from streams.core.records.texts import Ints
 from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, State, Surge, Trigger
@@ -143,6 +143,7 @@ class Metrics:
         self._spans = self._counter(running.SPANS)
 
     def _make_gauges(self) -> None:
+        self._partitions = self._gauge(catalogue.PARTITIONS)
         self._owned = self._gauge(catalogue.OWNED)
         self._outbox = self._gauge(catalogue.OUTBOX)
         self._open = self._gauge(catalogue.OPEN)
@@ -329,6 +330,10 @@ class Metrics:
         """Tell how full the fullest Redis server is."""
         self._redis_used.set(used_bytes)
         self._redis_max.set(max_bytes)
+
+    def set_partitions(self, count: int) -> None:
+        """Tell how many partitions all workers together have to read."""
+        self._partitions.set(count)
 
     def set_memory_limit(self, limit_bytes: int) -> None:
         """Tell how much memory this worker may have; 0: there is no limit."""

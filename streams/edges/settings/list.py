@@ -37,6 +37,12 @@ def _said(meaning: str, allowed: str | None = None) -> msgspec.Meta:
     return msgspec.Meta(description=meaning, extra={"allowed": allowed} if allowed else None)
 
 
+def _budget(meaning: str, example: str) -> msgspec.Meta:
+    allowed = f'a number above 0, below 1, or words: "{example}"'
+    extra = {"allowed": allowed, "budget": True}
+    return msgspec.Meta(gt=0, lt=1, description=meaning, extra=extra)
+
+
 def _topic(meaning: str) -> msgspec.Meta:
     pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}\Z"
     return _text(pattern, "1 to 249 letters, digits, dots, dashes, underscores", meaning)
@@ -166,12 +172,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.Meta(gt=0, le=1e9, description="Score from which a named River detector alarms"),
     ] = 1.0
     budget_notices_per_creator_day: Annotated[
-        float,
-        msgspec.Meta(gt=0, lt=1, description="False alarms asked for, per creator and day"),
+        float, _budget("False alarms asked for, per creator and day", "1 in 1,000 creators a day")
     ] = 0.001
     budget_pages_per_creator_day: Annotated[
         float,
-        msgspec.Meta(gt=0, lt=1, description="False pages asked for, per creator and day"),
+        _budget("False pages asked for, per creator and day", "1 in a million creators a day"),
     ] = 0.000_001
     page_excess_min: Annotated[
         int, _int(0, 1_000_000_000, "A page has so many events in an hour above the expected ones")

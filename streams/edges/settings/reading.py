@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from streams.core.detection.budget import BudgetError, alarms_per_key_day_of
 from streams.edges.errors import SettingsError
 from streams.edges.settings.list import Settings
 from streams.edges.settings.specs import SPECS, Spec, hidden
@@ -160,10 +161,12 @@ def _checked(spec: Spec, value: Any, *, where: str) -> Any:
     if spec.choices and isinstance(value, str):
         value = next((c for c in spec.choices if c.lower() == value.lower()), value)
     try:
+        if spec.is_budget and isinstance(value, str):
+            value = alarms_per_key_day_of(value)
         checked = msgspec.convert(value, spec.hint)
         if isinstance(checked, float) and not math.isfinite(checked):
             raise msgspec.ValidationError
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, BudgetError) as error:
         shown = hidden(spec, value)
         msg = f"{where} = {shown}: allowed is {spec.allowed}"
         raise SettingsError(msg) from error

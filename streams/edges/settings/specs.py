@@ -44,6 +44,8 @@ class Spec:
     choices: tuple[str, ...]
     secret: bool
     meaning: str
+    is_budget: bool = False
+    """It may be said in words too: ``1 in 1,000 creators a day``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ def _spec(name: str, hint: Any, default: Any) -> Spec:
         choices=choices,
         secret=bool(extra.get("secret")),
         meaning=meta.description or "",
+        is_budget=bool(extra.get("budget")),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from faust.types import TP
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.errors import DataError, SurgewatchError, UnreachableError
 
 

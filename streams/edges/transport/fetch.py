@@ -24,7 +24,7 @@ from aiokafka.errors import ConsumerStoppedError
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.core.records.values import joined_values
 from streams.edges.transport.fetch_batches import keep_bytes, parts_of
 from streams.edges.transport.fetch_parts import Part, append_ms_of, is_by_broker, joined_offsets

@@ -3,7 +3,7 @@
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from streams.edges.transport.ledger import Receipt
 
 

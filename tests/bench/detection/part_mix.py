@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.app.jobs import comment_partition_of
 from streams.core.detection.cohorts import audience_of
-from streams.core.records.events import CommentChunk
+from streams.core.records.chunks import CommentChunk
 from streams.core.records.texts import Texts
 from streams.core.surges.surge import Surge
 from streams.core.worlds.counts import MONDAY_MS

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from streams.app.jobs import comment_partition_of
-from streams.core.records.events import CommentChunk
+from streams.core.records.chunks import CommentChunk
 from streams.core.records.texts import Texts
 from streams.core.surges.surge import Surge, Trigger
 from streams.edges.settings.reading import Settings

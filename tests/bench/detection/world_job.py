@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from streams.app.jobs import follow_partition_of
 from streams.core.detection.cohorts import audience_of
 from streams.core.partition import FollowPartition
-from streams.core.records.events import FollowChunk
+from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts, Words
 from streams.core.surges.surge import Surge
 from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS

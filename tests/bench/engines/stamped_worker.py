@@ -13,7 +13,7 @@ from typing import Any
 from streams.app.cli import main
 from streams.app.worker.lane import Lane
 from streams.app.worker.pipeline import Pipeline
-from streams.core.records.events import RawChunk
+from streams.core.records.chunks import RawChunk
 from tests.bench.engines.protocol import stamp
 
 
