@@ -129,7 +129,7 @@ BREACHES: Final[list[tuple[str, Callable[[Json], None]]]] = [
     ("unique-ids", lambda board: _panel(board, "stat").update(id=9)),
     ("unique-ids", lambda board: _panel(board, "stat").update(title="Lag")),
     ("no-overlap", lambda board: _panel(board, "stat")["gridPos"].update(x=1)),
-    ("no-overlap", lambda board: panels_of(board)[-1]["gridPos"].update(w=13)),
+    ("no-overlap", lambda board: panels_of(board)[-1]["gridPos"].update(w=25)),
     ("few-panels", lambda board: board["panels"].append({**_panel(board, "stat"), "id": 99})),
     ("overview-first", lambda board: board["panels"].pop(0)),
     ("panel-datasource", lambda board: _panel(board, "stat").update(datasource={"uid": "x"})),
