@@ -31,6 +31,7 @@ from streams.edges.metrics.catalogue import (
     STORE_WRITE,
     WATERMARK,
 )
+from streams.edges.metrics.catalogue_running import MEMORY_ALLOCATED
 
 SCOPE: Final = Scope(("job", "instance", "topic"))
 FLEET: Final = Scope(("job",))
@@ -169,10 +170,11 @@ _GROUP: Final = Section(
             "Memory",
             [
                 SCOPE.most(_RESIDENT, "instance"),
+                SCOPE.most(MEMORY_ALLOCATED, "instance").named("in use by {{instance}}"),
                 SCOPE.most(MEMORY_LIMIT, "instance").named("limit of {{instance}}"),
             ],
-            description="Resident memory of each worker, and what its control group allows it; 0: "
-            "there is no limit.",
+            description="Resident memory of each worker, what of it is in use and not freed and "
+            "kept, and what its control group allows it; 0: there is no limit.",
         ),
         graph(
             "Processor time",

@@ -36,8 +36,9 @@ REST_SECONDS: Final = 8.0
 """So long nothing is sent: what it then holds is its own, and not what is under way."""
 _WAITING_MAX: Final = 250_000
 """Records that may wait meanwhile."""
-WARM_SHARE: Final = 0.25
-"""Of the time, which the slopes leave out: of an hour, 30 hours of event time."""
+WARM_SHARE: Final = 0.4
+"""Of the time, which the slopes leave out: of an hour, two days of event time, in which windows
+fill and what closed is remembered for a day."""
 KAFKA: Final = {
     # an hour is tens of gigabytes; the worker is never far behind
     "log.retention.bytes": str(1 << 29),
@@ -242,14 +243,23 @@ def rows_of(found: Soak) -> list[FloorRow]:
     rate = (last.counted - first.counted) / (hours * 3600)
     lag_growth = slope_an_hour(steady, "lag_records")
     resting = [one for one in found.at_rest if one.at_seconds >= first.at_seconds]
-    megabytes = slope_an_hour(resting, "resident_bytes") / 2**20 if len(resting) > 1 else None
+
+    def megabytes(what: str) -> float | None:
+        return slope_an_hour(resting, what) / 2**20 if len(resting) > 1 else None
 
     def at_most(what: str, unit: str, floor: float, aim: float, reached: float | None) -> FloorRow:
         return FloorRow(what, unit, "at most", floor, aim, reached)
 
     behind = np.array([one.behind_seconds for one in steady])
     return [
-        at_most("RSS while nothing is under way, slope an hour", "MB", 1.0, 0.0, megabytes),
+        at_most(
+            *("memory in use while nothing is under way, slope an hour", "MB", 1.0, 0.0),
+            megabytes("allocated_bytes"),
+        ),
+        at_most(
+            *("RSS while nothing is under way, slope an hour", "MB", 1.0, 0.0),
+            megabytes("resident_bytes"),
+        ),
         at_most(
             "open files, slope an hour", "files", 0.0, 0.0, slope_an_hour(steady, "open_files")
         ),
@@ -300,6 +310,7 @@ def figures_of(found: Soak) -> dict[str, Any]:
         "cpu_seconds_per_million": round((last.cpu_seconds - first.cpu_seconds) / counted * 1e6, 3),
         "resident_mb": [round(one.resident_bytes / 2**20, 1) for one in (first, last)],
         "resident_mb_at_rest": [round(one.resident_bytes / 2**20, 1) for one in found.at_rest],
+        "allocated_mb_at_rest": [round(one.allocated_bytes / 2**20, 1) for one in found.at_rest],
         "resident_mb_slope_of_all": round(slope_an_hour(steady, "resident_bytes") / 2**20, 1),
         "open_files": [one.open_files for one in (first, last)],
         "gc_seconds_an_hour": round(

@@ -24,6 +24,7 @@ class Sample:
 
     at_seconds: float
     resident_bytes: float
+    allocated_bytes: float
     open_files: float
     cpu_seconds: float
     counted: float
@@ -55,6 +56,7 @@ def sample_of(
     return Sample(
         at_seconds,
         total("process_resident_memory_bytes"),
+        total("surgewatch_memory_allocated_bytes"),
         total("process_open_fds"),
         total("process_cpu_seconds_total"),
         total("surgewatch_records_total", result="counted", topic=topic),

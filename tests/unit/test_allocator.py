@@ -24,14 +24,17 @@ print(faults() - before)
 
 _SPARE = """
 import numpy as np
-from streams.edges.process.allocator import give_back_spare, keep_freed_memory
+from streams.edges.process.allocator import allocated_bytes, give_back_spare, keep_freed_memory
 def resident_mb():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1000 for line in status if line.startswith("VmRSS"))
 keep_freed_memory()
 held = [np.ones(50_000) for _ in range(800)]  # 320 MB
 assert give_back_spare() == 0
+in_use = allocated_bytes()
+assert 320e6 < in_use < 400e6, in_use
 del held[::2]
+assert 155e6 < in_use - allocated_bytes() < 165e6
 before = resident_mb()
 spare = give_back_spare()
 assert 140e6 < spare < 200e6, spare

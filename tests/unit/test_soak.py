@@ -12,6 +12,7 @@ from tests.soak.samples import Sample, quantile_of, sample_of, slope_an_hour
 
 TEXT = """
 process_resident_memory_bytes 1000000
+surgewatch_memory_allocated_bytes 700000
 process_open_fds 20
 surgewatch_records_total{topic="follows",result="counted"} 50
 surgewatch_records_total{topic="waves",result="counted"} 7
@@ -48,6 +49,7 @@ def test_a_look_reads_what_the_worker_tells() -> None:
     assert (one.counted, one.lag_records, one.behind_seconds) == (50, 7, 1.5)
     assert one.surges == {"followers rule opened": 2.0}
     assert (one.resident_bytes, one.open_files, one.sums["gc_pause"]) == (1e6, 20, 0.5)
+    assert one.allocated_bytes == 7e5
 
 
 def test_the_senders_event_time_is_fast_never_of_the_future_and_leads_back() -> None:
@@ -101,6 +103,8 @@ def test_a_flat_run_holds_and_a_leak_a_loss_and_a_wrong_count_do_not() -> None:
 
     leaking = looks(60, counted=4800.0, resident_bytes=40_000.0)
     assert broken(soak_of(leaking)) == ["RSS while nothing is under way, slope an hour"]
+    holding = looks(60, counted=4800.0, allocated_bytes=40_000.0)
+    assert broken(soak_of(holding)) == ["memory in use while nothing is under way, slope an hour"]
     assert broken(soak_of(looks(60, counted=4800.0, lag_records=10.0))) == [
         "lag, slope an hour, of the records of a second"
     ]

@@ -38,7 +38,7 @@ from streams.edges.metrics.access import metrics_access_of
 from streams.edges.metrics.exporter import Exporter
 from streams.edges.metrics.progress import WorkerProgress
 from streams.edges.metrics.worker import Build, Metrics
-from streams.edges.process.allocator import give_back_spare
+from streams.edges.process.allocator import allocated_bytes, give_back_spare
 from streams.edges.process.clock import Clocks, SteadyClock
 from streams.edges.process.health import Health
 from streams.edges.process.memory_limit import memory_limit_bytes
@@ -263,6 +263,7 @@ class Worker:
             self._clock.now_ms()
             self._metrics.set_clock_off(self._clock.off_ms / 1000)
             if beat % _BEATS_A_TRIM == 0:
+                self._metrics.set_memory_allocated(allocated_bytes())
                 give_back_spare()
             heard = True
             if pipeline.lanes:

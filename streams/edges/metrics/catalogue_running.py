@@ -82,7 +82,14 @@ TLS_FILES_UNFIT: Final = MetricSpec(
     most=3,
 )
 
+MEMORY_ALLOCATED: Final = MetricSpec(
+    "surgewatch_memory_allocated_bytes",
+    "gauge",
+    "bytes",
+    "Memory in use of what the C library gave out: not what was freed and is kept, nor small "
+    "Python objects. What grows here and does not end is a leak; 0: it cannot tell.",
+)
 RUNNING: Final = (
     *(BUILD, SETTINGS, LINES_SUPPRESSED, LINES_LOST, RELOADS, SPANS),
-    *(CERTIFICATE_END, TLS_FILES_UNFIT),
+    *(CERTIFICATE_END, TLS_FILES_UNFIT, MEMORY_ALLOCATED),
 )

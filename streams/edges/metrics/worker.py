@@ -154,6 +154,7 @@ class Metrics:
         self._redis_used = self._gauge(catalogue.REDIS_USED)
         self._redis_max = self._gauge(catalogue.REDIS_MAX)
         self._memory_limit = self._gauge(catalogue.MEMORY_LIMIT)
+        self._memory_allocated = self._gauge(running.MEMORY_ALLOCATED)
         self._clock_off = self._gauge(catalogue.CLOCK_OFF)
         self._progress = self._gauge(catalogue.PROGRESS)
         self._progress.set(time.time())
@@ -338,6 +339,10 @@ class Metrics:
     def set_memory_limit(self, limit_bytes: int) -> None:
         """Tell how much memory this worker may have; 0: there is no limit."""
         self._memory_limit.set(limit_bytes)
+
+    def set_memory_allocated(self, allocated_bytes: int) -> None:
+        """Tell how much memory is in use of what the C library gave out."""
+        self._memory_allocated.set(allocated_bytes)
 
     def set_clock_off(self, seconds: float) -> None:
         """Tell how far the wall clock is ahead of the time that is believed."""
