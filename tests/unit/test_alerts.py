@@ -15,7 +15,7 @@ import yaml
 from streams.edges.metrics.catalogue import CATALOGUE
 from streams.edges.settings.reading import Settings
 from tests.conftest import program_or_say
-from tests.unit.alert_cases import CASES, Case, Series
+from tests.unit.alert_cases import CASES, ONE, TWO, Case, Series
 
 RULES: Final = Path(__file__).parents[2] / "deploy/prometheus"
 FILES: Final = (RULES / "recording.yml", RULES / "alerts.yml")
@@ -34,6 +34,7 @@ def rules_of(path: Path) -> list[dict[str, Any]]:
 
 ALERTS: Final = {rule["alert"]: rule for rule in rules_of(FILES[1])}
 RECORDS: Final = {rule["record"] for rule in rules_of(FILES[0])}
+RATIO: Final = "job_kind:surgewatch_alarms_seen_over_asked:ratio1d"
 
 
 def rendered(text: str, case: Case) -> str:
@@ -196,6 +197,45 @@ def test_a_worker_that_stands_still_is_told_before_its_watchdog_ends_it() -> Non
     waits = int(seconds) + sum(int(one.removesuffix("s")) for one in (rule["for"], evaluated))
     assert waits + scraped < Settings().watchdog_seconds
     assert int(rule["keep_firing_for"].removesuffix("m")) * 60 > Settings().watchdog_seconds
+
+
+@pytest.mark.parametrize(
+    ("asked", "ratio"), [("0+0.01x3000", "0.5"), ("0+0.003x3000", None)], ids=["enough", "few"]
+)
+def test_what_was_seen_is_recorded_over_what_was_asked_for_once_that_says_something(
+    asked: str, ratio: str | None, tmp_path: Path
+) -> None:
+    """Two workers; 14.4 a day are asked for, or 4.3. Mixes are of another budget."""
+    labels = 'trigger="model",state="opened"'
+    surges: Series = {
+        f'surgewatch_surges_total{{{ONE},kind="followers",{labels}}}': "0+0.0025x3000",
+        f'surgewatch_surges_total{{{TWO},kind="followers",{labels}}}': "0+0.0025x3000",
+        f'surgewatch_surges_total{{{ONE},kind="mix",{labels}}}': "0+1x3000",
+        f'surgewatch_false_alarms_asked_total{{{ONE},kind="followers"}}': asked,
+    }
+    found = [] if ratio is None else [{"labels": '{job="surgewatch",kind="followers"}'}]
+    content = {
+        "rule_files": [str(FILES[0])],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": one, "values": put} for one, put in surges.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": f"round(sum by (job, kind) ({RATIO}), 0.01)",
+                        "eval_time": "2400m",
+                        "exp_samples": [one | {"value": float(ratio or 0)} for one in found],
+                    }
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump(content))
+    command = [program_or_say("promtool"), "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def check_names_in(query: str) -> None:
