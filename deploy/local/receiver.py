@@ -42,7 +42,7 @@ class Receiver(BaseHTTPRequestHandler):
             self.send_error(400)
             return
         for line in lines:
-            print(line if line.isprintable() else ascii(line), flush=True)  # noqa: T201 its work
+            print(line if line.isprintable() else ascii(line), flush=True)  # noqa: T201 who typed it reads it here
         self.send_response(200)
         self.end_headers()
 
@@ -59,7 +59,7 @@ def main() -> None:
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print("ended", flush=True)  # noqa: T201 the same
+            print("ended", flush=True)  # noqa: T201 who typed it reads it here
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from streams.core.detection.block_tables import Ints
 from streams.core.detection.rounding import rounded
 
 _UNIT: Final = 1 << 16
+"""Alarms are counted in such parts of one: few of them fade too."""
 _ASKED_MIN: Final = 5.0
 """So many alarms have to be asked for before a ratio says anything."""
 

@@ -48,7 +48,7 @@ def allocated_bytes() -> int:
     """Memory in use of what the C library gave out; 0 where it cannot tell.
 
     What was freed and is kept is not in it, nor are small Python objects, which have arenas of
-    their own. Takes some tenths of a millisecond.
+    their own.
     """
     heap = _heap()
     return 0 if heap is None else int(heap.uordblks) + int(heap.hblkhd)
