@@ -7,12 +7,15 @@ formulas for thousands of keys in `detection/block.py`.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from river import base
 
 from streams.core.detection import evidence, tail
 from streams.core.detection.policy import SINGLE_SERIES, DetectorPolicy
+
+_NOTHING_SCORED: Final = (0.0, 0.0)
+"""Count that was scored last, and its evidence: who scores and then learns wants it twice."""
 
 
 class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read without types
@@ -47,9 +50,15 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         self.feature = feature
         self._rate = evidence.RateState.newborn(self.in_force)
         self._tail = tail.TailState()
+        self._tail_now = tail.tail_of(self._tail, self.in_force)
         self._top = 0.0
+        self._scored = _NOTHING_SCORED
         self._age_buckets = 0
         self._known_buckets = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was learnt: scoring leaves no trace in a pickle."""
+        return {**self.__dict__, "_scored": _NOTHING_SCORED}
 
     @property
     def in_force(self) -> DetectorPolicy:
@@ -67,15 +76,15 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
         """Close the open bucket with its count; the next one is open."""
-        policy, count = self.in_force, self._count_in(x)
-        self._top = max(self._top, evidence.statistic_of(self._rate, count, policy))
-        self._rate = evidence.learnt(self._rate, count, policy)
+        count = self._count_in(x)
+        self._top = max(self._top, self._statistic(count))
+        self._know(evidence.learnt(self._rate, count, self.in_force))
         self._known_buckets += 1
         self._age(1)
 
     def skip(self, buckets: int = 1) -> None:
         """Pass buckets of which nothing is known: time fades what was learnt, nothing is taught."""
-        self._rate = evidence.faded(self._rate, buckets, self.in_force)
+        self._know(evidence.faded(self._rate, buckets, self.in_force))
         self._age(buckets)
 
     def settle(self, counts: Sequence[float]) -> None:
@@ -85,7 +94,7 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         thousands would be one alarm after the other. Only for a detector that has learnt nothing.
         """
         usual = evidence.held(statistics.median(counts))
-        self._rate = evidence.settled(usual, len(counts), self.in_force)
+        self._know(evidence.settled(usual, len(counts), self.in_force))
         self._known_buckets += len(counts)
         self._age(len(counts))
 
@@ -109,14 +118,22 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
                 self._tail = tail.learnt(self._tail, self._top, self.in_force)
                 ended -= 1
             self._tail = tail.faded(self._tail, ended, self.in_force)
+            self._tail_now = tail.tail_of(self._tail, self.in_force)
             self._top, self._known_buckets = 0.0, 0
         self._age_buckets += buckets
 
     def _score(self, count: float) -> float:
         if count <= 0.0:
             return 0.0
-        statistic = evidence.statistic_of(self._rate, count, self.in_force)
-        return tail.score_of(statistic, tail.tail_of(self._tail, self.in_force), self.in_force)
+        return tail.score_of(self._statistic(count), self._tail_now, self.in_force)
+
+    def _know(self, rate: evidence.RateState) -> None:
+        self._rate, self._scored = rate, _NOTHING_SCORED
+
+    def _statistic(self, count: float) -> float:
+        if self._scored[0] != count:
+            self._scored = count, evidence.statistic_of(self._rate, count, self.in_force)
+        return self._scored[1]
 
     def _count_in(self, x: Mapping[Any, Any]) -> float:
         if self.feature is not None:

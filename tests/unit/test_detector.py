@@ -8,6 +8,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from river import anomaly, checks, compose, preprocessing
 
 from streams.core.detection import tail
@@ -124,6 +126,21 @@ def test_scoring_changes_nothing() -> None:
     before = pickle.dumps(detector)
     detector.score_one({"count": 10**6})
     assert pickle.dumps(detector) == before
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.booleans()), max_size=60))
+def test_what_was_scored_before_it_is_learnt_changes_nothing(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    asked, silent = SurgeDetector(), SurgeDetector()
+    for scored, count, twice in steps:
+        asked.score_one({"count": scored})
+        if twice:
+            asked.score_one({"count": count})
+        asked.learn_one({"count": count})
+        silent.learn_one({"count": count})
+        assert asked.score_one({"count": scored}) == silent.score_one({"count": scored})
+    assert pickle.dumps(asked) == pickle.dumps(silent)
 
 
 def test_score_never_falls_when_the_count_grows() -> None:
