@@ -2,9 +2,11 @@
 
 import ast
 import asyncio
+import gc
 import inspect
 import re
 import struct
+import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -68,6 +70,23 @@ def test_contiguous_batches_make_one_range() -> None:
         assert (chunk.appended_ms, chunk.end_offset) == (1004, 99)
         assert desk.position() == 5
         assert ONE not in desk.fetcher._records
+
+    on_desk(take)
+
+
+@pytest.mark.parametrize("records_max", [2, 100])
+def test_a_response_that_was_taken_is_let_go_at_once(records_max: int) -> None:
+    async def take(desk: Desk) -> None:
+        desk.put(batch_of(0, [0, 1, 2]) + batch_of(3, [0, 1]))
+        held = weakref.ref(desk.fetcher._records[ONE]._partition_records)
+        gc.disable()
+        try:
+            while ONE in desk.fetcher._records:
+                assert held() is not None
+                await desk.take(records_max=records_max)
+            assert held() is None
+        finally:
+            gc.enable()
 
     on_desk(take)
 

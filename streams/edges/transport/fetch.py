@@ -72,6 +72,7 @@ def check_aiokafka(fetcher: Fetcher | None = None) -> tuple[str, ...]:
     wanted: list[tuple[Any, str]] = [
         (records, "_tp _records _check_crcs _isolation_level _aborted_producers"),
         (records, "next_fetch_offset _consume_aborted_up_to _contains_abort_marker"),
+        (records, "_records_iterator"),
         (result, "_topic_partition _partition_records _assignment"),
         (result, "check_assignment has_more _update_position"),
         (FetchError(error=None, backoff=0), "check_raise"),
@@ -207,6 +208,9 @@ def _take(result: FetchResult, records_max: int) -> tuple[Fetched | None, Except
     if unread is None:
         unread = _Unread(parts_of(records))
         setattr(records, _UNREAD, unread)
+        # aiokafka's own walk is not begun and never ends: a circle that would keep the response's
+        # bytes until the collector of garbage comes by.
+        records._records_iterator = None
     start_offset = records.next_fetch_offset
     parts: list[Part] = []
     rows, error = 0, None
