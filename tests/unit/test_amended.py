@@ -251,6 +251,21 @@ def test_a_late_record_that_nothing_has_told_yet_is_told_after_a_restart() -> No
     assert states == [("opened", 0), ("amended", 3)]
 
 
+@pytest.mark.parametrize("raised, closes", [(RULE, False), (20, True), (50_000, True)])
+def test_a_surge_under_a_raised_threshold_closes_as_the_watermark_moves(
+    raised: int, closes: bool
+) -> None:
+    store, place = MemoryStore(), Place("follows", 0)
+    fence = asyncio.run(store.claim(place, 1))
+    before = follow_partition(RULE)
+    (opened,) = by_rule(before, anns(20, RULE))
+    asyncio.run(store.write(place, fence, Write(before.drain(), None, 1)))
+    after = follow_partition(raised)
+    after.restore(asyncio.run(store.read(place)).state)
+    states = [(one.surge_id, one.state) for one in by_rule(after, moved_to(21), moved_to(23))]
+    assert states == ([(opened.surge_id, "closed")] if closes else [])
+
+
 def test_growing_at_a_late_record_of_another_time_makes_no_late_record_of_it() -> None:
     partition = follow_partition(50_000)
     surging(partition)

@@ -15,12 +15,12 @@ from streams.app.demo.words import (
     clock_of,
     count_of,
     langs_of,
-    observed_of,
     ratio_of,
     seconds_of,
     sparkline,
 )
 from streams.core.reports.stored_counts import shown
+from streams.core.surges.surge import seen_words_of
 
 WIDTH_MAX: Final = 100
 _LABEL: Final = 14
@@ -172,7 +172,7 @@ def _row_lines(state: DemoState, row: SurgeRow, width: int) -> list[Text]:
     surge = row.opened
     what = f"{surge.trigger:<5} {shown(state.cast.name_of(surge))}"
     cells = [
-        observed_of(surge),
+        seen_words_of(surge),
         count_of(surge.expected_own),
         ratio_of(surge.ratio),
         seconds_of(row.delay_seconds),

@@ -12,13 +12,12 @@ import click
 from streams.app.demo.state import DemoState, SurgeRow
 from streams.app.demo.story import STORY_HOURS, Verdict, chapter_at
 from streams.core.reports.stored_counts import shown
-from streams.core.surges.surge import Surge
+from streams.core.surges.surge import Surge, seen_words_of
 from streams.core.worlds.platform import HOUR_MS
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _PARTS: Final = " ▏▎▍▌▋▊▉"
 _LINE_SECONDS: Final = 5.0
-_MINUTE_MS: Final = 60_000
 
 
 def sparkline(values: Iterable[float], width: int, top_min: float = 0.0) -> str:
@@ -88,13 +87,6 @@ def seconds_of(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
-def observed_of(surge: Surge) -> str:
-    """What was counted, in how long: ``50,000 in 24 h``, ``7 in 20 min``."""
-    if surge.window_ms < HOUR_MS:
-        return f"{surge.observed:,} in {surge.window_ms // _MINUTE_MS} min"
-    return f"{surge.observed:,} in {surge.window_ms / HOUR_MS:g} h"
-
-
 def langs_of(surge: Surge) -> str:
     """Languages of comments and her usual one, or what shifts; empty when there are none."""
     if surge.mix is not None:
@@ -111,7 +103,7 @@ def surge_line(state: DemoState, row: SurgeRow) -> str:
     """One opened surge in one line."""
     surge = row.opened
     facts = [
-        observed_of(surge),
+        seen_words_of(surge),
         "" if surge.expected_own is None else f"expected {count_of(surge.expected_own)}",
         "" if surge.ratio is None else f"ratio {ratio_of(surge.ratio)}",
         langs_of(surge),

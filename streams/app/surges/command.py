@@ -11,7 +11,7 @@ from streams.app.commands.show import iso_of, print_table
 from streams.app.commands.since import Since
 from streams.app.surges.surge_list import Choice, Listed, list_surges
 from streams.core.reports.stored_counts import shown
-from streams.core.surges.surge import Surge
+from streams.core.surges.surge import Surge, seen_words_of
 from streams.edges.kafka.surge_topic import FoundSurge, SurgeTopicReader
 from streams.edges.process.clock import wall_ms
 from streams.edges.settings.reading import Settings, read_settings
@@ -20,7 +20,6 @@ _HOUR_MS: Final = 3_600_000
 _SINCE_MS: Final = 24 * _HOUR_MS
 _OPEN_SINCE_MS: Final = 7 * 24 * _HOUR_MS
 """Most surges are told again within a day; one that neither grows nor closes may be older."""
-_MINUTE_MS: Final = 60_000
 _ROUNDED_FROM: Final = 100
 _SHARE_MIN: Final = 0.02
 _PARTS_MAX: Final = 3
@@ -120,7 +119,7 @@ def _cells_of(found: FoundSurge) -> tuple[str, ...]:
         surge.trigger,
         _state_of(surge),
         subject_of(surge),
-        f"{surge.observed:,} in {_window_of(surge)}",
+        seen_words_of(surge),
         _expected_of(surge),
         languages_of(surge),
     )
@@ -131,12 +130,6 @@ def _state_of(surge: Surge) -> str:
     if surge.state != "amended":
         return surge.state
     return "amended, open" if surge.closed_ms is None else "amended, closed"
-
-
-def _window_of(surge: Surge) -> str:
-    if surge.window_ms < _HOUR_MS:
-        return f"{surge.window_ms / _MINUTE_MS:g} min"
-    return f"{surge.window_ms / _HOUR_MS:g} h"
 
 
 def _expected_of(surge: Surge) -> str:

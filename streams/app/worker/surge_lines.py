@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from streams.core.surges.surge import Surge
+from streams.core.surges.surge import Surge, seen_words_of
 from streams.edges.logs.lines import logger_of
 
 LINES_MAX: Final = 10
@@ -38,9 +38,9 @@ def tell_surges(told: Sequence[Surge]) -> None:
 
 def _words(surge: Surge) -> str:
     if surge.kind == "wave":
-        return "{state} by {trigger}: a wave, {observed:,} in {hours:g} h"
+        return "{state} by {trigger}: a wave, {seen}"
     whose = "of {creator_id}" if surge.post_id is None else "on {creator_id}'s post {post_id}"
-    return f"{{state}} by {{trigger}}: {{kind}} {whose}, {{observed:,}} in {{hours:g}} h"
+    return f"{{state}} by {{trigger}}: {{kind}} {whose}, {{seen}}"
 
 
 def _fields(surge: Surge) -> dict[str, object]:
@@ -52,6 +52,7 @@ def _fields(surge: Surge) -> dict[str, object]:
         "state": surge.state,
         "severity": surge.severity,
         "observed": surge.observed,
+        "seen": seen_words_of(surge),
         "hours": surge.window_ms / _HOUR_MS,
     }
     if surge.creator_id:

@@ -90,18 +90,21 @@ class Worker:
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until something stops it; raises what did.
 
-        The last line tells of an end in order.
+        The last line tells of an end in order. The same signal again ends it at once.
         """
         check_detector(self._settings)
-        stop = asyncio.Event()
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
-        def end() -> None:
+        def end(number: signal.Signals) -> None:
             self.health.stops(time.monotonic())
             stop.set()
+            # The same signal once more ends the process at once: who sends it will not wait.
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, end)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_asked.set)
+            loop.add_signal_handler(number, end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
         async with AsyncExitStack() as stack:
             stack.callback(self._tell_suppressed, all_kinds=True)
             self._serve(stack)

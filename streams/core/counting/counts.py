@@ -159,8 +159,16 @@ class Counts:
     def windows_below(self, slots: Ints, below: float) -> Ints:
         """Bucket whose 24 hours are the first to hold fewer than ``below`` events of each slot.
 
-        That is if no events come; events only put it off. Every slot holds ``below`` now.
+        That is if no events come; events only put it off. 0: of a slot that holds fewer now, as
+        after a threshold was raised.
         """
+        buckets = np.zeros(len(slots), dtype=np.int64)
+        holding = self.total[slots] >= below
+        if holding.any():
+            buckets[holding] = self._ends_of(slots[holding], below)
+        return buckets
+
+    def _ends_of(self, slots: Ints, below: float) -> Ints:
         entries, ends = self.entries_of(slots)
         sizes = self.size[slots].astype(np.int64)
         sums: Ints = np.cumsum(entries & _COUNT_MASK)
@@ -168,8 +176,8 @@ class Counts:
         kept = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(left >= below)))
         begins = ends - sizes
         last = begins + (kept[ends] - kept[begins])
-        buckets: Ints = (entries[last] >> _COUNT_BITS) + WINDOW_BUCKETS
-        return buckets
+        first_below: Ints = (entries[last] >> _COUNT_BITS) + WINDOW_BUCKETS
+        return first_below
 
     def entries_of(self, slots: Ints) -> tuple[Ints, Ints]:
         """All entries of these slots one after another, and where each slot's entries end."""

@@ -122,6 +122,13 @@ Happening = tuple[int, Surge]
 """A surge told because of a record of a chunk: its row, and the surge."""
 
 
+def seen_words_of(surge: Surge) -> str:
+    """What was counted, in how long: ``50,000 in 24 h``, ``7 in 20 min``."""
+    minutes = surge.window_ms / 60_000
+    window = f"{minutes:g} min" if minutes < 60 else f"{minutes / 60:g} h"
+    return f"{surge.observed:,} in {window}"
+
+
 def surge_id_of(subject: str, trigger: Trigger, key: str, opened_ms: int, again: int = 0) -> str:
     """Name of a surge: 16 hexadecimal digits that depend on nothing but the input.
 
