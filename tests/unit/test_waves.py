@@ -112,6 +112,22 @@ def test_a_wave_begins_of_whom_it_lifts_and_ends() -> None:
     assert seen.factors is None
 
 
+def test_a_wave_that_fades_is_not_told_as_one_that_grows() -> None:
+    waves, bucket = warmed()
+    seen = waves.close(bucket, sums_of(900, 900), NAMES)
+    incident = WaveIncident.of("follows", seen, waves.nodes)
+    (told,) = incident.tell(seen, waves.nodes, Parts(1, []))
+    assert told.wave is not None
+    assert told.wave.scope != "platform"
+    for later in range(1, 5):
+        fading = waves.close(bucket + later, sums_of(600, 300), NAMES)
+        assert fading.factors is not None
+        assert incident.tell(fading, waves.nodes, Parts(1, [])) == []
+    platform = waves.close(bucket + 5, sums_of(2700, 900), NAMES)
+    (told,) = incident.tell(platform, waves.nodes, Parts(1, []))
+    assert (told.state, told.revision) == ("grown", 1)
+
+
 def test_newcomers_are_seen_by_who_came_even_if_no_cohort_is_lifted() -> None:
     draw, waves = np.random.default_rng(4), Waves()
     for bucket in range(BUCKET, BUCKET + 60):

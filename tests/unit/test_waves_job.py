@@ -106,6 +106,7 @@ def test_receivers_are_those_that_the_wave_lifts() -> None:
     grown = [
         surge for surge in told if surge.kind == "wave" and surge.wave and surge.wave.receivers
     ]
+    assert grown
     for surge in grown:
         assert surge.wave is not None
         receivers = [int(one.key.removeprefix("c-")) for one in surge.wave.receivers]

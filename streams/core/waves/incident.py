@@ -16,7 +16,7 @@ from streams.core.surges.surge import (
     surge_id_of,
 )
 from streams.core.time.buckets import BUCKET_MS, start_ms_of
-from streams.core.waves.lasting import Seen
+from streams.core.waves.lasting import LIFTED, Seen
 from streams.core.waves.nodes import PLATFORM, Node, Nodes
 
 _GROWN_MAX: Final = 3
@@ -65,7 +65,9 @@ class WaveIncident(msgspec.Struct, gc=False):
             state, column = "closed", self.column
         elif self.revision >= 0:
             state = "grown"
-            wider, higher = breadth > self.told_breadth, factor >= _GROWN_RATIO * self.told_factor
+            # As it fades the platform stands in for what is lifted no more: that is no growth.
+            wider = breadth > self.told_breadth and seen.above.excess[column] >= LIFTED
+            higher = factor >= _GROWN_RATIO * self.told_factor
             if self.revision >= _GROWN_MAX or not (wider or higher):
                 return []
         self.revision += 1

@@ -39,7 +39,8 @@ _RULE_BY_WEEK: Final = ((1, 0.30, 5.0), (2, 0.24, 4.5), (3, 0.20, 4.5))
 """The same where the course of the week is known."""
 _BEFORE: Final = len(_RULE) - 1
 _EXCESS_MIN: Final = 0.20
-_LIFTED: Final = float(np.log(1.2))
+LIFTED: Final = float(np.log(1.2))
+"""Excess from which on a total counts as lifted, while a wave lasts."""
 _LIFTED_SIGMAS: Final = 2.0
 _QUIET_BUCKETS: Final = 6
 _WEIGHT: Final = 20.0
@@ -229,8 +230,8 @@ class Waves:
         mosts = (above.excess * judged).max(axis=1, initial=0.0).tolist()
         place, begun = _begun(self._recent, above, judged, mosts)
         seen, lifted = above.at(place), None
-        if mosts[place] >= _LIFTED:
-            lifted = (seen.excess >= _LIFTED) & (seen.sigmas >= _LIFTED_SIGMAS) & judged[place]
+        if mosts[place] >= LIFTED:
+            lifted = (seen.excess >= LIFTED) & (seen.sigmas >= _LIFTED_SIGMAS) & judged[place]
         if place == last:
             span.learn(last, lifted if self.lasting is not None or len(begun) else None)
         past = [*self._recent, *map(_Recent, above.excess, above.sigmas, mosts)]
