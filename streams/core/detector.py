@@ -24,7 +24,9 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
     Score first, learn second: ``score_one`` tells of the open bucket's count, ``learn_one``
     closes it. A score >= 1 is an alarm; it never falls when the count grows, so an open bucket
     can be scored again as it fills. What is a surge after an alarm (quiet time, hysteresis) is
-    the caller's matter.
+    the caller's matter. The policy's first ``settle_buckets`` (an hour) score 0: their median is
+    what is usual then. A filter that keeps alarms from being learnt (`anomaly.ThresholdFilter`)
+    would otherwise keep a busy series from ever being known.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         self._scored = _NOTHING_SCORED
         self._age_buckets = 0
         self._known_buckets = 0
+        self._first: list[float] = []
+        self._settles = self.in_force.settle_buckets > 0
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learnt: scoring leaves no trace in a pickle."""
@@ -67,8 +71,13 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
 
     @property
     def expected(self) -> float:
-        """Count that the open bucket would usually bring; above 0."""
-        return self._rate.rate
+        """Count that the open bucket would usually bring, 0 or more."""
+        return statistics.median(self._first) if self._first else self._rate.rate
+
+    @property
+    def settles(self) -> bool:
+        """Whether what is usual is still to be said by the first buckets: nothing is scored."""
+        return self._settles
 
     def score_one(self, x: Mapping[Any, Any]) -> float:
         """Score of the open bucket; >= 1 alarms, 0 when the count is 0."""
@@ -77,13 +86,24 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
         """Close the open bucket with its count; the next one is open."""
         count = self._count_in(x)
+        if self._settles:
+            self._first.append(count)
+            if len(self._first) >= self.in_force.settle_buckets:
+                self.settle(self._first)
+            return
         self._top = max(self._top, self._statistic(count))
         self._know(evidence.learnt(self._rate, count, self.in_force))
         self._known_buckets += 1
         self._age(1)
 
     def skip(self, buckets: int = 1) -> None:
-        """Pass buckets of which nothing is known: time fades what was learnt, nothing is taught."""
+        """Pass buckets of which nothing is known: time fades what was learnt, nothing is taught.
+
+        Raises ValueError for fewer than none.
+        """
+        if buckets < 0:
+            msg = f"buckets is {buckets}; allowed: 0 or more"
+            raise ValueError(msg)
         self._know(evidence.faded(self._rate, buckets, self.in_force))
         self._age(buckets)
 
@@ -92,11 +112,16 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
 
         The prior's scale is one event a bucket: judged by it, the first hour of a series of
         thousands would be one alarm after the other. Only for a detector that has learnt nothing.
+        Raises ValueError without counts.
         """
+        if not counts:
+            msg = "counts is empty; allowed: one or more"
+            raise ValueError(msg)
         usual = evidence.held(statistics.median(counts))
         self._know(evidence.settled(usual, len(counts), self.in_force))
         self._known_buckets += len(counts)
         self._age(len(counts))
+        self._first, self._settles = [], False
 
     def alarm_count(self, high: int) -> int | None:
         """Smallest count, at most ``high``, that alarms in the open bucket; None: none does."""
@@ -123,7 +148,7 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         self._age_buckets += buckets
 
     def _score(self, count: float) -> float:
-        if count <= 0.0:
+        if count <= 0.0 or self._settles:
             return 0.0
         return tail.score_of(self._statistic(count), self._tail_now, self.in_force)
 

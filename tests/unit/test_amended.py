@@ -251,7 +251,7 @@ def test_a_late_record_that_nothing_has_told_yet_is_told_after_a_restart() -> No
     assert states == [("opened", 0), ("amended", 3)]
 
 
-@pytest.mark.parametrize("raised, closes", [(RULE, False), (20, True), (50_000, True)])
+@pytest.mark.parametrize(("raised", "closes"), [(RULE, False), (20, True), (50_000, True)])
 def test_a_surge_under_a_raised_threshold_closes_as_the_watermark_moves(
     raised: int, closes: bool
 ) -> None:

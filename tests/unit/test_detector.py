@@ -229,8 +229,42 @@ def test_threshold_filter_classifies_and_protects_the_detector() -> None:
     assert not model.classify(model.score_one({"follows": 4}))
 
 
+@pytest.mark.parametrize("usual", [1, 40, 300, 5_000])
+def test_a_busy_series_is_learnt_behind_a_threshold_filter(usual: int) -> None:
+    model, draw = anomaly.ThresholdFilter(SurgeDetector(), threshold=1.0), random.Random(3)
+    alarms = 0
+    for _ in range(5 * _DAY):
+        count = max(round(draw.gauss(usual, usual**0.5)), 0)
+        alarms += model.classify(model.score_one({"follows": count}))
+        model.learn_one({"follows": count})
+    assert alarms <= 3
+    assert model.anomaly_detector.expected == pytest.approx(usual, rel=0.1)
+    assert model.classify(model.score_one({"follows": 30 * usual}))
+
+
+def test_the_first_hour_says_what_is_usual_and_is_not_scored() -> None:
+    detector, settled = SurgeDetector(), SurgeDetector()
+    counts = [100.0, 90.0, 9_000.0, *([110.0] * 9)]
+    for number, count in enumerate(counts):
+        assert detector.settles
+        assert detector.score_one({"count": 50_000}) == 0.0
+        detector.learn_one({"count": count})
+        assert detector.expected < 200.0 or number == 2
+    settled.settle(counts)
+    assert not detector.settles
+    assert pickle.dumps(detector) == pickle.dumps(settled)
+    assert detector.score_one({"count": 50_000}) >= 1.0
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="buckets is -3; allowed: 0 or more"):
+        SurgeDetector().skip(-3)
+    with pytest.raises(ValueError, match="counts is empty; allowed: one or more"):
+        SurgeDetector().settle([])
+
+
 def test_unprotected_threshold_filter_of_river_still_never_learns() -> None:
-    """River 0.26.1's fault; when this fails, the README's advice can go."""
+    """River 0.26.1's fault: its filter protects whatever it is told."""
     model = anomaly.ThresholdFilter(SurgeDetector(), threshold=1.0, protect_anomaly_detector=False)
     new = pickle.dumps(model.anomaly_detector)
     for _ in range(20):

@@ -59,6 +59,11 @@ allowed: above 0, below 1
     """q0: share (0..1) of days whose maximum lies above the mean."""
     tail_prior_excess: float = 3.0
     """e0: mean excess of those days over the mean."""
+    settle_buckets: int = 0
+    """So many known buckets say by their median what is usual, before anything is scored.
+
+    Of a series alone (`SurgeDetector`); keys of a crowd are scored from their first bucket on.
+    """
     learn_noise: float = 6.0
     """A bucket teaches at most the expectation plus this many standard deviations plus one."""
     learn_dispersion: float = 0.15
@@ -93,13 +98,19 @@ allowed: above 0, below 1
         windows, name = self.window_buckets, "window_buckets"
         if len(windows) != 3 or not 1 <= windows[0] < windows[1] < windows[2] <= 100_000:
             raise PolicyError(name, windows, "three rising whole numbers, 1 to 100,000")
+        settle, name = self.settle_buckets, "settle_buckets"
+        if not 0 <= settle <= 100_000:
+            raise PolicyError(name, settle, "0 to 100,000")
         memory, name = self.rate_memory_days * self.buckets_per_day, "rate_memory_days"
         if not 1 <= memory <= 2_000_000:
             raise PolicyError(name, self.rate_memory_days, "1 to 2,000,000 buckets")
 
 
 _SHARES: Final = ("alarms_per_day", "tail_prior_share")
-_OTHERS: Final = ("window_buckets", "window_factors", "rate_factor", "day_factor")
+_OTHERS: Final = (
+    *("window_buckets", "settle_buckets"),
+    *("window_factors", "rate_factor", "day_factor"),
+)
 
 SINGLE_SERIES: Final = DetectorPolicy(
     alarms_per_day=1 / 6,
@@ -108,8 +119,10 @@ SINGLE_SERIES: Final = DetectorPolicy(
     window_buckets=(12, 36, 72),
     dispersion=0.05,
     learn_dispersion=0.2,
+    settle_buckets=12,
 )
-"""For one series that somebody watches: one false alarm in six days, a light tail prior.
+"""For one series that somebody watches: one false alarm in six days, a light tail prior; the first
+hour says what is usual.
 
 Windows of 1, 3 and 6 hours: what people call a surge of a series lasts hours, and a quarter of
 an hour is mostly noise (docs/detection.md). It costs about 5 minutes of delay.

@@ -100,6 +100,7 @@ def policy_of_step(step_ms: int, alarms_per_day: float) -> DetectorPolicy:
     return replace(
         SINGLE_SERIES,
         alarms_per_day=alarms_per_day,
+        settle_buckets=max(short, _SETTLE_ROWS_MIN),
         window_buckets=(short, middle, max(long, middle + 1)),
         buckets_per_day=max(round(DAY_MS / step_ms), 1),
     )
@@ -133,8 +134,6 @@ class SeriesWatch:
         self.policy = policy_of_step(step_ms, alarms_per_day)
         self._detector = SurgeDetector(self.policy, feature=_COUNT)
         self._without_held: SurgeDetector | None = None
-        self._first: list[float] = []
-        self._settled = False
         self._row = -1
         self._held_row: int | None = None
         self.missing = 0
@@ -155,8 +154,10 @@ class SeriesWatch:
             expected = self._detector.expected
             self._skip(1)
             return RowVerdict(expected)
-        if not self._settled:
-            return self._settle(count)
+        if self._detector.settles:
+            verdict = RowVerdict(self._detector.expected)
+            self._detector.learn_one({_COUNT: count})
+            return verdict
         jump = self._decide_held(count)
         if jump:
             self._quiet_until_ms = max(row.at_ms + JUMP_QUIET_MS, self._quiet_until_ms or row.at_ms)
@@ -192,17 +193,6 @@ class SeriesWatch:
         self._detector.skip(buckets)
         if self._without_held is not None:
             self._without_held.skip(buckets)
-
-    def _settle(self, count: float) -> RowVerdict:
-        """The first hour says what is usual; it is not judged."""
-        known = self._first
-        expected = statistics.median(known) if known else self._detector.expected
-        known.append(count)
-        if len(known) >= max(self.policy.window_buckets[0], _SETTLE_ROWS_MIN):
-            self._detector.settle(known)
-            self._settled = True
-            self._first = []
-        return RowVerdict(expected)
 
     def _decide_held(self, count: float) -> bool:
         """Whether the held row was a jump: this row is nothing against it."""
