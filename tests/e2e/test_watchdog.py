@@ -1,6 +1,7 @@
 """Faults that leave a worker up but idle end it with its stacks and exit code 70."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -60,3 +61,18 @@ def test_each_fault_that_leaves_a_worker_idle_ends_it_with_70_and_its_stacks(
         assert WORDS[fault] in told[0], fault
         assert "ending with code 70; all stacks:" in told[0]
         assert "surgewatch-watchdog" in worker.text() or "Thread 0x" in worker.text()
+
+
+@pytest.mark.slow
+def test_a_second_sigterm_ends_a_worker_that_cannot_stop_at_once(
+    site_of: Callable[..., Site],
+) -> None:
+    site = site_of(SURGEWATCH_TOPIC_PARTITIONS="1")
+    worker = FaultyWorker(site, "stop_without_end")
+    try:
+        wait_until(lambda: "stopping: what was read" in worker.text(), 90, worker.text)
+        assert worker.runs
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(3) == -signal.SIGTERM, worker.text()[-3000:]
+    finally:
+        worker.kill()
