@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.detection.budget import BudgetError, alarms_per_day_of
+from streams.core.detection.budget import BudgetError, alarms_per_day_of, alarms_per_key_day_of
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,14 @@ from streams.core.detection.budget import BudgetError, alarms_per_day_of
         ("1 in 48 hours", 2),
         ("0.5 per day", 2),
         ("1 in 1.5 days", 1.5),
+        ("one in thirty days", 30),
+        ("one in thirty-five days", 35),
+        ("once every seventeen days", 17),
+        ("one in a hundred days", 100),
+        ("1 in 2 hundred days", 200),
+        ("one in one thousand days", 1000),
+        ("once in a month", 30),
+        ("twenty a year", 18.25),
     ],
 )
 def test_words_are_a_rate(words: str, days: float) -> None:
@@ -42,7 +50,10 @@ def test_words_are_a_rate(words: str, days: float) -> None:
         ("-1 a week", "is not understood"),
         ("1 a day", "below 1"),
         ("2 a day", "below 1"),
+        ("1 in 99999999999999 days", "is 1e-14 alarms a day; allowed: 1e-12 or more, below 1"),
         ("1 in 6 moons", "is no time|names no time"),
+        ("1 in thirty-ten days", "'thirty-ten' is no number"),
+        ("1 in seven thousands days", "is not understood"),
         ("1 in x days", "'x' is no number"),
         ("1..5 a week", "is no number"),
         ("nan a week", "is no number|not above 0"),
@@ -52,6 +63,27 @@ def test_words_are_a_rate(words: str, days: float) -> None:
 def test_what_is_no_budget_is_told_why(words: str, why: str) -> None:
     with pytest.raises(BudgetError, match=why):
         alarms_per_day_of(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        ("one in a thousand", 1_000),
+        ("1 per thousand creators a day", 1_000),
+        ("one in fifty thousand creators a day", 50_000),
+        ("two in a million", 500_000),
+        ("one in a hundred thousand", 100_000),
+        ("one in ninety days", 90),
+    ],
+)
+def test_words_are_a_rate_of_a_crowd(words: str, keys: float) -> None:
+    assert 1 / alarms_per_key_day_of(words) == pytest.approx(keys)
+
+
+def test_the_least_rate_of_a_crowd_is_named() -> None:
+    why = "is 1e-15 alarms a creator and day; allowed: 1e-12 or more, below 1"
+    with pytest.raises(BudgetError, match=why):
+        alarms_per_key_day_of("1 in 1000000 billion")
 
 
 @given(st.text(max_size=30))

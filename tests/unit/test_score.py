@@ -146,6 +146,16 @@ def test_negative_missing_and_empty_counts_are_told_and_teach_nothing(tmp_path: 
     assert [row["value"] for row in out[699:702]] == ["-5", "NaN", ""]
 
 
+def test_one_row_is_told_as_one(tmp_path: Path) -> None:
+    lines = _csv().splitlines()
+    lines[700] = f"{lines[700].split(',')[0]},"
+    del lines[800]
+    result = _run(tmp_path, "\n".join(lines))
+    assert "1 row has no count that can be known (first: line 701)" in result.stdout
+    assert "1 row is missing: taken as unknown" in result.stdout
+    assert _run(tmp_path, _csv(1)).stdout.startswith("1 row in ")
+
+
 @pytest.mark.parametrize(
     "values", [[0] * 300, [7] * 300, [10**12] * 300, [0.5, 1.25] * 150, [3], [3, 4]]
 )

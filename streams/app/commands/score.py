@@ -162,9 +162,9 @@ def lines_of(summary: ScoreSummary) -> list[str]:
     seen = f", one in {1 / summary.alerts_per_day:.3g} days seen" if alerts else ""
     short, middle, long = summary.windows_rows
     lines = [
-        f"{summary.rows:,} rows in {summary.days:,.4g} days, one every {summary.step_seconds:g} s; "
-        f"windows of {short}, {middle} and {long} rows",
-        f"{len(alerts):,} {'alert' if len(alerts) == 1 else 'alerts'} ({asked}{seen})",
+        f"{_counted(summary.rows, 'row', 'rows')} in {summary.days:,.4g} days, "
+        f"one every {summary.step_seconds:g} s; windows of {short}, {middle} and {long} rows",
+        f"{_counted(len(alerts), 'alert', 'alerts')} ({asked}{seen})",
     ]
     lines += [f"surge: {_words_of(one)}" for one in alerts]
     lines += [
@@ -172,11 +172,12 @@ def lines_of(summary: ScoreSummary) -> list[str]:
         for one in jumps
     ]
     if summary.missing:
-        lines.append(f"{summary.missing:,} rows are missing: taken as unknown, not as 0")
+        missing = _counted(summary.missing, "row is", "rows are")
+        lines.append(f"{missing} missing: taken as unknown, not as 0")
     if summary.unknown:
         lines.append(
-            f"{summary.unknown:,} rows have no count that can be known (first: line "
-            f"{summary.unknown_line}): nothing was learnt from them"
+            f"{_counted(summary.unknown, 'row has', 'rows have')} no count that can be known "
+            f"(first: line {summary.unknown_line}): nothing was learnt there"
         )
     if summary.undecided_line is not None:
         lines.append(
@@ -184,6 +185,10 @@ def lines_of(summary: ScoreSummary) -> list[str]:
             "it will say"
         )
     return lines
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}"
 
 
 def _words_of(told: Told) -> str:

@@ -11,11 +11,14 @@ import matplotlib
 matplotlib.use("Agg")  # no window: it is drawn to a file
 from matplotlib import pyplot as plt
 
+_ALL: Final = "all"
 _OURS: Final = "#c2410c"
 _USUAL: Final = "#0f766e"
 _WAVE: Final = "#6366f1"
 _COUNTS: Final = "#94a3b8"
 _FLOOR: Final = "#e2e8f0"
+_BANDS: Final = "viridis"
+"""Bands of usual rates, small to large: no red in it, that is ours."""
 _SAID: Final = {"expected": "expected", "in_wave": "expected in the wave"}
 _DAY_MINUTES: Final = 1440.0
 
@@ -59,13 +62,14 @@ def draw_rates(lines: Mapping[str, Sequence[Seen]], path: Path) -> Path:
     ends = [1e-5, 0.1]
     axes.fill_between(ends, [0.3 * end for end in ends], [1.5 * end for end in ends], color=_FLOOR)
     axes.plot(ends, ends, color="black", linewidth=0.6, linestyle="--")
+    colours = _colours_of([name for name in lines if name != _ALL]) | {_ALL: _OURS}
     for name, seen in lines.items():
         some = [one for one in seen if one.seen > 0]
         if some:
             errors = [[s.seen - s.low for s in some], [s.high - s.seen for s in some]]
             axes.errorbar(
                 [s.asked for s in some], [s.seen for s in some], yerr=errors, fmt="o-",
-                label=name, color=_OURS if name == "all" else None, linewidth=1, capsize=3,
+                label=name, color=colours[name], linewidth=2 if name == _ALL else 1, capsize=3,
             )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -99,9 +103,12 @@ def draw_surge(course: Course, path: Path) -> Path:
     axes.step(course.minutes, course.expected, color=_USUAL, where="mid", label="expected")
     axes.step(course.minutes, course.in_wave, color=_WAVE, where="mid", label="× the wave")
     top = max(course.observed, default=1.0)
+    middle = max([*course.minutes, *(told.minute for told in course.told)], default=0.0) / 2
     for nth, told in enumerate(course.told):
         axes.axvline(told.minute, color=_OURS, linewidth=1)
-        axes.annotate(told.word, (told.minute, top * (1 - 0.07 * nth)), color=_OURS)
+        side = "left" if told.minute < middle else "right"  # away from the frame's edge
+        place = (told.minute, top * (1 - 0.07 * nth))
+        axes.annotate(f" {told.word} ", place, color=_OURS, horizontalalignment=side)
     for colour, name in ((_USUAL, "expected"), (_WAVE, "in_wave")):
         said = [(told.minute, getattr(told, name)) for told in course.told]
         points = [(minute, value) for minute, value in said if value is not None]
@@ -112,11 +119,20 @@ def draw_surge(course: Course, path: Path) -> Path:
     axes.set_xlabel("minutes since the wave began")
     axes.set_ylabel("followers in five minutes")
     axes.set_title("A creator's own surge inside a wave")
-    return _saved(figure, axes, path)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)  # inside, labels meet it
+    return _saved(figure, None, path)
+
+
+def _colours_of(names: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """A colour each, from the dark end of the map to before its yellow, which is faint on white."""
+    colours = matplotlib.colormaps[_BANDS]
+    last = max(len(names) - 1, 1)
+    return {name: colours(0.85 * place / last) for place, name in enumerate(names)}
 
 
 def _saved(figure: Any, axes: Any, path: Path) -> Path:
-    axes.legend(frameon=False)
+    if axes is not None:
+        axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
