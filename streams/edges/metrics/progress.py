@@ -60,7 +60,7 @@ class Progress(Protocol):
         """So many false alarms does the budget allow for what was counted since the last call."""
 
     def told_of(self, at_ms: Sequence[Ints]) -> None:
-        """Counts of records of these times are stored, and what came of them was told."""
+        """Counts of records due at these times are stored, and what came of them was told."""
 
     def forgot(self, topic: str, event_ids: int) -> None:
         """So many event ids were let go before their time."""
