@@ -153,8 +153,8 @@ PROGRESS: Final = MetricSpec(
     f"{PREFIX}last_progress_timestamp_seconds",
     "gauge",
     "seconds",
-    "When something was stored last, or read once more; the worker's start before that. A worker "
-    "that has partitions but no records writes every 5 seconds.",
+    "When something was stored last, or read once more; the worker's start before that. Without "
+    "new records it is at most 5 seconds old, except where no partition ever had one.",
 )
 STAGE_SECONDS: Final = MetricSpec(
     f"{PREFIX}stage_seconds_total",
@@ -314,15 +314,16 @@ KAFKA_ERRORS: Final = MetricSpec(
     f"{PREFIX}kafka_errors_total",
     "counter",
     "events",
-    "Calls to Kafka that failed; they are tried again. produce: announcing; a commit that fails "
-    "only makes lag tools wrong, the store has the offsets.",
+    "Calls to Kafka that failed; they are tried again. connect: also checks at the start; produce: "
+    "announcing; a commit that fails only makes lag tools wrong, the store has the offsets.",
     (Label("operation", "what was tried", get_args(KafkaOperation)),),
 )
 REDIS_ERRORS: Final = MetricSpec(
     f"{PREFIX}redis_errors_total",
     "counter",
     "events",
-    "Calls to Redis that failed; they are tried again.",
+    "Calls to Redis that failed; they are tried again. connect: also checks at the start and every "
+    "check_interval_ms.",
     (Label("operation", "what was tried", get_args(RedisOperation)),),
 )
 BAD_INPUT: Final = MetricSpec(
