@@ -1,11 +1,13 @@
 """A Redis that would lose state, or that two fleets share, is told at the start and later."""
 
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 
 import pytest
 from redis import Redis
 
+from streams.edges.kafka.topics import create_topics
 from tests.e2e.desk import FollowsDesk
 from tests.e2e.told_worker import ToldWorker, assert_plain
 from tests.servers import RedisServer
@@ -166,3 +168,37 @@ def test_of_two_groups_that_start_at_once_on_an_empty_redis_exactly_one_counts(
     desk.wait_stored(ours, len(CREATORS))
     assert desk.differences() == []
     assert ours.stop() == 0
+
+
+def test_a_redis_that_is_dead_is_counted_by_a_worker_that_waits_and_by_one_that_idles(
+    site_of: Callable[..., Site],
+    redis_factory: Callable[..., RedisServer],
+    told: Callable[[Site, str], ToldWorker],
+) -> None:
+    server = redis_factory()
+    desk = FollowsDesk(site_of(redis_url=server.url, SURGEWATCH_START_SECONDS_MAX="2", **QUICK))
+    create_topics(desk.site.settings)
+    idle = told(desk.site, "idle")
+    wait_until(lambda: ready(idle) == 200, 40, idle.text)
+    server.kill()
+    wait_until(lambda: ready(idle) == 503, 20, idle.text)
+    assert "not checked: cannot reach Redis" in idle.text()
+    waiting = told(desk.site, "waiting")
+    assert waiting.wait(40) == 3, waiting.text()
+    assert waiting.counters()["redis_errors:connect"] >= 2
+    server.start()
+    wait_until(lambda: ready(idle) == 200, 20, idle.text)
+    assert idle.stop() == 0
+    assert idle.counters()["redis_errors:connect"] >= 1
+
+
+def ready(worker: WorkerProcess) -> int | None:
+    """Status of /readyz; None: it does not serve yet."""
+    found = [word for word in worker.text().split() if word.endswith("/metrics")]
+    if not found:
+        return None
+    try:
+        with urllib.request.urlopen(found[0].replace("/metrics", "/readyz"), timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code

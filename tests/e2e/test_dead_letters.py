@@ -266,11 +266,12 @@ def test_a_letter_written_twice_is_counted_and_put_back_once_and_others_records_
     desk.bury(one, one, replace(one, raw=follow(creator_id="of a topic made again")))
     desk.send(settings.topic_dead_letters, [b"something else"])
     listed = desk.run("list")
-    assert listed.stdout.splitlines()[0] == f"{settings.topic_follows}\tnot_json\t2\t0"
+    assert listed.stdout.splitlines()[1] == f"{settings.topic_follows}\tnot_json\t2\t0"
     assert "1 records of" in listed.stderr
     done = desk.run("retry", "--reason", "not_json")
     assert (done.exit_code, done.stdout) == (0, "1:0\tput back\n1:2\tput back\n"), done.output
-    assert desk.run("list", "--limit", "0").stdout == f"{settings.topic_follows}\tnot_json\t2\t2\n"
+    (_, row) = desk.run("list", "--limit", "0").stdout.splitlines()
+    assert row == f"{settings.topic_follows}\tnot_json\t2\t2"
     assert "put back" in desk.run("show", "1:1").stdout.lower()
     assert desk.rows("list", "--since", "2099-01-01") == []
     none = desk.run("list", "--since", "2099-01-01")

@@ -114,7 +114,7 @@ def test_what_a_worker_serves_is_the_catalogue_and_tells_what_happened(
 def test_the_check_sees_what_is_missing_and_what_is_not_in_the_catalogue() -> None:
     topics = ("follows", "comments", "waves")
     metrics = Metrics(CollectorRegistry(), topics, Build("0", "surgewatch"), lambda: 0)
-    metrics.set_place("follows", 0, Place(1, 1))
+    metrics.set_place("follows", 0, Place(1, 1, 1))
     text = generate_latest(metrics.registry).decode()
     check_is_catalogue(text)
     without = "".join(one for one in text.splitlines(True) if "surgewatch_recounts" not in one)

@@ -77,7 +77,9 @@ def test_surges_are_told_by_their_last_state_from_the_time_that_is_asked_for(
     assert told(site, "--kind", "wave") == []
     assert "no such surge was announced" in run(site, "--kind", "wave").stderr
     some = run(site, "--limit", "1")
-    assert some.stdout.split("\t")[1:] == [
+    titles, one = some.stdout.splitlines(keepends=True)
+    assert titles.startswith("Announced\t")
+    assert one.split("\t")[1:] == [
         *("2025-01-15T00:00:00Z", "notice", "followers", "model", "closed", "c-2"),
         *("1,234 in 1 h", "7.12", "\n"),
     ]

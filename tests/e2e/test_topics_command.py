@@ -28,7 +28,7 @@ def test_topics_are_created_once_and_checked(
 
     made = run("create")
     assert made.exit_code == 0, made.output
-    assert made.stdout.splitlines() == [f"{name}\t4\tcreated" for name in names.values()]
+    assert made.stdout.splitlines()[1:] == [f"{name}\t4\tcreated" for name in names.values()]
     again = [json.loads(line) for line in run("create", "--json").stdout.splitlines()]
     assert [(one["topic"], one["created"]) for one in again] == [
         (name, False) for name in names.values()

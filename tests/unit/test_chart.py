@@ -222,12 +222,29 @@ def test_the_network_policys_peers_are_the_values() -> None:
         ("redis://redis/0", [6379]),
         ("redis://[fd00::1]:6390/0", [6390]),
         ("redis-cluster://a:7000,b:7001", [7000, 7001]),
+        ("redis://redis:6400?db=1", [6400]),
+        ("redis-cluster://a:7000,b:7001?name=:7002/", [7000, 7001]),
     ],
 )
 def test_the_port_of_redis_is_that_of_its_url(url: str, ports: list[int]) -> None:
     resources = rendered(merged(LEAST, {"settings": {"redis_url": url}}))
     rule = one_of(resources, "NetworkPolicy")["spec"]["egress"][1]
     assert [one["port"] for one in rule["ports"]] == ports
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://collector:4318/v1/traces", 4318),
+        ("http://collector/v1/traces", 80),
+        ("https://collector/v1/traces", 443),
+    ],
+)
+def test_the_network_policy_lets_traces_out_where_they_are_sent(url: str, port: int) -> None:
+    peers = [{"podSelector": {"matchLabels": {"app": "collector"}}}]
+    asked = {"settings": {"traces_endpoint": url}, "networkPolicy": {"traces": {"peers": peers}}}
+    policy = one_of(rendered(merged(LEAST, asked)), "NetworkPolicy")["spec"]
+    assert policy["egress"][2] == {"ports": [{"protocol": "TCP", "port": port}], "to": peers}
 
 
 def test_secrets_are_files_and_never_variables() -> None:

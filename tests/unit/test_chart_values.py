@@ -54,6 +54,9 @@ REFUSED: Final = (
     ({"extraEnv": [{"name": "SURGEWATCH_LOG_LEVEL", "value": "debug"}]}, "/extraEnv/0/name"),
     ({"podDisruptionBudget": {"maxUnavailable": 0}}, "/podDisruptionBudget/maxUnavailable"),
     ({"probes": {"liveness": {"path": "/"}}}, "path"),
+    ({"resources": {"limits": {"memory": ""}}}, "/resources/limits/memory"),
+    ({"resources": {"limits": {"memory": "2 GB"}}}, "/resources/limits/memory"),
+    ({"resources": {"requests": {"cpu": -1}}}, "/resources/requests/cpu"),
 )
 SCALING_REFUSED: Final = (
     ({"maxReplicaCount": 13}, "autoscaling.maxReplicaCount = 13: there are 12 partitions"),

@@ -169,6 +169,7 @@ def test_config_tells_values_and_origins_and_hides_secrets(tmp_path: Path) -> No
     assert told["redis_password"]["origin"] == str(path)
     plain = run("config", **environ).stdout
     assert "rule_followers_24h\t7\tSURGEWATCH_RULE_FOLLOWERS_24H\t" in plain
+    assert plain.startswith("Setting\tValue\t"), "a person may read it without a terminal"
     assert "verysecret" not in plain
 
 

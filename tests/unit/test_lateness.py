@@ -21,7 +21,7 @@ from streams.edges.codec.faults import AT_MS_END
 from streams.edges.codec.out import decode_surge
 from streams.edges.kafka.report_lot import ReportLot, lot_in_outbox
 from streams.edges.kafka.surge_lot import SurgeLot
-from streams.edges.metrics.progress import Silence
+from streams.edges.metrics.progress import Progress, Silence
 from streams.edges.store import Held, MemoryStore, Place
 from tests.jobs import stored_of, watch
 from tests.unit.test_partition import BEGIN_MS
@@ -101,6 +101,7 @@ class Platform:
     repeats: RepeatPolicy | None
     lateness: LatenessPolicy | None = LATENESS
     now_ms: int = AT_MS_END
+    progress: Progress = field(default_factory=Silence)
     store: MemoryStore = field(default_factory=MemoryStore)
     speaker: Loudspeaker = field(default_factory=Loudspeaker)
     generation: int = 0
@@ -116,7 +117,7 @@ class Platform:
         trade = self.kind.trade(self.repeats, self.lateness, self.now_ms)
         policy = PipelinePolicy(0.01, 10_000, LIMIT)
         self.worker = Pipeline(
-            {self.kind.topic: trade}, self.store, self.speaker, policy, Silence()
+            {self.kind.topic: trade}, self.store, self.speaker, policy, self.progress
         )
         offsets = await self.worker.take_over({self.tp}, self.generation)
         begin, needed = self.worker.rereads.get(self.tp, (offsets[self.tp] or 0, 0))

@@ -57,7 +57,7 @@ def fill(metrics: Metrics, topics: tuple[str, ...], partitions: int) -> None:
     """Have it tell all that it may ever tell, and more languages and cohorts than it may."""
     for topic in topics:
         for partition in range(partitions):
-            metrics.set_place(topic, partition, Place(1, NOW_MS))
+            metrics.set_place(topic, partition, Place(1, NOW_MS, NOW_MS))
     surge = follow_partition(1).take(follows([("ann", NOW_MS, False)])).surges[0]
     langs = [LanguageShare(f"l{n}", 0.01) for n in range(50)]
     metrics.add_moderation([replace(surge, langs=[lang]) for lang in langs])
@@ -207,18 +207,22 @@ def test_lag_in_seconds_grows_by_itself_while_behind_and_is_zero_when_caught_up(
     build = Build(version="0", detector="d")
     metrics = Metrics(CollectorRegistry(), ("follows",), build, lambda: now_ms[0])
     place = {"topic": "follows", "partition": "2"}
-    metrics.set_place("follows", 2, Place(lag_records=5, watermark_ms=NOW_MS - 60_000))
+    metrics.set_place(
+        "follows", 2, Place(lag_records=5, watermark_ms=NOW_MS - 60_000, read_ms=NOW_MS - 60_000)
+    )
     assert _value(metrics, "lag_seconds", **place) == 60
     now_ms[0] += 30_000
     assert _value(metrics, "lag_seconds", **place) == 90
     assert _value(metrics, "lag_records", **place) == 5
     assert _value(metrics, "watermark_timestamp_seconds", **place) == (NOW_MS - 60_000) / 1000
-    metrics.set_place("follows", 2, Place(lag_records=0, watermark_ms=NOW_MS - 60_000))
+    metrics.set_place(
+        "follows", 2, Place(lag_records=0, watermark_ms=NOW_MS - 60_000, read_ms=NOW_MS - 60_000)
+    )
     assert _value(metrics, "lag_seconds", **place) == 0
 
 
 def test_a_partition_with_no_record_yet_has_no_watermark(metrics: Metrics) -> None:
-    metrics.set_place("follows", 0, Place(lag_records=0, watermark_ms=None))
+    metrics.set_place("follows", 0, Place(lag_records=0, watermark_ms=None, read_ms=None))
     place = {"topic": "follows", "partition": "0"}
     assert _value(metrics, "watermark_timestamp_seconds", **place) is None
     assert _value(metrics, "lag_seconds", **place) == 0
@@ -226,7 +230,7 @@ def test_a_partition_with_no_record_yet_has_no_watermark(metrics: Metrics) -> No
 
 def test_the_series_of_a_partition_given_up_vanish(metrics: Metrics) -> None:
     before = _series(metrics)
-    metrics.set_place("follows", 1, Place(lag_records=5, watermark_ms=NOW_MS))
+    metrics.set_place("follows", 1, Place(lag_records=5, watermark_ms=NOW_MS, read_ms=NOW_MS))
     assert len(_series(metrics)) == len(before) + 3
     metrics.give_up("follows", 1)
     metrics.give_up("follows", 1)
@@ -288,7 +292,7 @@ def test_two_workers_in_one_process_have_metrics_of_their_own(metrics: Metrics) 
 
 
 def test_every_metric_is_explained_and_named_by_its_base_unit(metrics: Metrics) -> None:
-    metrics.set_place("follows", 0, Place(lag_records=1, watermark_ms=NOW_MS))
+    metrics.set_place("follows", 0, Place(lag_records=1, watermark_ms=NOW_MS, read_ms=NOW_MS))
     for family in metrics.registry.collect():
         assert family.documentation, family.name
         parts = set(family.name.split("_"))

@@ -126,6 +126,8 @@ def print_lines(batches: Iterable[list[CreatorCounts]], *, as_json: bool) -> Non
     on_terminal = sys.stdout.isatty() and not as_json
     if on_terminal:
         click.echo(_padded(_TITLES))
+    elif not as_json:
+        click.echo("\t".join(_TITLES))
     for batch in batches:
         if as_json:
             click.echo(encoder.encode_lines(batch), nl=False)

@@ -1,4 +1,4 @@
-"""Tables on stdout: drawn on a terminal, plain lines in a pipe; JSON for machines."""
+"""Tables on stdout: drawn on a terminal, lines with tabs elsewhere; JSON for machines."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,14 @@ from streams.core.reports.stored_counts import shown
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Draw a table on a terminal; elsewhere one line a row, parted by tabs, without the titles."""
-    if not sys.stdout.isatty():
-        for row in rows:
+    """Draw a table on a terminal; elsewhere a line of titles and one a row, parted by tabs.
+
+    Without rows nothing is told elsewhere.
+    """
+    if not sys.stdout.isatty():  # kubectl exec without -t, for one: a person may read it
+        for number, row in enumerate(rows):
+            if not number:
+                click.echo("\t".join(titles))
             click.echo("\t".join(map(shown, row)))
         return
     from rich.console import Console  # noqa: PLC0415 slow to import, and not needed in a pipe

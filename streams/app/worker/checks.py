@@ -21,7 +21,8 @@ from streams.edges.kafka.source_guard import (
 )
 from streams.edges.kafka.topics import Finding, check_topics, input_topics, output_topics
 from streams.edges.logs.lines import logger_of
-from streams.edges.metrics.worker import Metrics, Trouble
+from streams.edges.metrics.progress import WorkerProgress
+from streams.edges.metrics.worker import Trouble
 from streams.edges.process.clock import ClockWrong, SteadyClock, allowed_off_ms
 from streams.edges.redis.servers import EvictsKeys, RedisServers
 from streams.edges.settings.list import Settings
@@ -81,14 +82,14 @@ class WorkerChecks:
     def __init__(
         self,
         settings: Settings,
-        metrics: Metrics,
+        progress: WorkerProgress,
         announcer: KafkaAnnouncer,
         store: Store,
         servers: RedisServers,
         clock: SteadyClock,
     ) -> None:
         self._settings = settings
-        self._metrics = metrics
+        self._progress, self._metrics = progress, progress.metrics
         self._announcer = announcer
         self._store = store
         self._servers = servers
@@ -101,11 +102,27 @@ class WorkerChecks:
     async def at_start(self, stop: asyncio.Event) -> None:
         """Wait until all answer and nothing is wrong, or until we are to stop.
 
+        Each try that fails is counted: a worker that is started anew and anew tells why.
         Raises what is wrong, and UnreachableError after ``start_seconds_max`` for each server.
         """
         for check in (self._check_kafka, self._ask_source, self._check_redis, self._check_clock):
-            await _wait_for(check, self._settings.start_seconds_max, stop)
+            await self._wait_for(check, stop)
         await self._servers.advise()
+
+    async def _wait_for(self, ask: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+        """Ask until there is an answer or we are to stop; in the end the last error is raised."""
+        give_up = time.monotonic() + self._settings.start_seconds_max
+        while not stop.is_set():
+            try:
+                return await ask()
+            except UnreachableError as error:
+                self._progress.check_failed(error)
+                if time.monotonic() >= give_up or not error.retry:
+                    raise
+                log.warning("server_waited_for", "waiting: {error}", error=error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
+        return None
 
     def build_guard(self) -> SourceGuard:
         """Guard of the topics as they were at the start."""
@@ -137,8 +154,9 @@ class WorkerChecks:
             await asyncio.sleep(self._settings.check_interval_ms / 1000)
             try:
                 await check()
-            except UnreachableError as error:  # who needs it says so, and waits
-                log.debug("not_checked", "not checked: {error}", error=error)
+            except UnreachableError as error:  # with nothing to write nobody else would notice
+                self._progress.check_failed(error)
+                log.warning("not_checked", "not checked: {error}", error=error)
 
     async def _check_kafka(self) -> None:
         await asyncio.to_thread(check_rights, self._settings)
@@ -182,6 +200,7 @@ class WorkerChecks:
                 tuple((topic, topic_id) for topic, topic_id in ids if topic_id is not None),
             )
         )
+        self._progress.redis_checked()
 
     async def _check_clock(self) -> None:
         """Compare the clock with Redis': while running it is compared with steadier ones only."""
@@ -202,20 +221,3 @@ async def second_opinion(error: SurgewatchError, guard: SourceGuard) -> Surgewat
         except DataError as found:
             return found
     return error
-
-
-async def _wait_for(
-    ask: Callable[[], Awaitable[None]], seconds_max: float, stop: asyncio.Event
-) -> None:
-    """Ask until there is an answer or we are to stop; in the end the last error is raised."""
-    give_up = time.monotonic() + seconds_max
-    while not stop.is_set():
-        try:
-            return await ask()
-        except UnreachableError as error:
-            if time.monotonic() >= give_up or not error.retry:
-                raise
-            log.warning("server_waited_for", "waiting: {error}", error=error)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 1.0)
-    return None

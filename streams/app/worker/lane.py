@@ -230,11 +230,14 @@ class Lane:
         """Take note of what came of a chunk, to be told with the next write."""
         self.told += outcome.surges
         if outcome.counted and not isinstance(chunk, ReportChunk):
-            self.times.append(chunk.at_ms)
+            self.times.append(chunk.at_ms + self.allowed_lateness_ms)
         self.reports += [one.of_partition(self.tp.partition) for one in outcome.reports]
 
     def take_times(self) -> list[Ints]:
-        """Times of the records that were counted since the last call."""
+        """When each record that was counted since the last call was first to be counted.
+
+        Its own time, and the allowed lateness after it: that wait was asked for.
+        """
         times, self.times = self.times, []
         return times
 

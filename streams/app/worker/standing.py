@@ -26,8 +26,8 @@ def tell_standing(
         if reached is None:
             reached = positions.get(tp) or 0
         lag = max(0, end_offsets.get(tp, reached) - reached)
-        watermark_ms = lane.job.watermark_ms
-        places[tp.topic, tp.partition] = Stand(lag, watermark_ms if watermark_ms >= 0 else None)
+        counted_ms, read_ms = _known(lane.job.watermark_ms), _known(lane.job.read_ms)
+        places[tp.topic, tp.partition] = Stand(lag, counted_ms, read_ms)
         keys[tp.topic] += lane.job.creators_known
         left_out[tp.topic] += sum(len(table.directory) for table in lane.job.tables)
         if lane.job.repeats is not None:
@@ -44,3 +44,7 @@ def tell_standing(
     progress.stands(places, keys, event_ids, left_out)
     outbox = sum(len(lane.resend) for lane in lanes.values())
     progress.surging(surging_of(lane.job for lane in lanes.values()), outbox)
+
+
+def _known(mark_ms: int) -> int | None:
+    return None if mark_ms < 0 else mark_ms

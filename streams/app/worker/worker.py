@@ -126,7 +126,7 @@ class Worker:
         announcer = KafkaAnnouncer(settings, lambda: self._progress.kafka_failed("produce"))
         stack.push_async_callback(announcer.stop)
         servers = RedisServers(client, url_without_password(settings.redis_url))
-        checks = WorkerChecks(settings, self._metrics, announcer, store, servers, self._clock)
+        checks = WorkerChecks(settings, self._progress, announcer, store, servers, self._clock)
         await checks.at_start(stop)
         if stop.is_set():
             return

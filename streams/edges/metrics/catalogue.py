@@ -135,8 +135,9 @@ LAG_SECONDS: Final = MetricSpec(
     f"{PREFIX}lag_seconds",
     "gauge",
     "seconds",
-    "Clock minus watermark while records wait, else 0; computed at each scrape, so it grows while "
-    "the worker stands still.",
+    "Clock minus the latest event time read, while records wait to be stored, else 0; what "
+    "allowed_lateness_ms holds back does not count. Computed at each scrape, so it grows while the "
+    "worker stands still.",
     (_TOPIC, _PARTITION),
     "partition",
 )
@@ -144,7 +145,7 @@ WATERMARK: Final = MetricSpec(
     f"{PREFIX}watermark_timestamp_seconds",
     "gauge",
     "seconds",
-    "Event time reached; none before the first record.",
+    "Event time of what was counted; none before the first record.",
     (_TOPIC, _PARTITION),
     "partition",
 )
@@ -152,8 +153,8 @@ PROGRESS: Final = MetricSpec(
     f"{PREFIX}last_progress_timestamp_seconds",
     "gauge",
     "seconds",
-    "When something was stored last, or read once more; the worker's start before that. A worker "
-    "that has partitions but no records writes every 5 seconds.",
+    "When something was stored last, or read once more; the worker's start before that. Without "
+    "new records it is at most 5 seconds old, except where no partition ever had one.",
 )
 STAGE_SECONDS: Final = MetricSpec(
     f"{PREFIX}stage_seconds_total",
@@ -182,16 +183,17 @@ EVENT_TO_STORED: Final = MetricSpec(
     f"{PREFIX}event_to_stored_seconds",
     "histogram",
     "seconds",
-    "From the time of a counted record to when its count was stored and what came of it was told; "
-    "records that come late are in it.",
+    "From the time of a counted record, plus allowed_lateness_ms, to when its count was stored and "
+    "what came of it was told; never below 0. Records that come late are in it.",
     buckets=(1, 2.5, 5, 10, 30, 60, 300, 3600, 86400),
 )
 EVENT_TO_SURGE: Final = MetricSpec(
     f"{PREFIX}event_to_surge_seconds",
     "histogram",
     "seconds",
-    "From the time of the record that told of a surge to its announcement; not of what late "
-    "records amend. In OpenMetrics each bucket names a surge_id.",
+    "From the time of the record that told of a surge to its announcement, with what "
+    "allowed_lateness_ms adds; not of what late records amend. In OpenMetrics each bucket names a "
+    "surge_id.",
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 21600, 86400),
 )
 STORE_WRITE: Final = MetricSpec(
@@ -312,15 +314,16 @@ KAFKA_ERRORS: Final = MetricSpec(
     f"{PREFIX}kafka_errors_total",
     "counter",
     "events",
-    "Calls to Kafka that failed; they are tried again. produce: announcing; a commit that fails "
-    "only makes lag tools wrong, the store has the offsets.",
+    "Calls to Kafka that failed; they are tried again. connect: also checks at the start; produce: "
+    "announcing; a commit that fails only makes lag tools wrong, the store has the offsets.",
     (Label("operation", "what was tried", get_args(KafkaOperation)),),
 )
 REDIS_ERRORS: Final = MetricSpec(
     f"{PREFIX}redis_errors_total",
     "counter",
     "events",
-    "Calls to Redis that failed; they are tried again.",
+    "Calls to Redis that failed; they are tried again. connect: also checks at the start and every "
+    "check_interval_ms.",
     (Label("operation", "what was tried", get_args(RedisOperation)),),
 )
 BAD_INPUT: Final = MetricSpec(

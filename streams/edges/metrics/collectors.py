@@ -19,10 +19,15 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far one partition is: records behind, and the watermark (None: no record yet)."""
+    """How far one partition is: records behind, and the watermark (None: no record yet).
+
+    ``read_ms`` is the watermark of what was read: where records are held, it is ahead of that of
+    what was counted, and the wait that was asked for is no lag.
+    """
 
     lag_records: int
     watermark_ms: int | None
+    read_ms: int | None
 
 
 class Places(Collector):
@@ -45,7 +50,8 @@ class Places(Collector):
             behind_ms = 0
             if place.watermark_ms is not None:
                 watermark.add_metric(values, place.watermark_ms / 1000)
-                behind_ms = max(0, now_ms - place.watermark_ms) if place.lag_records else 0
+            if place.read_ms is not None and place.lag_records:
+                behind_ms = max(0, now_ms - place.read_ms)
             seconds.add_metric(values, behind_ms / 1000)
         yield from (records, seconds, watermark)
 
@@ -90,11 +96,15 @@ class Delays(Collector):
         self._sum_up(np.bincount(places, minlength=len(self._bounds)), float(held.sum()))
 
     def add_ages(self, at_ms: Ints, now_ms: int) -> None:
-        """Take the age of each of these times: some 5 µs a bucket and 16,000 of them."""
+        """Take the age of each of these times: some 5 µs a bucket and 16,000 of them.
+
+        One in the future has none: it must not make the sum less.
+        """
+        at_ms = np.minimum(at_ms, now_ms)
         bounds_ms = now_ms - self._bounds[:-1] * 1000.0
         within = [int(np.count_nonzero(at_ms >= bound)) for bound in bounds_ms.astype(np.int64)]
         ages_ms = now_ms * len(at_ms) - int(at_ms.sum())
-        self._sum_up(np.diff([0, *within, len(at_ms)]), max(0, ages_ms) / 1000)
+        self._sum_up(np.diff([0, *within, len(at_ms)]), ages_ms / 1000)
 
     def _sum_up(self, counts: Ints, seconds: float) -> None:
         known, total = self._told

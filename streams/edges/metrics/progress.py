@@ -11,7 +11,7 @@ from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 from streams.core.records.texts import Ints
 from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, Surge
-from streams.edges.errors import RedisUnreachable
+from streams.edges.errors import RedisUnreachable, UnreachableError
 from streams.edges.metrics.worker import (
     KafkaOperation,
     Metrics,
@@ -60,7 +60,7 @@ class Progress(Protocol):
         """So many false alarms does the budget allow for what was counted since the last call."""
 
     def told_of(self, at_ms: Sequence[Ints]) -> None:
-        """Counts of records of these times are stored, and what came of them was told."""
+        """Counts of records due at these times are stored, and what came of them was told."""
 
     def forgot(self, topic: str, event_ids: int) -> None:
         """So many event ids were let go before their time."""
@@ -174,8 +174,9 @@ class WorkerProgress:
     """Progress of a worker: its metrics, and the health that exporter and watchdog ask."""
 
     def __init__(self, metrics: Metrics, health: Health) -> None:
-        self._metrics = metrics
+        self.metrics = metrics
         self._health = health
+        self._check_failed = False
         self._places: set[tuple[str, int]] = set()
         self._inner_seconds = 0.0
         self._behind = False
@@ -196,24 +197,24 @@ class WorkerProgress:
             self._depth -= 1
             self._resting_since = time.perf_counter()
             whole = self._resting_since - began
-            self._metrics.add_stage(name, whole - self._inner_seconds)
+            self.metrics.add_stage(name, whole - self._inner_seconds)
             self._inner_seconds = outer + whole if self._depth else 0.0
 
     def waited(self, server: Server, seconds: float) -> None:
         """See Progress."""
-        self._metrics.add_wait(server, seconds)
+        self.metrics.add_wait(server, seconds)
 
     def _add_rest(self, now: float) -> None:
         rest: Stage = "fetch" if self._behind else "idle"
-        self._metrics.add_stage(rest, max(0.0, now - self._resting_since))
+        self.metrics.add_stage(rest, max(0.0, now - self._resting_since))
         self._resting_since = now
 
     def owns(self, places: Sequence[tuple[str, int]]) -> None:
         """See Progress."""
         for topic, partition in self._places - set(places):
-            self._metrics.give_up(topic, partition)
+            self.metrics.give_up(topic, partition)
         self._places = set(places)
-        self._metrics.add_rebalance(len(places))
+        self.metrics.add_rebalance(len(places))
         self._health.assigned(time.monotonic(), len(places))
 
     def loaded(self) -> None:
@@ -226,7 +227,7 @@ class WorkerProgress:
         reasons: dict[Reason, int] = {}
         for one in dead:
             reasons[one.reason] = reasons.get(one.reason, 0) + 1
-        self._metrics.add_records(
+        self.metrics.add_records(
             chunk.topic,
             counted=outcome.counted,
             late=outcome.late,
@@ -235,48 +236,48 @@ class WorkerProgress:
         )
         kinds = Counter((one.kind, one.trigger, one.state) for one in outcome.surges)
         for (kind, trigger, state), count in kinds.items():
-            self._metrics.add_surges(kind, trigger, state, count)
+            self.metrics.add_surges(kind, trigger, state, count)
         opened = [
             one
             for one in outcome.surges
             if one.state == "opened" and (one.kind == "mix" or one.post_id is not None)
         ]
-        self._metrics.add_moderation(opened)
+        self.metrics.add_moderation(opened)
         self._behind = chunk.end_offset > chunk.next_offset
 
     def surging(self, surging: Surging, outbox: int) -> None:
         """See Progress."""
-        self._metrics.set_surging(surging)
-        self._metrics.set_outbox_pending(outbox)
+        self.metrics.set_surging(surging)
+        self.metrics.set_outbox_pending(outbox)
 
     def paged(self, pages: Mapping[Kind, int]) -> None:
         """See Progress."""
         for kind, count in pages.items():
-            self._metrics.add_pages(kind, count)
+            self.metrics.add_pages(kind, count)
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         """See Progress."""
         for kind, count in alarms.items():
-            self._metrics.add_alarms_asked(kind, count)
+            self.metrics.add_alarms_asked(kind, count)
 
     def told_of(self, at_ms: Sequence[Ints]) -> None:
         """See Progress."""
         now_ms = time.time_ns() // 1_000_000
         for times in at_ms:
-            self._metrics.observe_event_to_stored(times, now_ms)
+            self.metrics.observe_event_to_stored(times, now_ms)
 
     def forgot(self, topic: str, event_ids: int) -> None:
         """See Progress."""
         if event_ids:
-            self._metrics.add_forgotten(topic, event_ids)
+            self.metrics.add_forgotten(topic, event_ids)
 
     def forgot_surges(self, count: int) -> None:
         """See Progress."""
-        self._metrics.add_forgotten_surges(count)
+        self.metrics.add_forgotten_surges(count)
 
     def held(self, topic: str, records: int, late: int, early: int) -> None:
         """See Progress."""
-        self._metrics.set_held(topic, records, late, early)
+        self.metrics.set_held(topic, records, late, early)
 
     def stands(
         self,
@@ -288,9 +289,9 @@ class WorkerProgress:
         """See Progress."""
         now = time.monotonic()
         for (topic, partition), place in places.items():
-            self._metrics.set_place(topic, partition, place)
+            self.metrics.set_place(topic, partition, place)
         for topic, count in keys.items():
-            self._metrics.set_known(topic, count, event_ids[topic], left_out[topic])
+            self.metrics.set_known(topic, count, event_ids[topic], left_out[topic])
         self._add_rest(time.perf_counter())
         self._health.beat(now)
         self._health.found_lag(now, sum(place.lag_records for place in places.values()))
@@ -301,42 +302,56 @@ class WorkerProgress:
         # what amends a surge came late: no record waited so long for its announcement
         timely = [surge for surge in surges if surge.state != "amended"]
         waited = [(now_ms - surge.at_ms) / 1000 for surge in timely]
-        self._metrics.observe_event_to_surge(waited, [surge.surge_id for surge in timely])
+        self.metrics.observe_event_to_surge(waited, [surge.surge_id for surge in timely])
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """See Progress."""
         now = time.monotonic()
-        self._metrics.observe_store_write(seconds, sent_bytes)
+        self.metrics.observe_store_write(seconds, sent_bytes)
         self.waited("redis", seconds)
-        self._metrics.progressed()
+        self.metrics.progressed()
         self._health.reached_redis()
         self._health.progressed(now, self._health.signs.lag_records or 0)
 
     def let_go(self, topic: str, keys: int) -> None:
         """See Progress."""
         if keys:
-            self._metrics.add_let_go(topic, keys)
+            self.metrics.add_let_go(topic, keys)
 
     def read_back(self, topic: str, keys: int) -> None:
         """See Progress."""
         if keys:
-            self._metrics.add_read_back(topic, keys)
+            self.metrics.add_read_back(topic, keys)
 
     def reread(self, topic: str, records: int) -> None:
         """See Progress."""
-        self._metrics.add_reread(topic, records)
-        self._metrics.progressed()
+        self.metrics.add_reread(topic, records)
+        self.metrics.progressed()
         self._health.progressed(time.monotonic(), self._health.signs.lag_records or 0)
 
     def recounts(self) -> None:
         """See Progress."""
-        self._metrics.add_recount()
+        self.metrics.add_recount()
 
     def redis_failed(self, operation: RedisOperation, error: RedisUnreachable) -> None:
         """See Progress."""
-        self._metrics.add_redis_error(operation)
+        self.metrics.add_redis_error(operation)
         self._health.failed_redis(error.brief)
 
     def kafka_failed(self, operation: KafkaOperation) -> None:
         """See Progress."""
-        self._metrics.add_kafka_error(operation)
+        self.metrics.add_kafka_error(operation)
+
+    def check_failed(self, error: UnreachableError) -> None:
+        """A server did not answer a check, at the start or while running."""
+        if isinstance(error, RedisUnreachable):
+            self._check_failed = True
+            self.redis_failed("connect", error)
+        else:
+            self.kafka_failed("connect")
+
+    def redis_checked(self) -> None:
+        """Redis answered a check. What a write has met is not over by that."""
+        if self._check_failed:
+            self._check_failed = False
+            self._health.reached_redis()

@@ -257,7 +257,7 @@ class Metrics:
             self._event_to_surge.add(seconds, surge_ids)
 
     def observe_event_to_stored(self, at_ms: Ints, now_ms: int) -> None:
-        """Tell that the counts of records of these times are stored and told now."""
+        """Tell that the counts of records due at these times are stored and told now."""
         self._event_to_stored.add_ages(at_ms, now_ms)
 
     def add_moderation(self, opened: Sequence[Surge]) -> None:
