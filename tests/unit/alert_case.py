@@ -13,6 +13,7 @@ ONE: Final = 'job="surgewatch",instance="w1"'
 OF_ONE: Final = {"job": "surgewatch", "instance": "w1"}
 OF_JOB: Final = {"job": "surgewatch"}
 TWO: Final = 'job="surgewatch",instance="w2"'
+OF_TWO: Final = {"job": "surgewatch", "instance": "w2"}
 OF_TOPIC: Final = OF_JOB | {"topic": "follows"}
 
 

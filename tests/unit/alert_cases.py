@@ -293,8 +293,8 @@ CASES: Final[Mapping[str, Case]] = {
         OF_ONE | {"kind": "wave", "opening": "4"},
         also=[
             (  # before Prometheus has seen the worker that tells it
-                {_WAVES: "_x25 4x20", f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20"},
-                25,
+                {_WAVES: "_x10 4x20", f"process_start_time_seconds{{{ONE}}}": "_x10 0.7x20"},
+                10,
                 {},
             ),
         ],
@@ -321,10 +321,10 @@ CASES: Final[Mapping[str, Case]] = {
         also=[
             (  # before Prometheus has seen the worker that tells it
                 {
-                    f"surgewatch_pages_total{{{_FOLLOWERS}}}": "_x25 4x20",
-                    f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20",
+                    f"surgewatch_pages_total{{{_FOLLOWERS}}}": "_x10 4x20",
+                    f"process_start_time_seconds{{{ONE}}}": "_x10 0.7x20",
                 },
-                25,
+                10,
                 {},
             ),
         ],

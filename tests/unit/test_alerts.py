@@ -15,7 +15,7 @@ import yaml
 from streams.edges.metrics.catalogue import CATALOGUE
 from streams.edges.settings.reading import Settings
 from tests.conftest import program_or_say
-from tests.unit.alert_case import ONE, TWO, Case, Series
+from tests.unit.alert_case import OF_ONE, OF_TWO, ONE, TWO, Case, Series
 from tests.unit.alert_cases import CASES
 
 RULES: Final = Path(__file__).parents[2] / "deploy/prometheus"
@@ -176,6 +176,44 @@ def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(tmp_path: Path)
         at(30),
     ]
     assert check_rules(tmp_path, [(pages, told)]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "counter"),
+    [
+        ("SurgewatchCreatorSurgeOpened", 'surgewatch_pages_total{%s,kind="followers"}'),
+        (
+            "SurgewatchWaveOpened",
+            'surgewatch_surges_total{%s,kind="wave",trigger="model",state="opened"}',
+        ),
+    ],
+)
+def test_the_first_that_opens_after_a_restart_is_another_alert(
+    name: str, counter: str, tmp_path: Path
+) -> None:
+    """Else nothing is told: a group that has lost an alert and has no new one is no news."""
+    start = f"process_start_time_seconds{{{ONE}}}"
+    # in the middle it ends, and starts again with the first that opens
+    series: Series = {
+        counter % ONE: "0 1 1 1 stale _ 0 1x20",
+        start: "19000.3x3 stale _ 19300.3x25",
+        counter % TWO: "5x30",
+        f"process_start_time_seconds{{{TWO}}}": "0x30",
+        # another fleet's worker of the same name
+        start.replace("}", ',namespace="other"}'): "100x30",
+    }
+    kind = CASES[name].labels["kind"]
+
+    def at(minute: int, opening: str) -> dict[str, Any]:
+        openings = [OF_ONE | {"opening": opening}]
+        if minute < 15:
+            openings.append(OF_TWO | {"opening": "5"})
+        cases = [replace(CASES[name], labels=one | {"kind": kind}) for one in openings]
+        return told_at(name, minute, [expected(name, one) for one in cases])
+
+    told = [at(minute, "900001") for minute in (1, 2, 3, 4, 5)]
+    told += [at(minute, "930001") for minute in (7, 8, 14, 20)]
+    assert check_rules(tmp_path, [(series, told)]) == ""
 
 
 @pytest.mark.parametrize(
