@@ -13,6 +13,8 @@ _FAILED: Final = "alertmanager_notifications_failed_total"
 _ALERTMANAGER: Final = 'job="alertmanager",instance="a1",integration="webhook"'
 _REDIS_FAILS: Final = f'surgewatch_redis_errors_total{{{ONE},operation="write"}}'
 _PRODUCE_FAILS: Final = f'surgewatch_kafka_errors_total{{{ONE},operation="produce"}}'
+_CONNECT_FAILS: Final = f'surgewatch_kafka_errors_total{{{ONE},operation="connect"}}'
+_FETCH_FAILS: Final = f'surgewatch_kafka_errors_total{{{ONE},operation="fetch"}}'
 _COMMIT_FAILS: Final = f'surgewatch_kafka_errors_total{{{ONE},operation="commit"}}'
 _SLOW: Final = "0x4 1x1 2x1 3x1 4x1 5x1 6x1 7x1 8x1 9x1 10x1 11x1 12x1 13x1 14x60"
 """Every 15 s: an error each half minute from 1m15s on."""
@@ -31,9 +33,23 @@ ERROR_CASES: Final[Mapping[str, Case]] = {
         ],
         every="15s",
     ),
+    "SurgewatchKafkaUnreachable": Case(
+        {_CONNECT_FAILS: "0x4 1+1x80", f'surgewatch_lag_records{{{ONE},topic="follows"}}': "0x80"},
+        5,
+        [
+            *({_CONNECT_FAILS: one} for one in ("5x80", *_OVER)),
+            {_FETCH_FAILS: "0x4 1x80"},  # a look that came late
+            {_PRODUCE_FAILS: "0+1x80"},
+            {_COMMIT_FAILS: "0+1x80"},
+        ],
+        OF_ONE,
+        also=[({_FETCH_FAILS: _SLOW, _CONNECT_FAILS: "0x80"}, 5, {})],
+        every="15s",
+    ),
     "SurgewatchAnnouncingFails": Case(
         {_PRODUCE_FAILS: "0x4 1+1x80"},
-        *(5, [{_PRODUCE_FAILS: one} for one in ("5x80", *_OVER)]),
+        5,
+        [*({_PRODUCE_FAILS: one} for one in ("5x80", *_OVER)), {_FETCH_FAILS: "0+1x80"}],
         OF_ONE,
         also=[({_PRODUCE_FAILS: _SLOW}, 5, {})],
         every="15s",

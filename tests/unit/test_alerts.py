@@ -230,7 +230,9 @@ def test_what_is_open_is_not_said_to_have_ended_while_a_worker_starts_again(
     assert check_rules(tmp_path, [(pieces, [*told, told_at(name, 30, [])])]) == ""
 
 
-@pytest.mark.parametrize("name", ["SurgewatchStoreFailing", "SurgewatchAnnouncingFails"])
+@pytest.mark.parametrize(
+    "name", ["SurgewatchStoreFailing", "SurgewatchKafkaUnreachable", "SurgewatchAnnouncingFails"]
+)
 def test_what_fails_is_told_until_five_minutes_after_its_last_error(
     name: str, tmp_path: Path
 ) -> None:
