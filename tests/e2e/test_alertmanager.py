@@ -130,9 +130,9 @@ def wait_told(webhook: Webhook, openings: set[str]) -> None:
 
 
 def openings_told(webhook: Webhook) -> set[str]:
-    """Label ``opening`` of all pages of surges that were told."""
+    """What label ``opening`` counts, of all pages of surges that were told."""
     return {
-        one["labels"]["opening"]
+        str(int(one["labels"]["opening"]) % 100)
         for one in webhook.alerts("pager")
         if one["labels"]["alertname"] == "SurgewatchCreatorSurgeOpened"
     }

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Final
 
-Series = Mapping[str, str]
-"""Series by their name and labels; values a minute, as promtool writes them."""
+from tests.unit.alert_case import OF_JOB, OF_ONE, OF_TOPIC, ONE, TWO, Case, Series
+from tests.unit.alert_cases_errors import ERROR_CASES
 
-ONE: Final = 'job="surgewatch",instance="w1"'
-OF_ONE: Final = {"job": "surgewatch", "instance": "w1"}
-OF_JOB: Final = {"job": "surgewatch"}
-TWO: Final = 'job="surgewatch",instance="w2"'
-OF_TOPIC: Final = OF_JOB | {"topic": "follows"}
 _TOPIC: Final = f'{ONE},topic="follows"'
 _ENDS: Final = "surgewatch_certificate_expiry_timestamp_seconds"
 _OWN: Final = f'{ONE},use="redis",part="own"'
-_UNSENT: Final = "prometheus_notifications_errors_total"
-_PROMETHEUS: Final = 'job="prometheus",instance="p1",alertmanager="http://a/api/v2/alerts"'
-_FAILED: Final = "alertmanager_notifications_failed_total"
-_ALERTMANAGER: Final = 'job="alertmanager",instance="a1",integration="webhook"'
 _WAVES: Final = f'surgewatch_surges_total{{{ONE},kind="wave",trigger="model",state="opened"}}'
 _FOLLOWERS: Final = f'{ONE},kind="followers"'
 _LAG: Final = f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}'
 _LATE: Final = "surgewatch_event_to_stored_seconds"
-
-
-@dataclass(frozen=True)
-class Case:
-    """``minute``: the first at which it fires on ``fires``; ``told``: templates as rendered.
-
-    ``also``: other series that it fires on, and the first minute of each, with what is told then.
-    """
-
-    fires: Series
-    minute: int
-    silent: Sequence[Series]
-    labels: Mapping[str, str]
-    told: Mapping[str, str] = field(default_factory=dict)
-    fires_without_series: bool = False
-    also: Sequence[tuple[Series, int, Mapping[str, str]]] = ()
 
 
 def _stored(total: str, in_time: str) -> Series:
@@ -146,30 +120,22 @@ CASES: Final[Mapping[str, Case]] = {
         [
             {f"process_start_time_seconds{{{ONE}}}": "1 2 3 4x30"},
             {f"process_start_time_seconds{{{ONE}}}": "1 2 2x13 3 3x13 4 4x13 5"},
+            {f"process_start_time_seconds{{{ONE}}}": "1 2 2x3 3x30"},  # two deploys in a row
             {'process_start_time_seconds{job="other",instance="w1"}': "1+1x30"},
         ],
         OF_ONE,
         {"$value": "4"},
-    ),
-    "SurgewatchStoreFailing": Case(
-        {f'surgewatch_redis_errors_total{{{ONE},operation="write"}}': "0+1x20"},
-        *(6, [{f'surgewatch_redis_errors_total{{{ONE},operation="write"}}': "0 1 1x20"}]),
-        OF_ONE | {"operation": "write"},
-    ),
-    "SurgewatchAnnouncingFails": Case(
-        {f'surgewatch_kafka_errors_total{{{ONE},operation="produce"}}': "0+1x20"},
-        6,
-        [
-            {f'surgewatch_kafka_errors_total{{{ONE},operation="produce"}}': "5x20"},
-            {f'surgewatch_kafka_errors_total{{{ONE},operation="fetch"}}': "0+1x20"},
+        also=[
+            (  # under a back-off of five minutes, and a start that fails after half a minute
+                {
+                    f"process_start_time_seconds{{{ONE}}}": (
+                        "1x30 2 stale _x5 3 stale _x5 4 stale _x5 5 stale _x5 6 stale _x5 7"
+                    )
+                },
+                52,
+                {"$value": "4"},
+            )
         ],
-        OF_ONE,
-    ),
-    "SurgewatchCommitFailing": Case(
-        {f'surgewatch_kafka_errors_total{{{ONE},operation="commit"}}': "0+1x40"},
-        16,
-        [{f'surgewatch_kafka_errors_total{{{ONE},operation="commit"}}': "0 1 2 3 4 4x40"}],
-        OF_ONE,
     ),
     "SurgewatchRebalanceLoop": Case(
         {f"surgewatch_rebalances_total{{{ONE}}}": "0+1x30"},
@@ -339,8 +305,8 @@ CASES: Final[Mapping[str, Case]] = {
         OF_ONE | {"kind": "wave", "opening": "4"},
         also=[
             (  # before Prometheus has seen the worker that tells it
-                {_WAVES: "_x25 4x20", f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20"},
-                25,
+                {_WAVES: "_x10 4x20", f"process_start_time_seconds{{{ONE}}}": "_x10 0.7x20"},
+                10,
                 {},
             ),
         ],
@@ -367,10 +333,10 @@ CASES: Final[Mapping[str, Case]] = {
         also=[
             (  # before Prometheus has seen the worker that tells it
                 {
-                    f"surgewatch_pages_total{{{_FOLLOWERS}}}": "_x25 4x20",
-                    f"process_start_time_seconds{{{ONE}}}": "_x25 1500x20",
+                    f"surgewatch_pages_total{{{_FOLLOWERS}}}": "_x10 4x20",
+                    f"process_start_time_seconds{{{ONE}}}": "_x10 0.7x20",
                 },
-                25,
+                10,
                 {},
             ),
         ],
@@ -403,15 +369,6 @@ CASES: Final[Mapping[str, Case]] = {
         OF_JOB | {"lang": "zh", "region": "CN"},
         {"$value | humanize": "6.5"},
     ),
-    "SurgewatchAlertsUndelivered": Case(
-        {f"{_UNSENT}{{{_PROMETHEUS}}}": "0 0 1+1x20"},
-        *(7, [{f"{_UNSENT}{{{_PROMETHEUS}}}": "5x20"}]),
-        {"job": "prometheus", "instance": "p1", "alertmanager": "http://a/api/v2/alerts"},
-    ),
-    "SurgewatchNotificationsFail": Case(
-        {f"{_FAILED}{{{_ALERTMANAGER}}}": "0 0 1+1x20"},
-        *(7, [{f"{_FAILED}{{{_ALERTMANAGER}}}": "5x20"}]),
-        {"job": "alertmanager", "instance": "a1", "integration": "webhook"},
-    ),
     "SurgewatchDeadMansSwitch": Case({}, 0, [], {}, fires_without_series=True),
+    **ERROR_CASES,
 }

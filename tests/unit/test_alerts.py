@@ -15,7 +15,8 @@ import yaml
 from streams.edges.metrics.catalogue import CATALOGUE
 from streams.edges.settings.reading import Settings
 from tests.conftest import program_or_say
-from tests.unit.alert_cases import CASES, ONE, TWO, Case, Series
+from tests.unit.alert_case import OF_ONE, OF_TWO, ONE, TWO, Case, Series
+from tests.unit.alert_cases import CASES
 
 RULES: Final = Path(__file__).parents[2] / "deploy/prometheus"
 FILES: Final = (RULES / "recording.yml", RULES / "alerts.yml")
@@ -63,16 +64,21 @@ def told_at(name: str, minute: int, alerts: Sequence[Mapping[str, Any]]) -> dict
     return {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": [*alerts]}
 
 
-def check_rules(folder: Path, tests: Sequence[tuple[Series, list[dict[str, Any]]]]) -> str:
+def check_rules(
+    folder: Path,
+    tests: Sequence[tuple[Series, list[dict[str, Any]]]],
+    every: str = "1m",
+    evaluated: str = "1m",
+) -> str:
     """What promtool finds wrong; nothing: all came out as told."""
     content = {
         "rule_files": [*map(str, FILES)],
-        "evaluation_interval": "1m",
+        "evaluation_interval": evaluated,
         # else in any order, and an alert may see what was recorded a minute ago
         "group_eval_order": [group["name"] for path in FILES for group in groups_of(path)],
         "tests": [
             {
-                "interval": "1m",
+                "interval": every,
                 "external_labels": URLS,
                 "input_series": [{"series": one, "values": put} for one, put in series.items()],
                 "alert_rule_test": told,
@@ -97,7 +103,7 @@ def test_an_alert_fires_at_its_minute_and_not_the_one_before(name: str, tmp_path
     told = [told_at(name, case.minute, [expected(name, case)])]
     if case.minute:
         told.insert(0, told_at(name, case.minute - 1, []))
-    assert check_rules(tmp_path, [(case.fires, told)]) == ""
+    assert check_rules(tmp_path, [(case.fires, told)], case.every) == ""
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.also])
@@ -113,15 +119,15 @@ def test_an_alert_fires_on_its_other_series_too(name: str, tmp_path: Path) -> No
         )
         for series, minute, told in case.also
     ]
-    assert check_rules(tmp_path, tests) == ""
+    assert check_rules(tmp_path, tests, case.every) == ""
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.silent])
 def test_an_alert_stays_silent_when_nothing_is_wrong(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    ends = (case.minute, case.minute + 4)
+    ends = range(case.minute + 5) if case.every != "1m" else (case.minute, case.minute + 4)
     tests = [(series, [told_at(name, minute, []) for minute in ends]) for series in case.silent]
-    assert check_rules(tmp_path, tests) == ""
+    assert check_rules(tmp_path, tests, case.every) == ""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -176,6 +182,44 @@ def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("name", "counter"),
+    [
+        ("SurgewatchCreatorSurgeOpened", 'surgewatch_pages_total{%s,kind="followers"}'),
+        (
+            "SurgewatchWaveOpened",
+            'surgewatch_surges_total{%s,kind="wave",trigger="model",state="opened"}',
+        ),
+    ],
+)
+def test_the_first_that_opens_after_a_restart_is_another_alert(
+    name: str, counter: str, tmp_path: Path
+) -> None:
+    """Else nothing is told: a group that has lost an alert and has no new one is no news."""
+    start = f"process_start_time_seconds{{{ONE}}}"
+    # in the middle it ends, and starts again with the first that opens
+    series: Series = {
+        counter % ONE: "0 1 1 1 stale _ 0 1x20",
+        start: "19000.3x3 stale _ 19300.3x25",
+        counter % TWO: "5x30",
+        f"process_start_time_seconds{{{TWO}}}": "0x30",
+        # another fleet's worker of the same name
+        start.replace("}", ',namespace="other"}'): "100x30",
+    }
+    kind = CASES[name].labels["kind"]
+
+    def at(minute: int, opening: str) -> dict[str, Any]:
+        openings = [OF_ONE | {"opening": opening}]
+        if minute < 15:
+            openings.append(OF_TWO | {"opening": "5"})
+        cases = [replace(CASES[name], labels=one | {"kind": kind}) for one in openings]
+        return told_at(name, minute, [expected(name, one) for one in cases])
+
+    told = [at(minute, "900001") for minute in (1, 2, 3, 4, 5)]
+    told += [at(minute, "930001") for minute in (7, 8, 14, 20)]
+    assert check_rules(tmp_path, [(series, told)]) == ""
+
+
+@pytest.mark.parametrize(
     "name", ["SurgewatchWaveOpen", "SurgewatchCreatorSurge", "SurgewatchCreatorSurgeNotice"]
 )
 def test_what_is_open_is_not_said_to_have_ended_while_a_worker_starts_again(
@@ -187,6 +231,19 @@ def test_what_is_open_is_not_said_to_have_ended_while_a_worker_starts_again(
     pieces: Series = {series: f"{count}x3 stale _x7 0 0 {count} 0x30"}  # its state is loaded last
     told = [told_at(name, minute, [expected(name, case)]) for minute in (3, 7, 12, 14, 22)]
     assert check_rules(tmp_path, [(pieces, [*told, told_at(name, 30, [])])]) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["SurgewatchStoreFailing", "SurgewatchKafkaUnreachable", "SurgewatchAnnouncingFails"]
+)
+def test_what_fails_is_told_until_five_minutes_after_its_last_error(
+    name: str, tmp_path: Path
+) -> None:
+    """One error each half minute, from 1m15s to 7m15s: it fires all the time, and then ends."""
+    case = CASES[name]
+    told = [told_at(name, minute, [expected(name, case, {})]) for minute in range(5, 13)]
+    over = [told_at(name, minute, []) for minute in (14, 20)]
+    assert check_rules(tmp_path, [(case.also[0][0], [*told, *over])], case.every) == ""
 
 
 def test_a_worker_that_stands_still_is_told_before_its_watchdog_ends_it() -> None:
@@ -265,7 +322,7 @@ def test_rules_speak_of_metrics_that_there_are() -> None:
         "surgewatch_event_to_surge_seconds",
         "rate(surgewatch_records_total_count[5m])",
         'surgewatch_records_total{creator="a"}',
-        "job:surgewatch_recordings:rate5m",
+        "job:surgewatch_events_late:ratio_rate7d",
         "process_memory_bytes",
     ],
 )

@@ -41,6 +41,7 @@ UNUSED: Final = {
 """Metrics that no panel and no rule asks for, and why."""
 NOT_DRAWN: Final = {
     "SurgewatchAnnouncingFails": "the panel of failed calls has the limit of those to Redis",
+    "SurgewatchKafkaUnreachable": "the same",
     "SurgewatchCommitFailing": "the same",
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
     "SurgewatchWaveLifts": "calls nobody; the wave factors are drawn",
