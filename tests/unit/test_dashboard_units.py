@@ -34,7 +34,6 @@ def test_the_unit_of_a_panel_is_that_of_each_of_its_queries(name: str) -> None:
             "percentunit",
         ),
         ("job:surgewatch_events_late:ratio_rate1h", "percentunit"),
-        ("job:surgewatch_event_to_surge_seconds:p99_5m", "s"),
         ("count(surgewatch_build_info)", "short"),
     ],
 )

@@ -9,7 +9,7 @@ from streams.edges.metrics.catalogue import CATALOGUE
 from streams.edges.metrics.prometheus_facts import LoadedRule, PrometheusFacts
 
 _OURS: Final = re.compile(r"(?<![:\w])surgewatch_\w+(?![:\w])")
-"""A metric; in a record's name (job:surgewatch_records:rate5m) it stands between colons."""
+"""A metric; in a record's name (job:surgewatch_records:rate) it stands between colons."""
 _NOT_NAMES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\{[^}]*\}')
 _PARTS: Final = {"histogram": ("_bucket", "_sum", "_count")}
 _LABEL_OF_LINK: Final = {"runbook_url": "docs_url", "dashboard_url": "grafana_url"}
