@@ -120,10 +120,22 @@ CASES: Final[Mapping[str, Case]] = {
         [
             {f"process_start_time_seconds{{{ONE}}}": "1 2 3 4x30"},
             {f"process_start_time_seconds{{{ONE}}}": "1 2 2x13 3 3x13 4 4x13 5"},
+            {f"process_start_time_seconds{{{ONE}}}": "1 2 2x3 3x30"},  # two deploys in a row
             {'process_start_time_seconds{job="other",instance="w1"}': "1+1x30"},
         ],
         OF_ONE,
         {"$value": "4"},
+        also=[
+            (  # under a back-off of five minutes, and a start that fails after half a minute
+                {
+                    f"process_start_time_seconds{{{ONE}}}": (
+                        "1x30 2 stale _x5 3 stale _x5 4 stale _x5 5 stale _x5 6 stale _x5 7"
+                    )
+                },
+                52,
+                {"$value": "4"},
+            )
+        ],
     ),
     "SurgewatchRebalanceLoop": Case(
         {f"surgewatch_rebalances_total{{{ONE}}}": "0+1x30"},
