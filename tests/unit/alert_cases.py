@@ -24,6 +24,14 @@ def _stored(total: str, in_time: str) -> Series:
     }
 
 
+def _surges_told(total: str, in_time: str) -> Series:
+    name = "surgewatch_event_to_surge_seconds"
+    return {
+        f"{name}_count{{{ONE}}}": total,
+        f'{name}_bucket{{{ONE},le="300.0"}}': in_time,
+    }
+
+
 def _open(kind: str, severity: str, values: str) -> Series:
     return {f'surgewatch_surges_open{{{ONE},kind="{kind}",severity="{severity}"}}': values}
 
@@ -282,6 +290,18 @@ CASES: Final[Mapping[str, Case]] = {
         [_by_model("0+1x200", "0+0.1x200"), _by_model("0 9 18 19x200", "0x200")],
         OF_JOB | {"kind": "followers"},
         {"$value | humanize": "83"},
+    ),
+    "SurgewatchSurgesLate": Case(
+        _surges_told("0+5x60", "0+4x60"),
+        8,  # three of them are late after three minutes
+        [
+            _surges_told("0+20x60", "0+19x60"),
+            _surges_told("0 5x60", "0 3x60"),  # two
+            _surges_told("0+5x60", "0+5x60"),
+            _surges_told("0x60", "0x60"),
+        ],
+        OF_JOB,
+        {"$value | humanizePercentage": "20%"},
     ),
     "SurgewatchFreshnessBurnsFast": Case(
         _stored("0+1000x300", "0+980x300"),

@@ -44,6 +44,7 @@ NOT_DRAWN: Final = {
     "SurgewatchKafkaUnreachable": "the same",
     "SurgewatchCommitFailing": "the same",
     "SurgewatchFreshnessBurnsSlowly": "its panel has the higher limit of the fast one",
+    "SurgewatchSurgesLate": "its panel has the times, the alert a share of surges",
     "SurgewatchWaveLifts": "calls nobody; the wave factors are drawn",
     "SurgewatchCertificateExpires": "has no series without TLS, and a panel is never empty",
     "SurgewatchCertificateExpired": "the same",

@@ -77,6 +77,20 @@ def test_a_runbook_says_where_commands_are_typed_and_asks_the_workers_redis(name
             assert line.startswith('redis-cli -u "$SURGEWATCH_REDIS_URL" ')
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SurgewatchFreshnessBurnsFast",
+        "SurgewatchFreshnessBurnsSlowly",
+        "SurgewatchSurgesLate",
+        "SurgewatchFalseAlarmsOverBudget",
+        "SurgewatchMemoryNearLimit",
+    ],
+)
+def test_what_burns_slowly_can_be_asked_at_a_terminal_too(name: str) -> None:
+    assert any(line.startswith("surgewatch ") for line in lines_of(name, "sh"))
+
+
 @pytest.mark.parametrize("name", ["SurgewatchWorkerAbsent", "SurgewatchWorkerDown"])
 def test_a_worker_that_is_gone_is_looked_for_wherever_workers_run(name: str) -> None:
     typed = {line.split()[0] for line in lines_of(name, "sh")}
