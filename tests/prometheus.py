@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,8 @@ RULES: Final = Path(__file__).parents[1] / "deploy/prometheus"
 class PrometheusServer(Server):
     """Scrapes these addresses, itself and its Alertmanager, and evaluates each rule, each second.
 
-    ``waits``: alerts that fire sooner than they say. ``alertmanager``: its address, if it has one.
+    ``waits``: alerts that fire sooner than they say. ``minutes``: how many seconds a minute of an
+    alert's windows has. ``alertmanager``: its address, if it has one.
     ``scrape``: more of the scrape's configuration, such as TLS and a login.
     """
 
@@ -35,11 +37,12 @@ class PrometheusServer(Server):
         waits: Mapping[str, str] = MappingProxyType({}),
         alertmanager: str | None = None,
         scrape: Mapping[str, Any] = MappingProxyType({}),
+        minutes: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         super().__init__(folder)
         self._targets = [*targets]
         self._urls = dict(urls)
-        self._waits = waits
+        self._waits, self._minutes = waits, minutes
         self._scrape = dict(scrape)
         self._alertmanagers = [] if alertmanager is None else [alertmanager]
 
@@ -53,6 +56,9 @@ class PrometheusServer(Server):
                 for rule in group["rules"]:
                     if rule.get("alert") in self._waits:
                         rule["for"] = self._waits[rule["alert"]]
+                    seconds = self._minutes.get(rule.get("alert"))
+                    if seconds is not None:
+                        rule["expr"] = _shorter(rule["expr"], seconds)
             rules.append(self.folder / path.name)
             rules[-1].write_text(yaml.safe_dump(content))
         (self.folder / "prometheus.yml").write_text(
@@ -110,3 +116,8 @@ class PrometheusServer(Server):
         """What a query gives now: labels as JSON, and value."""
         found = self.ask("query", query=query)["result"]
         return {json.dumps(one["metric"], sort_keys=True): float(one["value"][1]) for one in found}
+
+
+def _shorter(expression: str, seconds: int) -> str:
+    """The expression with so many seconds for each minute of its windows and offsets."""
+    return re.sub(r"\b(\d+)m\b", lambda found: f"{int(found[1]) * seconds}s", expression)

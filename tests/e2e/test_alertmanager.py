@@ -154,12 +154,14 @@ def test_an_alertmanager_that_is_down_is_told_and_hears_what_still_holds_when_it
     webhook: Webhook, tmp_path: Path
 ) -> None:
     alertmanager = AlertmanagerServer(tmp_path / "alertmanager", webhook.url)
-    waits = SOON | {"SurgewatchAlertsUndelivered": "1s"}
+    minutes = {"SurgewatchAlertsUndelivered": 5}
     try:
         start_or_say(alertmanager)
         address = f"127.0.0.1:{alertmanager.port}"
         nobody = f"127.0.0.1:{free_port()}"
-        with PrometheusServer(tmp_path / "prometheus", [nobody], URLS, waits, address) as server:
+        with PrometheusServer(
+            tmp_path / "prometheus", [nobody], URLS, SOON, address, minutes=minutes
+        ) as server:
 
             def tells() -> bool:
                 alert = 'ALERTS{alertname="SurgewatchAlertsUndelivered",alertstate="firing"}'
