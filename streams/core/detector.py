@@ -50,15 +50,16 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
     def __init__(self, policy: DetectorPolicy | None = None, feature: str | None = None) -> None:
         self.policy = policy
         self.feature = feature
-        self._rate = evidence.RateState.newborn(self.in_force)
+        self._in_force = policy or SINGLE_SERIES
+        self._rate = evidence.RateState.newborn(self._in_force)
         self._tail = tail.TailState()
-        self._tail_now = tail.tail_of(self._tail, self.in_force)
+        self._tail_now = tail.tail_of(self._tail, self._in_force)
         self._top = 0.0
         self._scored = _NOTHING_SCORED
         self._age_buckets = 0
         self._known_buckets = 0
         self._first: list[float] = []
-        self._settles = self.in_force.settle_buckets > 0
+        self._settles = self._in_force.settle_buckets > 0
 
     def __getstate__(self) -> dict[str, Any]:
         """What was learnt: scoring leaves no trace in a pickle."""
@@ -67,7 +68,7 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
     @property
     def in_force(self) -> DetectorPolicy:
         """The policy given, or the default."""
-        return self.policy or SINGLE_SERIES
+        return self._in_force
 
     @property
     def expected(self) -> float:
@@ -88,11 +89,11 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         count = self._count_in(x)
         if self._settles:
             self._first.append(count)
-            if len(self._first) >= self.in_force.settle_buckets:
+            if len(self._first) >= self._in_force.settle_buckets:
                 self.settle(self._first)
             return
         self._top = max(self._top, self._statistic(count))
-        self._know(evidence.learnt(self._rate, count, self.in_force))
+        self._know(evidence.learnt(self._rate, count, self._in_force))
         self._known_buckets += 1
         self._age(1)
 
@@ -104,7 +105,7 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         if buckets < 0:
             msg = f"buckets is {buckets}; allowed: 0 or more"
             raise ValueError(msg)
-        self._know(evidence.faded(self._rate, buckets, self.in_force))
+        self._know(evidence.faded(self._rate, buckets, self._in_force))
         self._age(buckets)
 
     def settle(self, counts: Sequence[float]) -> None:
@@ -118,7 +119,7 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
             msg = "counts is empty; allowed: one or more"
             raise ValueError(msg)
         usual = evidence.held(statistics.median(counts))
-        self._know(evidence.settled(usual, len(counts), self.in_force))
+        self._know(evidence.settled(usual, len(counts), self._in_force))
         self._known_buckets += len(counts)
         self._age(len(counts))
         self._first, self._settles = [], False
@@ -134,30 +135,30 @@ class SurgeDetector(base.AnomalyDetector):  # type: ignore[misc]  # River: read 
         return high
 
     def _age(self, buckets: int) -> None:
-        day = self.in_force.buckets_per_day
+        day = self._in_force.buckets_per_day
         ended = (self._age_buckets + buckets) // day - self._age_buckets // day
         if ended:
             # The first day does not know the rate yet: its evidence would ruin the tail. A day of
             # which less than half is known would teach too small a maximum.
             if self._age_buckets >= day and 2 * self._known_buckets >= day:
-                self._tail = tail.learnt(self._tail, self._top, self.in_force)
+                self._tail = tail.learnt(self._tail, self._top, self._in_force)
                 ended -= 1
-            self._tail = tail.faded(self._tail, ended, self.in_force)
-            self._tail_now = tail.tail_of(self._tail, self.in_force)
+            self._tail = tail.faded(self._tail, ended, self._in_force)
+            self._tail_now = tail.tail_of(self._tail, self._in_force)
             self._top, self._known_buckets = 0.0, 0
         self._age_buckets += buckets
 
     def _score(self, count: float) -> float:
         if count <= 0.0 or self._settles:
             return 0.0
-        return tail.score_of(self._statistic(count), self._tail_now, self.in_force)
+        return tail.score_of(self._statistic(count), self._tail_now, self._in_force)
 
     def _know(self, rate: evidence.RateState) -> None:
         self._rate, self._scored = rate, _NOTHING_SCORED
 
     def _statistic(self, count: float) -> float:
         if self._scored[0] != count:
-            self._scored = count, evidence.statistic_of(self._rate, count, self.in_force)
+            self._scored = count, evidence.statistic_of(self._rate, count, self._in_force)
         return self._scored[1]
 
     def _count_in(self, x: Mapping[Any, Any]) -> float:
