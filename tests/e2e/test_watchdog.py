@@ -73,6 +73,6 @@ def test_a_second_sigterm_ends_a_worker_that_cannot_stop_at_once(
         wait_until(lambda: "stopping: what was read" in worker.text(), 90, worker.text)
         assert worker.runs
         worker.signal(signal.SIGTERM)
-        assert worker.wait(3) == -signal.SIGTERM, worker.text()[-3000:]
+        assert worker.wait(30) == -signal.SIGTERM, worker.text()[-3000:]
     finally:
         worker.kill()
