@@ -242,7 +242,7 @@ def test_nothing_is_taken_between_the_seek_and_the_opening_of_the_gate(
             epoch, found = await early
             assert found == {}
             consumer.resume_flow()
-            assert consumer.epoch == epoch + 1
+            assert consumer.gate.epoch == epoch + 1
             await until(lambda: store.count == 20)
             assert not app.crashed
         assert store.offsets[tp] == list(range(20))

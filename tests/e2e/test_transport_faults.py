@@ -17,7 +17,7 @@ from streams.edges.transport.batch import (
     TransportOptions,
 )
 from streams.edges.transport.thread import ConsumerThread
-from tests.e2e.transport_worker import Desk, Owner, Store, until
+from tests.e2e.transport_worker import Desk, Owner, SlowOwner, Store, until
 from tests.servers import KafkaServer
 
 Name = Callable[[str], str]
@@ -91,27 +91,6 @@ def test_a_take_over_that_goes_wrong_stops_the_app_instead_of_leaving_it_idle(
     asyncio.run(scenario())
 
 
-class SlowOwner(Owner):
-    """An owner whose calls hang once they are told to."""
-
-    hangs_in = ""
-    cancelled = False
-
-    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
-        if self.hangs_in == "take_over":
-            self.hangs_in = ""
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.cancelled = True
-        return await super().take_over(partitions, generation)
-
-    async def give_up(self, partitions: set[TP]) -> None:
-        if self.hangs_in == "give_up":
-            await asyncio.Event().wait()
-        await super().give_up(partitions)
-
-
 def test_giving_up_has_a_limit_and_what_was_not_stored_is_read_again(
     desk: Desk, fresh_name: Name
 ) -> None:
@@ -127,92 +106,6 @@ def test_giving_up_has_a_limit_and_what_was_not_stored_is_read_again(
         assert (store.count, await desk.committed(group)) == (0, {})
         async with desk.worker(group, [topic], Owner(store)):
             await until(lambda: store.count == 10)
-
-    asyncio.run(scenario())
-
-
-def test_a_rebalance_during_a_take_over_begins_another_one(desk: Desk, fresh_name: Name) -> None:
-    async def scenario() -> None:
-        topic, group = await desk.make_topic(fresh_name("t"), 2), fresh_name("g")
-        store = Store()
-        slow, other = SlowOwner(store), Owner(store)
-        async with desk.worker(group, [topic], slow):
-            await until(lambda: slow.taken)
-            slow.hangs_in = "take_over"
-            async with desk.worker(group, [topic], other):
-                await until(lambda: not slow.hangs_in)
-            await until(lambda: len(slow.taken) == 2)
-            assert len(slow.taken[1][0]) == 2
-            await desk.produce(topic, 10, 2)
-            await until(lambda: store.count == 10)
-
-    asyncio.run(scenario())
-
-
-class LosingOwner(Owner):
-    """An owner whose store went back while it gives up, and is slow when it takes over."""
-
-    slow = False
-
-    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
-        if self.slow:
-            await asyncio.sleep(1.0)  # as long as a store may be away; others fetch meanwhile
-        return await super().take_over(partitions, generation)
-
-    async def give_up(self, partitions: set[TP]) -> None:
-        await super().give_up(partitions)
-        if self.slow:
-            await self.app.consumer.read_again()
-
-
-def test_a_state_lost_during_a_rebalance_does_not_open_the_gate_to_partitions_not_yet_sought(
-    desk: Desk, fresh_name: Name
-) -> None:
-    async def scenario() -> None:
-        topic, group = await desk.make_topic(fresh_name("t"), 2), fresh_name("g")
-        store = Store()
-        losing, other = LosingOwner(store), Owner(store)
-        async with desk.worker(group, [topic], losing) as app:
-            async with desk.worker(group, [topic], other):
-                await until(lambda: losing.taken and len(losing.taken[-1][0]) == 1)
-                await desk.produce(topic, 10, 2)
-                await until(lambda: store.count == 10)
-                losing.slow = True
-            await desk.produce(topic, 10, 2)  # to be read from 5 on: the other has committed it
-            await until(lambda: store.count == 20, "the other's partition is read on")
-            assert app.crash_reason is None
-            assert len(losing.taken[-1][0]) == 2
-
-    asyncio.run(scenario())
-
-
-class ForgetfulOwner(Owner):
-    """An owner whose store goes back while partitions are being taken over the first time."""
-
-    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
-        given = await super().take_over(partitions, generation)
-        if len(self.taken) == 1:
-            self.reading_again = asyncio.create_task(self.app.consumer.read_again())
-            await asyncio.sleep(0.2)  # the rest is still being taken over when it is heard of
-        return given
-
-
-def test_a_state_lost_while_partitions_are_taken_over_has_them_taken_over_once_more(
-    desk: Desk, fresh_name: Name
-) -> None:
-    async def scenario() -> None:
-        topic, group = await desk.make_topic(fresh_name("t"), 2), fresh_name("g")
-        await desk.produce(topic, 10, 2)
-        store = Store()
-        owner, other = ForgetfulOwner(store), Owner(store)
-        async with desk.worker(group, [topic], owner) as app:
-            await until(lambda: store.count == 10, "it reads, and does not wait for a rebalance")
-            assert len(owner.taken) == 2
-            async with desk.worker(group, [topic], other):
-                await until(lambda: other.taken, "the group can still rebalance")
-                await desk.produce(topic, 10, 2)
-                await until(lambda: store.count == 20)
-            assert app.crash_reason is None
 
     asyncio.run(scenario())
 

@@ -77,6 +77,27 @@ class Owner:
         self.held.clear()
 
 
+class SlowOwner(Owner):
+    """An owner whose calls hang once they are told to."""
+
+    hangs_in = ""
+    cancelled = False
+
+    async def take_over(self, partitions: set[TP], generation: int) -> Mapping[TP, int | None]:
+        if self.hangs_in == "take_over":
+            self.hangs_in = ""
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled = True
+        return await super().take_over(partitions, generation)
+
+    async def give_up(self, partitions: set[TP]) -> None:
+        if self.hangs_in == "give_up":
+            await asyncio.Event().wait()
+        await super().give_up(partitions)
+
+
 class Desk:
     """Topics, records and workers on one Kafka."""
 

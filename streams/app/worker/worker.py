@@ -278,7 +278,7 @@ class Worker:
                 heard = pipeline.lanes.keys() <= fresh.keys()
             else:
                 pipeline.tell({}, {})
-            dealing = app.consumer.is_dealing
+            dealing = app.consumer.gate.is_dealing
             self.health.found_flow(time.monotonic(), heard=heard, dealing=dealing)
             await asyncio.sleep(1.0)
 

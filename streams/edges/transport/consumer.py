@@ -20,6 +20,7 @@ from streams.edges.transport.contract import (
     TakeOverFailed,
     TransportOptions,
 )
+from streams.edges.transport.gate import Gate
 from streams.edges.transport.ledger import Ledger
 from streams.edges.transport.message import ChunkMessage, NoOffsets
 from streams.edges.transport.thread import ConsumerThread, RebalanceListener
@@ -29,24 +30,17 @@ _CANCEL_SECONDS_MAX: Final = 5.0
 
 
 class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
-    """Hands chunks to agents, keeps the ledger, and opens and closes the gate.
-
-    The gate is what chunks are taken through on the consumer's thread. It is open from the
-    seek after an assignment to the first sign of the next rebalance; each opening is an epoch.
-    """
+    """Hands chunks to agents, keeps the ledger, and opens and closes the gate."""
 
     RebalanceListener = RebalanceListener
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.epoch = 0
+        self.gate = Gate()
         self.last_chunk_at: float | None = None  # monotonic seconds
         self.ledger = Ledger()
-        self._open = False
-        self._sought = False
+        self._seeks = 0  # begun and not ended
         self._stale = False
-        self._closings = 0
-        self._moving = False
         self._owned: set[TP] = set()
         self._taking: asyncio.Future[dict[TP, int]] | None = None
         self._next: dict[TP, int] = {}
@@ -70,43 +64,15 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    # The gate.
-
-    def is_open(self) -> bool:
-        """Whether chunks may be taken; asked on the consumer's thread."""
-        return self._open
-
-    def close_gate(self) -> None:
-        """Take nothing until the next seek; called on either thread."""
-        self._open = False
-        self._sought = False
-        self._closings += 1
-
-    @property
-    def is_dealing(self) -> bool:
-        """Whether partitions are being dealt: from the first sign of it until they are."""
-        return self._moving
-
-    def begin_rebalance(self) -> None:
-        """Close the gate until partitions are dealt; on the consumer's thread."""
-        self._moving = True
-        self.close_gate()
-
-    def end_rebalance(self) -> None:
-        """Partitions are dealt, and a seek follows; on the consumer's thread."""
-        self._moving = False
-
     def stop_flow(self) -> None:
         """Block agents' input, and close the gate."""
-        self.close_gate()
+        self.gate.close()
         super().stop_flow()
 
     def resume_flow(self) -> None:
         """Let agents have input, and open the gate if the seek has taken place."""
         super().resume_flow()
-        if self._sought and not self._open:
-            self.epoch += 1
-            self._open = True
+        self.gate.open()
 
     # Assignment.
 
@@ -115,20 +81,30 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
 
         Raises RebalanceAgain, which Faust waits out; TakeOverFailed and OffsetBeyondEnd stop it.
         """
-        closings = self._closings
-        async with self._seek_lock:
-            assigned = set(self.assignment())
-            while True:
-                self._stale = False
-                starts = await self._take_over(assigned)
-                if starts is None or closings != self._closings:
+        seek = self.gate.begin_seek()
+        if seek is None:  # dealt anew already: Faust seeks once they are
+            raise RebalanceAgain
+        await self._seek_as(seek)
+
+    async def _seek_as(self, seek: int) -> None:
+        self._seeks += 1
+        try:
+            async with self._seek_lock:
+                assigned = set(self.assignment())
+                while True:
+                    self._stale = False
+                    starts = await self._take_over(assigned)
+                    if starts is None or not self.gate.holds(seek):
+                        raise RebalanceAgain
+                    if not self._stale:
+                        break
+                if not self.gate.end_seek(seek):
                     raise RebalanceAgain
-                if not self._stale:
-                    break
-            self._owned = assigned
-            self.ledger.reset(starts)
-            self._next, self._begun = starts, dict(starts)
-            self._sought = True
+                self._owned = assigned
+                self.ledger.reset(starts)
+                self._next, self._begun = starts, dict(starts)
+        finally:
+            self._seeks -= 1
 
     async def read_again(self, before: Callable[[], Awaitable[None]] | None = None) -> None:
         """Take every partition over anew; nothing while they are dealt: a seek follows.
@@ -136,23 +112,25 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         While they are being taken over, whoever does so does it once more. ``before`` is waited
         for once nothing comes in any more.
         """
-        # before it the gate would open to partitions dealt later, which were never sought
-        if self._moving:
+        # before Faust's seek the gate would open to partitions that were never sought
+        if self.gate.is_seek_due:
             return
-        if self._seek_lock.locked():  # closing the gate on Faust's seek, it would wait for ever
+        if self._seeks:  # closing the gate on Faust's seek, it would wait for ever
             self._stale = True
             return
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
-        closings = self._closings
+        seek = self.gate.begin_seek()
+        if seek is None:
+            return  # dealt anew in this very moment
         if before is not None:
             await before()
-            if closings != self._closings:  # a rebalance came in between, or is here
+            if not self.gate.holds(seek):  # a rebalance came in between, or is here
                 await self.read_again()
                 return
         try:
-            await self.perform_seek()
+            await self._seek_as(seek)
         except RebalanceAgain:
             return  # Faust seeks after it
         self.app.flow_control.resume()
@@ -194,7 +172,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Call when a rebalance begins: give up, commit, then Faust's bookkeeping."""
-        self.close_gate()
+        self.gate.close()
         await super().on_partitions_revoked(revoked)
         self.ledger.forget(revoked)
 
@@ -236,12 +214,12 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         began_ns, told = time_ns(), self.options.fetched
         epoch, found = await self._thread.run(self._thread.fetch(partitions, wait_seconds))
         for kafka_tp, fetched in found.items():
-            if not self._open or epoch != self.epoch:
+            if not self.gate.is_open() or epoch != self.gate.epoch:
                 return  # a seek follows, and reads it again
             tp = ensure_TP(kafka_tp)
             if fetched.start_offset not in {None, self._next.get(tp)}:
                 first_offset = await self._thread.run(self._thread.first_offset(tp))
-                if not self._open or epoch != self.epoch:
+                if not self.gate.is_open() or epoch != self.gate.epoch:
                     return
                 self._check_gap(tp, fetched.start_offset or 0, first_offset)
             self._next[tp] = fetched.chunk.next_offset

@@ -30,12 +30,12 @@ class RebalanceListener(stock.ConsumerRebalanceListener):  # type: ignore[misc] 
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> Awaitable[None]:
         """Call when a rebalance begins."""
-        self._thread.consumer.begin_rebalance()
+        self._thread.consumer.gate.begin_dealing()
         return super().on_partitions_revoked(revoked)  # type: ignore[no-any-return]
 
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Call when partitions were dealt."""
-        self._thread.consumer.end_rebalance()
+        self._thread.consumer.gate.end_dealing()
         await super().on_partitions_assigned(assigned)
 
 
@@ -146,8 +146,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         self, partitions: set[TP], timeout_seconds: float
     ) -> tuple[int, Mapping[TP, Fetched]]:
         """Take fetched chunks; the number is the epoch of the gate in which they were taken."""
-        kafka, gate = self._ensure_consumer(), self.consumer
-        fetcher, records_max = kafka._fetcher, gate.options.chunk_records_max
+        kafka, gate = self._ensure_consumer(), self.consumer.gate
+        options = self.consumer.options
+        fetcher, records_max = kafka._fetcher, options.chunk_records_max
         if self.missing_names:
             return await self._tagged(
                 fetch_public(kafka, partitions, timeout_seconds, records_max, gate.is_open)
@@ -159,13 +160,13 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         # aiokafka has one fetch at a time on its way to a broker, so one that waits for idle
         # partitions holds back the busy ones (measured: 65,000 records a second at 500 ms,
         # 200,000 at 10); an idle worker asks twice a second
-        idle_ms = gate.options.fetch_wait_ms_max
+        idle_ms = options.fetch_wait_ms_max
         fetcher._fetch_max_wait_ms = min(_BUSY_FETCH_WAIT_MS, idle_ms) if found else idle_ms
         return epoch, found
 
     async def _tagged(self, fetching: Awaitable[_T]) -> tuple[int, _T]:
         found = await fetching  # taken in this very step of the loop: the epoch is still its own
-        return self.consumer.epoch, found
+        return self.consumer.gate.epoch, found
 
     async def seek_all(
         self, starts: Mapping[TP, int | None], rereads: Mapping[TP, tuple[int, int]]
