@@ -101,13 +101,12 @@ def test_a_surge_in_a_wave_says_what_was_expected_in_it() -> None:
     assert lifted
 
 
-def test_receivers_are_those_that_the_wave_lifts() -> None:
-    _, told = taken(rows(), [])
-    grown = [
-        surge for surge in told if surge.kind == "wave" and surge.wave and surge.wave.receivers
-    ]
-    assert grown
-    for surge in grown:
+@pytest.mark.parametrize("step", [10**9, 700])
+def test_receivers_are_those_that_the_wave_lifts_from_its_opening_on(step: int) -> None:
+    every = rows()
+    _, told = taken(every, list(range(step, len(every.at_ms), step)))
+    (opened,) = of_kind(told, "wave", "opened")
+    for surge in (opened, *of_kind(told, "wave", "grown")):
         assert surge.wave is not None
         receivers = [int(one.key.removeprefix("c-")) for one in surge.wave.receivers]
         assert len(receivers) == 10

@@ -187,6 +187,10 @@ class AheadCounter:
                 self._watched.votes.restore(*ballot.before)
                 return None
             self._waves.count_ahead(sums)
+            mine, every_slot = np.repeat(calm, groups.sizes), np.repeat(groups.slots, groups.sizes)
+            self._waves.note_ahead(
+                groups.buckets[mine], every_slot[mine], columns.counts[mine], expected[mine]
+            )
         return _Run(records, groups, order, ahead, fresh, calm, ballot.before)
 
     def _note_marked(self, groups: _Groups) -> None:

@@ -126,6 +126,8 @@ class Watch(Table):
 
     def keep_columns(self, slots: Ints) -> bool:
         """See Table."""
+        if self.waves is not None:
+            self.waves.name_receivers()
         if not self.detector.keep(slots):
             return False
         self._marks.keep(slots)

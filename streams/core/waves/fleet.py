@@ -24,9 +24,10 @@ from streams.core.time.agreed_clock import Agreed
 from streams.core.time.buckets import WINDOW_BUCKETS
 from streams.core.waves.incident import Parts, WaveIncident, parts_of
 from streams.core.waves.lasting import Waves, spans_of
+from streams.core.waves.receivers import RECEIVERS_MAX, rank_of
 from streams.core.waves.report import REPORTED, BucketReport, ReportChunk, WaveReport
 from streams.core.waves.sums import nothing, widened
-from streams.core.waves.watch import RECEIVERS_MAX, SILENT_BUCKETS, WaveWatch, rank_of
+from streams.core.waves.watch import SILENT_BUCKETS, WaveWatch
 
 BEHIND_MAX: Final = 7 * WINDOW_BUCKETS
 """A partition that is so many buckets behind another one is not waited for: Kafka keeps records of

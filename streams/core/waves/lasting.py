@@ -143,6 +143,14 @@ class Waves:
         mean = float(self._levels.means[SIDES * PLATFORM])
         return bool(self._levels.known[SIDES * PLATFORM]) and mean >= EVENTS_MIN
 
+    @property
+    def may_be_lifted(self) -> bool:
+        """Whether the last bucket may belong to a wave, be it one that only the fleet can tell."""
+        if self.lasting is not None or (self._recent and self._recent[-1].most >= _EXCESS_MIN):
+            return True
+        known = self._levels.known
+        return bool(len(known)) and bool(known[SIDES * PLATFORM]) and not self.can_tell
+
     def calm_after(self, bucket: int, sums: Sequence[Ints], names: Names) -> list["Waves"]:
         """Waves after each of the buckets from this one on, with their sums by cohort.
 

@@ -28,7 +28,7 @@ _Sum = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 class BucketReport(msgspec.Struct, frozen=True, gc=False):
     """Sums of one closed bucket: a row of ``sums`` as `sums.py` has them, a column a cohort.
 
-    ``receivers``: while a wave lasts in the partition, the keys with most above their usual.
+    ``receivers``: the keys with most above their usual, where there may be a wave.
     """
 
     bucket: _Bucket
@@ -38,7 +38,7 @@ class BucketReport(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClosedBucket(NamedTuple):
-    """A bucket that closed, its sums by cohort, and who has most above its usual in a wave."""
+    """A bucket that closed, its sums by cohort, and who has most above its usual."""
 
     bucket: int
     sums: Ints

@@ -21,6 +21,7 @@ from streams.core.surges.surge import WaveReceiver
 from streams.core.time.buckets import WINDOW_BUCKETS
 from streams.core.waves.factors import WaveFactors
 from streams.core.waves.lasting import Waves, spans_of
+from streams.core.waves.receivers import Receivers
 from streams.core.waves.report import (
     REPORTED,
     ClosedBucket,
@@ -30,7 +31,6 @@ from streams.core.waves.report import (
 )
 from streams.core.waves.sums import RAW, Counted, WaveSums, are_equal
 
-RECEIVERS_MAX: Final = 10
 SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
 """After so many buckets without events others teach nothing: a gap of years costs no more."""
 
@@ -56,13 +56,14 @@ class WaveWatch:
 
     def __init__(self, series: str, keys: Keys, votes: Votes) -> None:
         self.factors = WaveFactors(votes)
-        self._series, self._keys, self._votes = series, keys, votes
+        self._series, self._votes = series, votes
+        self._is_reported = series in REPORTED
         self._cohorts = Cohorts()
         self._sums = WaveSums()
         self._waves = Waves()
         self._closed: list[ClosedBucket] = []
         self._through: int | None = None  # reported so far
-        self._receivers: list[WaveReceiver] = []
+        self._receivers = Receivers(keys)
         self._bucket: int | None = None
         self._quiet = 0  # buckets without events before it
         self._foreseen: dict[int, tuple[Ints, Waves]] = {}
@@ -94,8 +95,8 @@ class WaveWatch:
         slots, expected = runs.slots, columns.expected
         cohorts, before = self._votes.cohorts[slots], now - runs.counts
         self._sums.add(bucket, Counted(cohorts, before, now, expected, columns.exposure))
-        if self._waves.lasting is not None:
-            self._take_receivers(slots, now, expected)
+        if self._is_reported:
+            self._receivers.note(bucket, slots, now, expected)
 
     def count_first(self, bucket: int, cohorts: NDArray[np.uint8]) -> None:
         """Count who came first to keys in the open bucket."""
@@ -106,9 +107,19 @@ class WaveWatch:
         self._has_counted = True
         self._sums.add_all(sums)
 
+    def note_ahead(self, buckets: Ints, slots: Ints, now: Ints, expected: Floats) -> None:
+        """Note who receives them: what a key has in a bucket, a key at most once in each."""
+        if self._is_reported:
+            self._receivers.note_all(buckets, slots, now, expected)
+
+    def name_receivers(self) -> None:
+        """Look up who they are, before the keys get other slots."""
+        self._receivers.name_all()
+
     def forget_from(self, water: int) -> None:
         """Forget what was counted ahead of buckets from ``water`` on."""
         self._sums.forget_from(water)
+        self._receivers.forget_from(water)
 
     def foresee(self, sums: dict[int, Ints], water: int) -> bool:
         """Whether no wave begins before bucket ``water``, when these come on top of the sums."""
@@ -167,30 +178,23 @@ class WaveWatch:
     def _close(self, bucket: int, is_quiet: bool) -> None:
         self._has_closed = True
         sums = self._sums.take(bucket)
-        receivers, self._receivers = self._receivers, []
-        if not is_quiet and self._series in REPORTED:
-            self._closed.append(ClosedBucket(bucket, sums, receivers))
         foreseen = self._foreseen.pop(bucket, None)
         if foreseen is not None and are_equal(foreseen[0], sums):
             self._waves = foreseen[1]  # nothing begins: the same was learnt
             self.factors.close(bucket, None)
-            return
-        self._foreseen = {}
-        seen = self._waves.close(bucket, sums, self._cohorts.names)
-        self.factors.close(bucket, seen.factors, seen.busy)
+        else:
+            self._foreseen = {}
+            seen = self._waves.close(bucket, sums, self._cohorts.names)
+            self.factors.close(bucket, seen.factors, seen.busy)
+        if not is_quiet and self._is_reported:
+            self._closed.append(ClosedBucket(bucket, sums, self._receivers_of(bucket)))
 
-    def _take_receivers(self, slots: Ints, now: Ints, expected: Floats) -> None:
-        """Keep the keys with most above their usual: each is seen again whenever it has more."""
-        excess = now - expected
-        some = np.arange(len(slots))
-        if len(some) > RECEIVERS_MAX:
-            bound = np.partition(excess, -RECEIVERS_MAX)[-RECEIVERS_MAX]
-            some = np.flatnonzero(excess >= bound)
-        names = list(self._keys.names_of(slots[some]))
-        columns = zip(names, now[some].tolist(), expected[some].tolist(), strict=True)
-        every = {one.key: one for one in self._receivers}
-        every |= {name: WaveReceiver(name, count, usual) for name, count, usual in columns}
-        self._receivers = sorted(every.values(), key=rank_of)[:RECEIVERS_MAX]
+    def _receivers_of(self, bucket: int) -> list[WaveReceiver]:
+        """Who received most in a bucket that closes; nobody where there cannot be a wave."""
+        if self._waves.may_be_lifted:
+            return self._receivers.take(bucket)
+        self._receivers.drop(bucket)
+        return []
 
     # The store's side.
 
@@ -199,7 +203,8 @@ class WaveWatch:
         changed: dict[str, bytes | None] = {}
         encode, begin = msgspec.json.encode, f"{self._name}|"
         if self._has_counted or self._has_closed:
-            held = _Open(self._bucket, self._quiet, self._sums.state(), self._receivers)
+            receivers = [] if self._bucket is None else self._receivers.of(self._bucket)
+            held = _Open(self._bucket, self._quiet, self._sums.state(), receivers)
             changed[f"{begin}open"] = encode(held)
         if self._has_closed:
             levels = self._waves.state()
@@ -219,9 +224,10 @@ class WaveWatch:
         decode = msgspec.json.decode
         if "open" in mine:
             held = decode(mine.pop("open"), type=_Open)
-            self._bucket, self._quiet, self._receivers = held.bucket, held.quiet, held.receivers
+            self._bucket, self._quiet = held.bucket, held.quiet
             self._sums.restore(held.sums)
             if held.bucket is not None:
+                self._receivers.restore(held.bucket, held.receivers)
                 self._through = held.bucket - 1
         if "closed" in mine:
             closed = decode(mine.pop("closed"), type=_Closed)
@@ -235,11 +241,6 @@ class WaveWatch:
     def _name(self) -> str:
         """Of the waves among a partition's surges."""
         return f"waves.{self._series}"
-
-
-def rank_of(one: WaveReceiver) -> tuple[float, str]:
-    """The one with most above its usual first."""
-    return one.expected - one.observed, one.key
 
 
 def _row_in(raw: bytes) -> list[list[float]]:
