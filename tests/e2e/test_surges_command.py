@@ -121,8 +121,8 @@ def test_announcements_are_followed_until_it_is_interrupted(site_of: Callable[..
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        before = [process.stdout.readline().split("\t")[6] for _ in range(2)]
-        assert before == ["c-1", "c-2"]
+        before = [process.stdout.readline().split("\t")[6] for _ in range(3)]
+        assert before == ["Of", "c-1", "c-2"]
         page = surge(3, "opened", "page")
         announce(site, [page, surge(1, "closed"), surge(1, "closed"), surge(4)], 0)
         after = [process.stdout.readline().split("\t")[5:7] for _ in range(2)]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from streams.app.backtest.run import Backtest, BacktestResult
+from streams.app.backtest.result import BacktestResult
+from streams.app.backtest.run import Backtest
 from streams.app.cli import main
 from streams.app.jobs import comment_partition_of, follow_partition_of
 from streams.core.records.dealing import Dealer

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from streams.app.backtest.run import BacktestResult
+from streams.app.backtest.result import BacktestResult
 from streams.core.reports.alarm_changes import (
     BANDS,
     DAY_MS,

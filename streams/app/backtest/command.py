@@ -21,7 +21,8 @@ from streams.app.backtest.alarms import (
     lines_of_alarms,
     lines_of_comparison,
 )
-from streams.app.backtest.run import Backtest, BacktestResult
+from streams.app.backtest.result import BacktestResult
+from streams.app.backtest.run import Backtest
 from streams.app.commands.pace import progress_bar
 from streams.app.commands.show import iso_of, print_json
 from streams.app.jobs import check_detector
@@ -48,6 +49,7 @@ class BacktestTask:
     truth: Path | None = None
     compare: Path | None = None
     changes: Path | None = None
+    processes: int | None = None
 
 
 class SurgeCount(msgspec.Struct, frozen=True):
@@ -110,7 +112,8 @@ def run_backtest(task: BacktestTask, settings: Settings, console: Console) -> Ba
             for path in (task.surges, task.dead, task.changes)
         )
         try:
-            found = _take_all(files, (settings, other), dead_out, console)
+            both = settings, other
+            found = _take_all(files, both, task.processes, (dead_out, console))
         except KeyboardInterrupt as error:
             message = "interrupted: no file was written"
             raise Interrupted(message) from error
@@ -140,20 +143,21 @@ def _lines_of_changes(changes: AlarmChanges) -> list[bytes]:
 def _take_all(
     files: list[RecordFile],
     settings: tuple[Settings, Settings | None],
-    dead_out: OutputFile | None,
-    console: Console,
+    processes: int | None,
+    out: tuple[OutputFile | None, Console],
 ) -> Backtest:
+    dead_out, console = out
     size_bytes = max(1, sum(file.size_bytes for file in files))
 
     def bury(dead: list[DeadRecord]) -> None:
         if dead_out is not None:
             dead_out.write_lines([encode_dead_letter(one, DEAD_LETTER_BYTES_MAX) for one in dead])
 
-    backtest = Backtest(settings[0], bury, other=settings[1])
+    backtest = Backtest(settings[0], bury, other=settings[1], processes=processes)
     with progress_bar(console, "backtest") as bar:
 
         def told() -> None:
-            done = sum(file.position_bytes for file in files) / size_bytes
+            done = backtest.read_bytes / size_bytes
             bar.show(done, f"{sum(backtest.result.records.values()):,} records")
 
         for file in files:
@@ -256,6 +260,11 @@ _PATH = click.Path(path_type=Path)
     help="Settings to compare with: alarms gained and lost.",
 )
 @click.option("--changes", type=_PATH, help="NDJSON file of the alarms gained and lost.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="Processes that count; without it one for each processor, and one for a small file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Summary as one JSON object.")
 @click.pass_context
 def backtest(context: click.Context, /, *, as_json: bool, **options: Any) -> None:

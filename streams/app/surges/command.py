@@ -70,6 +70,8 @@ async def _tell(settings: Settings, choice: Choice, options: dict[str, Any]) -> 
     async with SurgeTopicReader(settings) as reader:
         spans = dict(await reader.spans(choice.since_ms))
         listed = await list_surges(reader, spans, choice, options["limit"])
+        if follow and not as_json:
+            click.echo("\t".join(_TITLES))
         if as_json or follow:
             for found in reversed(listed.newest) if follow else listed.newest:
                 _tell_one(found, as_json=as_json)

@@ -76,7 +76,7 @@ class RecordFile:
     """
 
     def __init__(self, path: Path, topic: str) -> None:
-        self._path = path
+        self.path = path
         self.topic = topic
         self._raw = _opened(path)
         self.size_bytes = os.fstat(self._raw.fileno()).st_size
@@ -155,7 +155,7 @@ class RecordFile:
             line_no += len(lines)
             if len(tail) > LINE_BYTES_MAX:
                 cause = f"line {line_no} is longer than {LINE_BYTES_MAX} bytes: is it NDJSON?"
-                raise FileBroken(self._path, cause)
+                raise FileBroken(self.path, cause)
             yield lines
         if tail:
             yield [tail]
@@ -165,9 +165,9 @@ class RecordFile:
             return plain.read(_BLOCK_BYTES)
         except EOFError as error:
             cause = f"ends in the middle of its gzip data, at line {line_no}: copy it again"
-            raise FileBroken(self._path, cause) from error
+            raise FileBroken(self.path, cause) from error
         except (OSError, zlib.error) as error:
-            raise FileBroken(self._path, f"cannot be read at line {line_no}: {error}") from error
+            raise FileBroken(self.path, f"cannot be read at line {line_no}: {error}") from error
 
     def _parquet_rows(self, records: int) -> Iterator[list[bytes]]:
         rows = 0
@@ -178,10 +178,10 @@ class RecordFile:
                 self._rows_share = rows / reader.row_count
                 yield block
         except ImportError as error:
-            raise ParquetUnsupported(self._path) from error
+            raise ParquetUnsupported(self.path) from error
         except PARQUET_ERRORS as error:
             cause = str(error).splitlines()[0]
-            raise FileBroken(self._path, f"cannot be read at row {rows + 1}: {cause}") from error
+            raise FileBroken(self.path, f"cannot be read at row {rows + 1}: {cause}") from error
 
 
 def _opened(path: Path) -> BufferedReader:
@@ -212,7 +212,7 @@ class OutputFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._target = Path(os.path.realpath(path))
         self._direct = self._target.exists() and not self._target.is_file()
         self._part = self._target.with_name(f".{self._target.name}.{os.getpid()}.part")
@@ -243,7 +243,7 @@ class OutputFile:
         try:
             (self._packed or self._raw).write(data)
         except OSError as error:
-            raise FileUnwritable(self._path, error.strerror or str(error)) from error
+            raise FileUnwritable(self.path, error.strerror or str(error)) from error
 
     def write_lines(self, lines: Sequence[bytes]) -> None:
         """Add records, one a line."""
@@ -263,7 +263,7 @@ class OutputFile:
                 self._part.replace(self._target)
         except OSError as error:
             self.drop()
-            raise FileUnwritable(self._path, error.strerror or str(error)) from error
+            raise FileUnwritable(self.path, error.strerror or str(error)) from error
 
     def drop(self) -> None:
         """Throw away what was written."""

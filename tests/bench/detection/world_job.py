@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from streams.app.jobs import follow_partition_of
 from streams.core.detection.cohorts import audience_of
 from streams.core.partition import FollowPartition
+from streams.core.records.chunk_rows import taken
 from streams.core.records.chunks import FollowChunk
 from streams.core.records.texts import Texts, Words
 from streams.core.surges.surge import Surge
@@ -110,15 +111,17 @@ def ran(
     *,
     in_turn: bool = True,
     tracked: Iterable[int] = (),
+    partitions: int = 1,
 ) -> Ran:
-    """Have a job for each budget take the whole world.
+    """Have a job for each budget (and partition) take the whole world.
 
     ``in_turn``: the records of a bucket come creator by creator, which is cheaper; else shuffled.
     """
     records: dict[int, list[Ints]] = {creator: [] for creator in tracked}
-    jobs = {budget: _job_of(budget) for budget in budgets}
+    places = [(budget, partition) for budget in budgets for partition in range(partitions)]
+    jobs = {place: _job_of(place[0]) for place in places}
     told: dict[float, list[Surge]] = {budget: [] for budget in budgets}
-    fleet, waves = FleetWaves(1), list[Surge]()
+    fleet, waves = FleetWaves(partitions), list[Surge]()
     met = np.full(world.plan.creators, _UNMET)
     names = Texts.of([creator_id_of(n) for n in range(world.plan.creators)])
     rng = None if in_turn else np.random.default_rng([world.seed, 90])
@@ -131,12 +134,14 @@ def ran(
         audiences = audiences_of(world, who)
         unfollows = np.zeros(len(at_ms), np.bool_)
         chunk = FollowChunk(names.take(who), at_ms, unfollows, audiences=audiences)
-        for budget, job in jobs.items():
-            outcome = job.take(chunk)
+        for (budget, partition), job in jobs.items():
+            mine = chunk if partitions == 1 else taken(chunk, _rows_of(partition, partitions, who))
+            outcome = job.take(mine)
             told[budget] += outcome.surges
             if budget == budgets[0]:
-                waves += fleet.take(ReportChunk([*outcome.reports])).surges
-    for budget, job in jobs.items():
+                reports = [report.of_partition(partition) for report in outcome.reports]
+                waves += fleet.take(ReportChunk(reports)).surges
+    for (budget, _), job in jobs.items():
         told[budget] += job.take_held().surges
     waves += fleet.take_held().surges
     surges = {
@@ -161,6 +166,12 @@ def audiences_of(world: CountWorld, creators: Ints) -> Words:
 def creator_of(surge: Surge) -> int:
     """Number of a surge's creator in her world."""
     return int(surge.creator_id.removeprefix("c-"))
+
+
+def _rows_of(partition: int, partitions: int, creators: Ints) -> Ints:
+    """Records of a partition: creators are dealt in turn, so each has some of every size."""
+    rows: Ints = np.flatnonzero(creators % partitions == partition)
+    return rows
 
 
 def _job_of(budget: float) -> FollowPartition:
