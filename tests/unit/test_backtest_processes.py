@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from streams.app.backtest.processes import ProcessEnded, counted_apart
 from streams.app.backtest.run import Backtest
 from streams.app.cli import main
 from streams.core.records.chunks import DeadRecord
-from streams.edges.files.records import FileBroken, RecordFile
+from streams.edges.files.records import FileBroken, FileMissing, RecordFile
 from streams.edges.settings.reading import Settings
 from tests.wave_rows import records
 
@@ -68,7 +69,7 @@ def test_without_a_number_a_large_file_has_one_for_each_processor(
 ) -> None:
     counts: list[int] = []
 
-    def noted(path: Path, task: FileTask, count: int) -> Iterator[Any]:
+    def noted(path: Path, task: FileTask, count: int) -> Generator[Any, None, None]:
         counts.append(count)
         return counted_apart(path, task, count)
 
@@ -89,6 +90,43 @@ def test_a_file_that_breaks_off_is_told_as_ever(path: Path, tmp_path: Path) -> N
         backtest = Backtest(SETTINGS, lambda dead: None, 1000, None, 2)
         with pytest.raises(FileBroken, match="longer than"):
             backtest.take(file)
+
+
+def test_a_file_that_is_gone_or_grows_is_told(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "follows.ndjson"
+    copy.write_bytes(path.read_bytes())
+    with RecordFile(copy, "follows") as file:
+        copy.unlink()
+        with pytest.raises(FileMissing, match="no such file"):
+            Backtest(SETTINGS, lambda dead: None, None, None, 2).take(file)
+
+
+def test_shares_that_read_different_files_are_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = processes._heard
+    calls: list[int] = []
+
+    def other(*pipe: Any) -> Any:
+        calls.append(1)
+        told = heard(*pipe)
+        return told._replace(records=told.records + 1) if len(calls) == 4 else told
+
+    monkeypatch.setattr(processes, "_heard", other)
+    with RecordFile(path, "follows") as file, pytest.raises(FileBroken, match="changed while"):
+        Backtest(SETTINGS, lambda dead: None, 2_000, None, 2).take(file)
+
+
+def test_a_pipe_is_read_by_one_process_whatever_is_asked(path: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "follows.pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        wrote = pool.submit(pipe.write_bytes, path.read_bytes())
+        with RecordFile(pipe, "follows") as file:
+            backtest = Backtest(SETTINGS, lambda dead: None, 20_000, None, 2)
+            backtest.take(file)
+        assert sum(backtest.result.records.values()) == path.read_bytes().count(b"\n") + 1
+        assert wrote.result() > 0
 
 
 def test_a_process_that_is_killed_ends_the_back_test(path: Path) -> None:

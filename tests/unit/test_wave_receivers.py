@@ -1,6 +1,7 @@
 """Who receives most in a bucket: the same whatever the chunks, and whenever names are asked for."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +61,19 @@ def test_they_are_those_with_most_above_their_usual(
     for bucket, of_bucket in counts.items():
         assert found.take(BUCKET + bucket) == brute(of_bucket, usual)
         assert found.take(BUCKET + bucket) == []
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_usual_that_late_records_raise_takes_nobody_out(asks: bool) -> None:
+    count = RECEIVERS_MAX + 1
+    found, slots = Receivers(keys_of(count)), np.arange(count)
+    found.note(BUCKET, slots, 20 - slots, np.ones(count))
+    if asks:
+        found.name_all()
+    found.note(BUCKET, slots[:1], np.array([20]), np.array([9.0]))
+    receivers = found.take(BUCKET)
+    assert [one.key for one in receivers] == [f"c-{slot}" for slot in range(RECEIVERS_MAX)]
+    assert receivers[0] == WaveReceiver("c-0", 20, 1.0)
 
 
 def test_what_is_forgotten_comes_no_more_and_many_buckets_are_told_apart() -> None:

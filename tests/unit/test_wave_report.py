@@ -97,6 +97,14 @@ def test_reports_of_many_buckets_are_cut_and_say_how_far_each_goes() -> None:
     assert [report.through for report in reports_of("follows", 60, [])] == [60]
 
 
+def test_a_report_of_the_longest_names_is_far_from_too_large_for_a_message() -> None:
+    receivers = [WaveReceiver("\\" * 256, 10**9, 1 / 3)] * 10
+    buckets = [BucketReport(at, BUCKET.cohorts, [[1]] * 9, receivers) for at in range(500)]
+    reports = list(reports_of("follows", 500, buckets))
+    assert [one for report in reports for one in report.buckets] == buckets
+    assert max(len(encode_report(report)) for report in reports) < 300_000
+
+
 def test_a_lot_of_reports_waits_in_the_outbox() -> None:
     assert report_lots_of([]) == []
     (lot,) = report_lots_of([REPORT, IDLE])

@@ -154,6 +154,19 @@ def test_few_events_and_little_more_than_usual_are_no_wave(counts: tuple[int, in
     assert waves.close(BUCKET + 80, sums_of(counts[0], counts[1]), NAMES).factors is None
 
 
+@pytest.mark.parametrize(("zh", "en", "may"), [(900, 20, False), (900, 50, True), (1200, 20, True)])
+def test_a_bucket_may_belong_to_a_wave_that_only_the_fleet_can_tell(
+    zh: int, en: int, may: bool
+) -> None:
+    draw, waves = np.random.default_rng(3), Waves()
+    assert not waves.may_be_lifted
+    for bucket in range(BUCKET, BUCKET + 60):
+        counts = draw.poisson((900, 20))  # of the second too few to be judged here
+        waves.close(bucket, sums_of(int(counts[0]), int(counts[1])), NAMES)
+    waves.close(BUCKET + 60, sums_of(zh, en), NAMES)
+    assert (waves.lasting, waves.may_be_lifted) == (None, may)
+
+
 def test_an_outage_is_no_wave_and_its_rush_is() -> None:
     waves, bucket = warmed()
     for later in range(24):

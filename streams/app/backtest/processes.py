@@ -7,16 +7,16 @@ they say of a chunk is taken together, so none is ever more than a pipe's room a
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from streams.app.backtest.counting import ChunkTold, FileEnd, FileTask, Share, counted
 from streams.edges.errors import SurgewatchError
-from streams.edges.files.records import FileBroken, RecordFile
+from streams.edges.files.records import FileBroken, FileMissing, ParquetUnsupported, RecordFile
 
 _END_SECONDS_MAX: Final = 10.0
 
@@ -25,9 +25,14 @@ class ProcessEnded(SurgewatchError):
     """A process that counted a part of the file ended before it was done."""
 
     def __init__(self, exit_code: int | None) -> None:
+        killed = exit_code is not None and exit_code < 0
+        why = (
+            "was it killed for want of memory? --processes 1 needs least"
+            if killed
+            else ("what stands above says why; with --processes 1 there is no other process")
+        )
         super().__init__(
-            f"a process of the back-test ended before it was done (exit code {exit_code}): was it"
-            " killed for want of memory? --processes 1 needs least"
+            f"a process of the back-test ended before it was done (exit code {exit_code}): {why}"
         )
 
 
@@ -38,10 +43,10 @@ def processors() -> int:
 
 def counted_apart(
     path: Path, task: FileTask, processes: int
-) -> Iterator[list[ChunkTold | FileEnd]]:
+) -> Generator[list[ChunkTold | FileEnd], None, None]:
     """Count a file in so many processes: what all shares say of each chunk, then of the end.
 
-    Raises FileBroken and ProcessEnded.
+    Raises FileBroken, also if the file changes meanwhile, and ProcessEnded.
     """
     context = multiprocessing.get_context("spawn")  # forked from a thread, one could stand still
     with ExitStack() as stack:
@@ -50,13 +55,16 @@ def counted_apart(
             mine, other = context.Pipe(duplex=False)
             share = Share(number, processes)
             process = context.Process(target=_count, args=(other, path, task, share), daemon=True)
-            process.start()
+            with _without_interrupts():
+                process.start()
             stack.callback(_end, process)
             stack.callback(mine.close)
             other.close()
             pipes.append((mine, process))
         while True:
             told = [_heard(*pipe) for pipe in pipes]
+            if len({_records_of(one) for one in told}) > 1:
+                raise FileBroken(path, "changed while it was read")
             yield told
             if not isinstance(told[0], ChunkTold):
                 return
@@ -68,9 +76,24 @@ def _heard(pipe: Connection, process: SpawnProcess) -> Any:
     except EOFError as error:
         process.join(_END_SECONDS_MAX)
         raise ProcessEnded(process.exitcode) from error
-    if isinstance(heard, _Broken):
-        raise FileBroken(heard.path, heard.cause)
+    if isinstance(heard, _Failed):
+        raise heard.error()
     return heard
+
+
+def _records_of(told: ChunkTold | FileEnd) -> int | None:
+    """Of a chunk; None: the file's end."""
+    return told.records if isinstance(told, ChunkTold) else None
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Have a process started now hear of Ctrl-C only when it wants to."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(process: SpawnProcess) -> None:
@@ -78,21 +101,27 @@ def _end(process: SpawnProcess) -> None:
     process.join(_END_SECONDS_MAX)
 
 
-class _Broken:
-    """A file that cannot be read on: the error itself does not pass a pipe."""
+class _Failed(NamedTuple):
+    """What a user can act on: the error itself does not pass a pipe."""
 
-    def __init__(self, error: FileBroken) -> None:
-        self.path, self.cause = error.path, error.cause
+    make: Callable[..., SurgewatchError]
+    arguments: tuple[Any, ...]
+
+    def error(self) -> SurgewatchError:
+        return self.make(*self.arguments)
 
 
 def _count(pipe: Connection, path: Path, task: FileTask, share: Share) -> None:
     """Work of one process: say what comes of each chunk, until nobody listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that waits for us
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         with RecordFile(path, task.topic) as file:
             for told in counted(file, task, share):
                 pipe.send(told)
     except FileBroken as error:
-        pipe.send(_Broken(error))
+        pipe.send(_Failed(FileBroken, (error.path, error.cause)))
+    except (FileMissing, ParquetUnsupported) as error:
+        pipe.send(_Failed(type(error), (error.path,)))
     except BrokenPipeError:
         return

@@ -5,7 +5,8 @@ one by this process alone (`counting.py`); what they say is brought together in 
 file (`result.py`). What partitions report of their closed buckets goes to the job that tells waves.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Final
 
 from streams.app.backtest.counting import ChunkTold, FileEnd, FileTask, Share, counted
@@ -23,6 +24,8 @@ _LARGE_BYTES: Final = 20 * 2**20
 """A smaller file is counted before other processes have started."""
 
 Bury = Callable[[list[DeadRecord]], None]
+Counting = Generator[list[ChunkTold | FileEnd], None, None]
+"""What all shares say, chunk by chunk."""
 
 
 class Backtest:
@@ -62,7 +65,12 @@ class Backtest:
         for merger in self._mergers:
             merger.begin(file.topic)
         before = self.read_bytes
-        for shares in self._counted(file):
+        with closing(self._counted(file)) as counting:
+            self._merge(counting, before, told)
+        self.read_bytes = before + file.size_bytes
+
+    def _merge(self, counting: Counting, before: int, told: Callable[[], None]) -> None:
+        for shares in counting:
             chunks = [share for share in shares if isinstance(share, ChunkTold)]
             ends = [share for share in shares if not isinstance(share, ChunkTold)]
             for place, merger in enumerate(self._mergers):
@@ -75,16 +83,15 @@ class Backtest:
                     self._bury(chunks[0].dead)
                 self.read_bytes = before + chunks[0].read_bytes
             told()
-        self.read_bytes = before + file.size_bytes
 
-    def _counted(self, file: RecordFile) -> Iterator[list[ChunkTold | FileEnd]]:
+    def _counted(self, file: RecordFile) -> Counting:
         is_follows = file.topic == self._settings[0].topic_follows
         task = FileTask(file.topic, is_follows, self._settings, self._chunk_records)
         processes = self._processes
         if processes is None:
             processes = processors() if file.size_bytes >= _LARGE_BYTES else 1
         processes = min(processes, *(each.topic_partitions for each in self._settings), 64)
-        if processes > 1:
+        if processes > 1 and file.is_regular:
             yield from counted_apart(file.path, task, processes)
             return
         for told in counted(file, task, Share()):

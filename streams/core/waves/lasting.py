@@ -31,13 +31,29 @@ from streams.core.waves.sums import (
 
 Names = Sequence[tuple[str, str]]
 
-EVENTS_MIN: Final = 60.0
-"""A total is judged when so many events of a bucket are usual: thirty large keys at least."""
-_RULE: Final = ((1, 0.38, 4.5), (2, 0.36, 4.2), (3, 0.34, 4.0))
-"""Buckets, least mean excess (a logarithm) and standard deviations at which a wave begins."""
-_RULE_BY_WEEK: Final = ((1, 0.30, 5.0), (2, 0.24, 4.5), (3, 0.20, 4.5))
-"""The same where the course of the week is known."""
-_BEFORE: Final = len(_RULE) - 1
+
+class Rules(NamedTuple):
+    """When a wave begins.
+
+    ``events_min``: a total is judged when so many events of a bucket are usual. Then by how many
+    buckets, with which least mean excess (a logarithm) and standard deviations; ``by_week``: the
+    same where the course of the week is known.
+    """
+
+    events_min: float
+    plain: tuple[tuple[int, float, float], ...]
+    by_week: tuple[tuple[int, float, float], ...]
+
+
+TELLING: Final = Rules(
+    60.0,  # thirty large keys at least
+    ((1, 0.38, 4.5), (2, 0.36, 4.2), (3, 0.34, 4.0)),
+    ((1, 0.30, 5.0), (2, 0.24, 4.5), (3, 0.20, 4.5)),
+)
+"""For a wave that is told: it wakes people."""
+FACTORS: Final = TELLING
+"""For the factors of one partition, which has a part of the events."""
+_BEFORE: Final = 2
 _EXCESS_MIN: Final = 0.20
 LIFTED: Final = float(np.log(1.2))
 """Excess from which on a total counts as lifted, while a wave lasts."""
@@ -130,9 +146,10 @@ class Waves:
         nodes: Nodes | None = None,
         levels: Levels | None = None,
         recent: Sequence[_Recent] = (),
+        rules: Rules = TELLING,
     ) -> None:
         self.nodes, self._levels = nodes or Nodes(), levels or Levels()
-        self._recent = recent
+        self._recent, self._rules = recent, rules
         self.lasting: Lasting | None = None
 
     @property
@@ -141,15 +158,19 @@ class Waves:
         if not len(self._levels.known):
             return False
         mean = float(self._levels.means[SIDES * PLATFORM])
-        return bool(self._levels.known[SIDES * PLATFORM]) and mean >= EVENTS_MIN
+        return bool(self._levels.known[SIDES * PLATFORM]) and mean >= self._rules.events_min
 
     @property
     def may_be_lifted(self) -> bool:
         """Whether the last bucket may belong to a wave, be it one that only the fleet can tell."""
-        if self.lasting is not None or (self._recent and self._recent[-1].most >= _EXCESS_MIN):
+        if self.lasting is not None:
             return True
-        known = self._levels.known
-        return bool(len(known)) and bool(known[SIDES * PLATFORM]) and not self.can_tell
+        if not self._recent:
+            return False
+        # also of a total too small to be judged here: all partitions' together may be large enough
+        last = self._recent[-1].wide(len(self._levels.known))
+        far = (last.excess >= _EXCESS_MIN) & (last.sigmas >= _LIFTED_SIGMAS)
+        return bool((far & self._levels.known).any())
 
     def calm_after(self, bucket: int, sums: Sequence[Ints], names: Names) -> list["Waves"]:
         """Waves after each of the buckets from this one on, with their sums by cohort.
@@ -234,9 +255,9 @@ class Waves:
             span.learn(place, None)
         span.see(last)
         above = span.above
-        judged = span.known & (above.expected >= EVENTS_MIN)
+        judged = span.known & (above.expected >= self._rules.events_min)
         mosts = (above.excess * judged).max(axis=1, initial=0.0).tolist()
-        place, begun = _begun(self._recent, above, judged, mosts)
+        place, begun = _begun(self._rules, self._recent, (above, judged, mosts))
         seen, lifted = above.at(place), None
         if mosts[place] >= LIFTED:
             lifted = (seen.excess >= LIFTED) & (seen.sigmas >= _LIFTED_SIGMAS) & judged[place]
@@ -245,7 +266,7 @@ class Waves:
         past = [*self._recent, *map(_Recent, above.excess, above.sigmas, mosts)]
         first = len(self._recent) + 1
         after = [
-            Waves(self.nodes, levels, past[: first + later][-len(_RULE) :])
+            Waves(self.nodes, levels, past[: first + later][-_BEFORE - 1 :], self._rules)
             for later, levels in enumerate(span.after[: place + 1])
         ]
         return _Closed(counted, after, seen, lifted, begun)
@@ -297,15 +318,15 @@ class Waves:
 
 
 def _begun(
+    rules: Rules,
     recent: Sequence[_Recent],
-    above: Above,
-    judged: NDArray[np.bool_],
-    mosts: list[float],
+    now: tuple[Above, NDArray[np.bool_], list[float]],
 ) -> tuple[int, Ints]:
     """The first bucket in which a wave begins, and its columns; or the last one, and none.
 
     They are far above what is usual, by the mean of some of the last buckets.
     """
+    above, judged, mosts = now
     count, size = judged.shape
     before = recent[-_BEFORE:]
     if max(*mosts, *(one.most for one in before), 0.0) < _EXCESS_MIN:
@@ -316,7 +337,7 @@ def _begun(
     excess = np.stack([*(one.excess for one in before), *above.excess])
     sigmas = np.stack([*(one.sigmas for one in before), *above.sigmas])
     far = np.zeros_like(judged)
-    for plain, by_week in zip(_RULE, _RULE_BY_WEEK, strict=True):
+    for plain, by_week in zip(rules.plain, rules.by_week, strict=True):
         begins = range(_BEFORE + 1 - plain[0], _BEFORE + 1)
         mean_excess = sum(excess[begin : begin + count] for begin in begins) / len(begins)
         mean_sigmas = sum(sigmas[begin : begin + count] for begin in begins) / len(begins)

@@ -1,8 +1,9 @@
 """Who receives most in a bucket: known as it closes, whatever the chunks.
 
 Whoever is distinctly above what is usual of him is noted as he is counted; the names are looked up
-when they are asked for. In a bucket a key's excess only rises, and it is noted again whenever it
-has: so whoever ends among the first is never pushed out for good.
+when they are asked for. Of a key the most that it ever was above its usual in the bucket counts
+(late records may raise the usual): that only rises, so whoever ends among the first is never
+pushed out for good.
 """
 
 from itertools import pairwise
@@ -83,14 +84,17 @@ class Receivers:
             return self._named.get(bucket, [])
         self._sizes.pop(bucket)
         found = _Noted(*(np.concatenate(column) for column in zip(*noted, strict=True)))
-        found = found.of(_last_of_each(found.slots))
+        found = found.of(_most_of_each(found))
         if len(found.slots) > RECEIVERS_MAX:
             excess = found.now - found.expected
             found = found.of(excess >= np.partition(excess, -RECEIVERS_MAX)[-RECEIVERS_MAX])
         names = list(self._keys.names_of(found.slots))
         columns = zip(names, found.now.tolist(), found.expected.tolist(), strict=True)
         every = {one.key: one for one in self._named.get(bucket, [])}
-        every |= {name: WaveReceiver(name, count, usual) for name, count, usual in columns}
+        for name, count, usual in columns:
+            before = every.get(name)
+            if before is None or count - usual > before.observed - before.expected:
+                every[name] = WaveReceiver(name, count, usual)
         first = sorted(every.values(), key=rank_of)[:RECEIVERS_MAX]
         self._named[bucket] = first
         return first
@@ -126,9 +130,9 @@ def _are_above(now: Ints, expected: Floats) -> NDArray[np.bool_]:
     return above
 
 
-def _last_of_each(slots: Ints) -> Ints:
-    """Where each slot stands last."""
-    order = np.argsort(slots, kind="stable")
-    ends = np.append(np.diff(slots[order]) != 0, True)
-    last: Ints = order[ends]
-    return last
+def _most_of_each(noted: _Noted) -> Ints:
+    """Where each slot stands first with the most above its usual."""
+    order = np.lexsort((noted.expected - noted.now, noted.slots))  # of equal ones the first first
+    begins = np.diff(noted.slots[order], prepend=-1) != 0
+    first: Ints = order[begins]
+    return first

@@ -21,6 +21,8 @@ REPORTED: Final[Mapping[str, Series]] = MappingProxyType(
 """Series that are reported: what lifts posts lifts the comments of their creators too."""
 _SUMS_MAX: Final = 2_000
 """Cohorts of all buckets in one report: some 100 KB."""
+_RECEIVER_SUMS: Final = 6
+"""Cohorts that a receiver takes as much room as: a name has up to 256 characters."""
 _Bucket = Annotated[int, msgspec.Meta(ge=0, le=2**53 // BUCKET_MS)]
 _Sum = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -104,9 +106,10 @@ def reports_of(
     some: list[BucketReport] = []
     size = 0
     for one in buckets:
-        if some and size + len(one.cohorts) > _SUMS_MAX:
+        room = len(one.cohorts) + _RECEIVER_SUMS * len(one.receivers)
+        if some and size + room > _SUMS_MAX:
             yield WaveReport(series, 0, some[-1].bucket, buckets=some)
             some, size = [], 0
         some.append(one)
-        size += len(one.cohorts)
+        size += room
     yield WaveReport(series, 0, through, buckets=some)

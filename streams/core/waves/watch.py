@@ -20,7 +20,7 @@ from streams.core.records.runs import Runs
 from streams.core.surges.surge import WaveReceiver
 from streams.core.time.buckets import WINDOW_BUCKETS
 from streams.core.waves.factors import WaveFactors
-from streams.core.waves.lasting import Waves, spans_of
+from streams.core.waves.lasting import FACTORS, Waves, spans_of
 from streams.core.waves.receivers import Receivers
 from streams.core.waves.report import (
     REPORTED,
@@ -60,7 +60,7 @@ class WaveWatch:
         self._is_reported = series in REPORTED
         self._cohorts = Cohorts()
         self._sums = WaveSums()
-        self._waves = Waves()
+        self._waves = Waves(rules=FACTORS)
         self._closed: list[ClosedBucket] = []
         self._through: int | None = None  # reported so far
         self._receivers = Receivers(keys)

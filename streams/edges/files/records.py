@@ -6,6 +6,7 @@ whatever the size of the file. A blank line is a record too: an empty one.
 
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
@@ -79,7 +80,10 @@ class RecordFile:
         self.path = path
         self.topic = topic
         self._raw = _opened(path)
-        self.size_bytes = os.fstat(self._raw.fileno()).st_size
+        status = os.fstat(self._raw.fileno())
+        self.size_bytes = status.st_size
+        self.is_regular = stat.S_ISREG(status.st_mode)
+        """Whether it can be opened once more, and read from its beginning."""
         self._rows_share = 0.0
         try:
             self._kind = _kind_of(path, self._raw.peek(8)[:8])

@@ -81,6 +81,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
 
         Raises RebalanceAgain, which Faust waits out; TakeOverFailed and OffsetBeyondEnd stop it.
         """
+        if self.gate.is_open():  # a seek for these partitions came before its own dealing's
+            self.app.flow_control.suspend()
+            self.app.flow_control.clear()
         seek = self.gate.begin_seek()
         if seek is None:  # dealt anew already: Faust seeks once they are
             raise RebalanceAgain
@@ -91,9 +94,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         try:
             async with self._seek_lock:
                 assigned = set(self.assignment())
+                ends = monotonic() + self.options.take_over_seconds_max
                 while True:
                     self._stale = False
-                    starts = await self._take_over(assigned)
+                    starts = await self._take_over(assigned, ends)
                     if starts is None or not self.gate.holds(seek):
                         raise RebalanceAgain
                     if not self._stale:
@@ -136,13 +140,13 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # untyped
         self.app.flow_control.resume()
         self.resume_flow()
 
-    async def _take_over(self, assigned: set[TP]) -> dict[TP, int] | None:
+    async def _take_over(self, assigned: set[TP], ends: float) -> dict[TP, int] | None:
         """Where each partition was sought to; None when a rebalance came in between."""
         limit = self.options.take_over_seconds_max
         generation = self.app.consumer_generation_id
         self._taking = taking = asyncio.ensure_future(self._starts_of(assigned, generation))
         try:
-            done, _ = await asyncio.wait([taking], timeout=limit)
+            done, _ = await asyncio.wait([taking], timeout=max(0.0, ends - monotonic()))
         finally:
             taking.cancel()
         if not done:

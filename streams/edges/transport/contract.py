@@ -103,23 +103,24 @@ class TransportOptions:
 
     ``chunk_records_max`` bounds a chunk; ``partition_fetch_bytes_max`` is Faust's
     ``consumer_max_fetch_size``. ``fetch_wait_ms_max`` is how long the broker may hold an empty
-    fetch: it answers at once when there is a byte. Stopping takes at most giving up, one commit
-    and leaving: 29 s, so that a grace period of 30 s is enough. ``records_gone`` hears, on
-    either thread, where reading should go on and the first offset that Kafka still has; it raises,
-    or returns to have the records between left out. ``ids_gone`` hears of how many records that
-    were only to be read once more Kafka has no more; ``counts_gone``, for a partition of which
-    the owner has nothing though the group committed offsets, of how many were counted once and
-    are in Kafka no more, though what is left begins less than a day ago. ``commit_failed`` hears
-    of each commit that Kafka refused or did not answer. For traces, in Unix time (ns): ``fetched``
-    hears of each chunk, and when it was asked for; ``committed`` of offsets that Kafka has, and
-    when it was told them.
+    fetch: it answers at once when there is a byte. Taking over ends before Faust's wait for it
+    does (``broker_request_timeout``), after which nobody would seek any more. Stopping takes at
+    most giving up, one commit and leaving: 29 s, so that a grace period of 30 s is enough.
+    ``records_gone`` hears, on either thread, where reading should go on and the first offset that
+    Kafka still has; it raises, or returns to have the records between left out. ``ids_gone`` hears
+    of how many records that were only to be read once more Kafka has no more; ``counts_gone``, for
+    a partition of which the owner has nothing though the group committed offsets, of how many were
+    counted once and are in Kafka no more, though what is left begins less than a day ago.
+    ``commit_failed`` hears of each commit that Kafka refused or did not answer. For traces, in Unix
+    time (ns): ``fetched`` hears of each chunk, and when it was asked for; ``committed`` of offsets
+    that Kafka has, and when it was told them.
     """
 
     chunk_records_max: int = 16_384
     fetch_bytes_max: int = 16 * 2**20
     fetch_wait_ms_max: int = 500
     isolation_level: str = "read_committed"
-    take_over_seconds_max: float = 60.0
+    take_over_seconds_max: float = 55.0
     give_up_seconds_max: float = 20.0
     commit_seconds_max: float = 5.0
     leave_seconds_max: float = 4.0
