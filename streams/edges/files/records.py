@@ -112,8 +112,8 @@ class RecordFile:
         """Bytes read so far, 0 to ``size_bytes``; for Parquet the share of its rows of it."""
         if self._kind == "parquet":
             return int(self.size_bytes * self._rows_share)
-        if self._raw.closed:
-            return self.size_bytes
+        if self._raw.closed or not self.is_regular:
+            return self.size_bytes  # of a pipe: 0
         return min(self._raw.tell(), self.size_bytes)
 
     def chunks(self, records: int = CHUNK_RECORDS) -> Iterator[RawChunk]:

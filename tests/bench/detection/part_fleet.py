@@ -90,7 +90,7 @@ def _row_of(world: str, creators: int, partitions: int, found: list[Found]) -> d
 
 def _found(task: Task) -> Found:
     plan = WORLDS[task.world]
-    hours = _CALM_DAYS * 24 if task.world in _CALM else _HISTORY_DAYS * 24 + plan.tail_hours
+    hours = _CALM_DAYS * 24 if task.world in _CALM else int(_HISTORY_DAYS * 24) + plan.tail_hours
     world = count_world_of(plan, seed=task.seed, creators=task.creators, hours=hours)
     result = ran(world, [NOTICES], in_turn=False, partitions=task.partitions)
     begin_ms, plain = world.happens * BUCKET_MS, world.without_surge()
