@@ -51,8 +51,13 @@ TELLING: Final = Rules(
     ((1, 0.30, 5.0), (2, 0.24, 4.5), (3, 0.20, 4.5)),
 )
 """For a wave that is told: it wakes people."""
-FACTORS: Final = TELLING
-"""For the factors of one partition, which has a part of the events."""
+FACTORS: Final = Rules(
+    25.0,
+    ((1, 0.34, 4.0), (2, 0.30, 3.5), (3, 0.28, 3.2)),
+    TELLING.by_week,
+)
+"""For the factors of one partition, which has a part of the events: a few too many only say what
+was counted, one too few has those whom the wave lifts told as if they surged."""
 _BEFORE: Final = 2
 _EXCESS_MIN: Final = 0.20
 LIFTED: Final = float(np.log(1.2))
