@@ -36,9 +36,9 @@ REST_SECONDS: Final = 8.0
 """So long nothing is sent: what it then holds is its own, and not what is under way."""
 _WAITING_MAX: Final = 250_000
 """Records that may wait meanwhile."""
-WARM_SHARE: Final = 0.4
-"""Of the time, which the slopes leave out: of an hour, two days of event time, in which windows
-fill and what closed is remembered for a day."""
+WARM_SHARE: Final = 0.6
+"""Of the time, which the slopes leave out: of an hour, three days of event time. In the first one
+windows fill; what opened in it closes up to a day later, and is remembered for another."""
 KAFKA: Final = {
     # an hour is tens of gigabytes; the worker is never far behind
     "log.retention.bytes": str(1 << 29),
