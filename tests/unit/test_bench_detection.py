@@ -8,7 +8,15 @@ import pytest
 from streams.core.time.buckets import BUCKET_MS
 from streams.core.worlds.counts import CountWorld, count_world_of
 from streams.core.worlds.plans import WORLDS
-from tests.bench.detection import __main__, part, part_peers, part_seismic, part_story, rows
+from tests.bench.detection import (
+    __main__,
+    part,
+    part_fleet,
+    part_peers,
+    part_seismic,
+    part_story,
+    rows,
+)
 from tests.bench.detection.nab import gated
 from tests.bench.detection.parts import PARTS
 from tests.bench.detection.statistics import NEVER, middle_of, poisson_interval, share_interval
@@ -152,3 +160,11 @@ def test_threshold_of_a_peer_is_the_lowest_that_alarms_no_more_than_asked() -> N
     scores = [[5.0, *day, 3.0, *day, 4.0], [1.0, *day, 2.0]]
     assert [part_peers.threshold_of(scores, asked) for asked in (1, 2, 3, 4)] == [5, 4, 3, 2]
     assert part_peers.threshold_of(scores, 0) == NEVER
+
+
+def test_a_wave_of_a_fleet_is_told_with_those_who_receive_most() -> None:
+    found = part_fleet._found(part_fleet.Task("even-wave", 1_000, 2, 1.5, 5))
+    assert (found.early, found.waves) == (0, 1)
+    assert found.minutes <= 30
+    assert found.receivers == 10
+    assert found.plain == 1_000
