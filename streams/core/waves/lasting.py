@@ -54,7 +54,7 @@ TELLING: Final = Rules(
 FACTORS: Final = Rules(
     25.0,
     ((1, 0.34, 4.0), (2, 0.30, 3.5), (3, 0.28, 3.2)),
-    TELLING.by_week,
+    ((1, 0.30, 4.0), (2, 0.24, 3.5), (3, 0.20, 3.2)),
 )
 """For the factors of one partition, which has a part of the events: a few too many only say what
 was counted, one too few has those whom the wave lifts told as if they surged."""

@@ -54,7 +54,7 @@ def run(size: float) -> Part:
     seeds = count_of(_SEEDS, size)
     worlds = [(world, _CREATORS) for world in _WAVES] + [(world, (8_000,)) for world in _CALM]
     tasks = [
-        Task(world, count_of(creators, size, 1_000), partitions, days, SEED + 900 + seed)
+        Task(world, count_of(creators, size, 1_000), partitions, days, SEED + 950 + seed)
         for world, sizes in worlds
         for creators in sizes
         for partitions in (_PARTITIONS if world in _WAVES else _PARTITIONS[1:])
