@@ -81,7 +81,7 @@ async def break_it(app: Any, fault: str) -> None:
         case "agents_hung":
             app.partition_owner.take = hang  # one that ends is begun again by Faust
         case "deal_without_end":
-            app.consumer.begin_rebalance()
+            app.consumer.gate.begin_dealing()
         case "dns_gone":
             await lose_dns()
         case _:
