@@ -133,6 +133,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
         except RuntimeError:  # the loop is closed
             coroutine.close()
             raise ConsumerStoppedError from None
+        cancel = running.cancel
+        # once that loop has closed there is nothing to cancel, and asking it would be an error
+        running.cancel = lambda: not self.thread_loop.is_closed() and cancel()  # type: ignore[method-assign]
         try:
             return await asyncio.wrap_future(running)
         except asyncio.CancelledError:
