@@ -216,7 +216,7 @@ class OutputFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
         self._target = Path(os.path.realpath(path))
         self._direct = self._target.exists() and not self._target.is_file()
         self._part = self._target.with_name(f".{self._target.name}.{os.getpid()}.part")
@@ -247,7 +247,7 @@ class OutputFile:
         try:
             (self._packed or self._raw).write(data)
         except OSError as error:
-            raise FileUnwritable(self.path, error.strerror or str(error)) from error
+            raise FileUnwritable(self._path, error.strerror or str(error)) from error
 
     def write_lines(self, lines: Sequence[bytes]) -> None:
         """Add records, one a line."""
@@ -267,7 +267,7 @@ class OutputFile:
                 self._part.replace(self._target)
         except OSError as error:
             self.drop()
-            raise FileUnwritable(self.path, error.strerror or str(error)) from error
+            raise FileUnwritable(self._path, error.strerror or str(error)) from error
 
     def drop(self) -> None:
         """Throw away what was written."""

@@ -134,7 +134,8 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             coroutine.close()
             raise ConsumerStoppedError from None
         cancel = running.cancel
-        # once that loop has closed there is nothing to cancel, and asking it would be an error
+        # Cancelling asks the consumer's loop. Once that has closed there is nothing to cancel, and
+        # asking would put an error into the log; of this one future, so set on it.
         running.cancel = lambda: not self.thread_loop.is_closed() and cancel()  # type: ignore[method-assign]
         try:
             return await asyncio.wrap_future(running)
