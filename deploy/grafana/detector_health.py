@@ -36,10 +36,9 @@ from streams.edges.metrics.catalogue import (
     RECOUNTS,
     RELEASED_EARLY,
     REREAD,
-    SURGES,
-    SURGES_FORGOTTEN,
 )
 from streams.edges.metrics.catalogue_running import BUILD, SETTINGS
+from streams.edges.metrics.catalogue_surges import SURGES, SURGES_FORGOTTEN
 
 SCOPE: Final = Scope(("job", "kind"))
 WINDOWS: Final = ("5m", "1h", "6h", "3d")

@@ -13,8 +13,9 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.panels import SOURCE, Panel
 from deploy.grafana.queries import Scope
-from streams.edges.metrics.catalogue import MODERATION_SURGES, RECORDS, SURGES
+from streams.edges.metrics.catalogue import RECORDS
 from streams.edges.metrics.catalogue_running import BUILD
+from streams.edges.metrics.catalogue_surges import MODERATION_SURGES, SURGES
 from streams.edges.metrics.specs import MetricSpec
 
 TAG: Final = "surgewatch"
@@ -64,6 +65,8 @@ class Board:
             made = made.with_variable(dashboard.DatasourceVariable("logs").type("loki"))
         for name in self.scope.variables:
             made = made.with_variable(_variable(name))
+        for name in self.scope.boxes:
+            made = made.with_variable(dashboard.TextBoxVariable(name).default_value(""))
         made = made.with_variable(
             dashboard.TextBoxVariable("docs_url").label("docs").default_value(DOCS_URL)
         )

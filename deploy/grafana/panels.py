@@ -125,7 +125,8 @@ def rows(
 ) -> table.Panel:
     """Make a row for each series; ``columns``: heading by label, in their order.
 
-    ``Value`` is the column of the values. Names of alerts are links to their runbooks.
+    ``Value`` is the column of the values. Names of alerts are links to their runbooks, ids of
+    surges to what the dashboard has of that one.
     """
     made = table.Panel().span(GRAPH_SPAN).height(_GRAPH_HEIGHT)
     target = _target(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
@@ -133,8 +134,10 @@ def rows(
     made = made.no_value(none or "no series").transformations(_only(columns))
     if "alertname" in columns:
         link = {"title": "Runbook", "url": f"{RUNBOOKS}/${{__value.text}}.md", "targetBlank": True}
-        links = models.DynamicConfigValue(id_val="links", value=[link])
-        made = made.override_by_name(columns["alertname"], [links])
+        made = made.override_by_name(columns["alertname"], [_linked(link)])
+    if "surge_id" in columns:
+        url = "/d/${__dashboard.uid}?var-surge_id=${__value.text}"
+        made = made.override_by_name(columns["surge_id"], [_linked({"title": "Alone", "url": url})])
     return made
 
 
@@ -164,6 +167,10 @@ def lines(
             *_only(columns),
         ]
     )
+
+
+def _linked(link: Mapping[str, object]) -> models.DynamicConfigValue:
+    return models.DynamicConfigValue(id_val="links", value=[link])
 
 
 def _only(columns: Mapping[str, str]) -> list[models.DataTransformerConfig]:

@@ -74,6 +74,10 @@ class Query:
         """Only the largest of its values."""
         return replace(self, expr=f"max ({self.expr})", legend="")
 
+    def least(self, count: int) -> Query:
+        """Only its smallest values, the smallest first."""
+        return replace(self, expr=f"bottomk({count}, {self.expr})")
+
     def top(self, count: int) -> Query:
         """Only its largest values."""
         return replace(self, expr=f"topk({count}, {self.expr})")
@@ -96,9 +100,13 @@ ALL: Final = Where()
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the viewers of a dashboard narrow it to: labels with a variable of the same name."""
+    """What the viewers of a dashboard narrow it to: labels with a variable of the same name.
+
+    Values of ``variables`` are chosen; of ``boxes`` one types how they begin, and nothing is all.
+    """
 
     variables: tuple[str, ...]
+    boxes: tuple[str, ...] = ()
 
     def series(self, spec: MetricSpec, where: Where = ALL, part: str = "") -> str:
         """A metric's series in this scope; ``part``: ``_bucket``, ``_count`` of a histogram.
@@ -115,6 +123,7 @@ class Scope:
         has = {"job", "instance", *labels}
         exact = {name for name, value in where.labels.items() if "|" not in value}
         parts = [f'{one}=~"${one}"' for one in self.variables if one in has - exact]
+        parts += [f'{one}=~"${one}.*"' for one in self.boxes if one in has]
         parts += [
             f'{name}{"=" if name in exact else "=~"}"{value}"'
             for name, value in where.labels.items()
@@ -182,6 +191,7 @@ class Scope:
         '{service_name=~"surgewatch.*"} |= "surge_page" | json | event="surge_page" | kind=~"$kind"'
         """
         narrowed = [f'{name}=~"${name}"' for name in self.variables if name in fields]
+        narrowed += [f'{name}=~"${name}.*"' for name in self.boxes if name in fields]
         parts = [f'{LOG_STREAMS} |= "{event}"', "json", f'event="{event}"', *narrowed]
         return " | ".join(parts)
 

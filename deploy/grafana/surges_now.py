@@ -8,19 +8,21 @@ from deploy.grafana.alert_limits import limit_of
 from deploy.grafana.frame import Board, Section
 from deploy.grafana.panels import bars, graph, lines, number, rows
 from deploy.grafana.queries import Query, Scope, Where
-from streams.edges.metrics.catalogue import (
+from streams.edges.metrics.catalogue import EVENT_TO_SURGE, LAG_SECONDS
+from streams.edges.metrics.catalogue_surges import (
     ALARMS_ASKED,
-    EVENT_TO_SURGE,
-    LAG_SECONDS,
     MODERATION_COMMENTS,
     MODERATION_SURGES,
+    NEWEST,
+    NEWEST_MAX,
     NOTICES_OPEN,
     OPEN,
+    PAGES,
     SURGES,
     WAVE_FACTOR,
 )
 
-SCOPE: Final = Scope(("job", "kind", "lang"))
+SCOPE: Final = Scope(("job", "kind", "lang"), boxes=("surge_id",))
 OPENED: Final = Where({"state": "opened"})
 JUDGED: Final = Where({"trigger": "model", "state": "opened", "kind": "followers|comments"})
 """Surges that the budget of false alarms is for."""
@@ -135,9 +137,23 @@ _SURGES: Final = Section(
             "follow or comment; the ten cohorts with the most. Many in one cohort may be a wave.",
             none="no notice is open",
         ),
-        lines(
+        rows(
             "Newest surges that matter",
-            SCOPE.lines("surge_page", "kind"),
+            SCOPE.age(NEWEST, "kind", "surge_id").least(NEWEST_MAX),
+            {"Value": "told, ago", "kind": "kind", "surge_id": "surge_id"},
+            description="The last twenty pages and waves that workers told since they started. "
+            "`surgewatch surges --id SURGE_ID` tells all of one.",
+            none="none since the workers started",
+        ),
+        graph(
+            "Became pages in an hour",
+            [SCOPE.increase(PAGES, "1h", "kind")],
+            description="Surges of creators and posts that became pages in the hour before each "
+            "point: each called somebody.",
+        ),
+        lines(
+            "Whose they are",
+            SCOPE.lines("surge_page", "kind", "surge_id"),
             {
                 "at": "told at",
                 "kind": "kind",

@@ -11,8 +11,6 @@ from tests.unit.alert_cases_errors import ERROR_CASES
 _TOPIC: Final = f'{ONE},topic="follows"'
 _ENDS: Final = "surgewatch_certificate_expiry_timestamp_seconds"
 _OWN: Final = f'{ONE},use="redis",part="own"'
-_WAVES: Final = f'surgewatch_surges_total{{{ONE},kind="wave",trigger="model",state="opened"}}'
-_FOLLOWERS: Final = f'{ONE},kind="followers"'
 _LAG: Final = f'surgewatch_lag_seconds{{{_TOPIC},partition="0"}}'
 _LATE: Final = "surgewatch_event_to_stored_seconds"
 
@@ -34,6 +32,12 @@ def _surges_told(total: str, in_time: str) -> Series:
 
 def _open(kind: str, severity: str, values: str) -> Series:
     return {f'surgewatch_surges_open{{{ONE},kind="{kind}",severity="{severity}"}}': values}
+
+
+def _newest(kind: str, values: str) -> Series:
+    """A surge told at so many seconds."""
+    labels = f'{ONE},kind="{kind}",surge_id="5f0e"'
+    return {f"surgewatch_newest_surge_timestamp_seconds{{{labels}}}": values}
 
 
 def _read(of: str, one: str, two: str) -> Series:
@@ -314,22 +318,9 @@ CASES: Final[Mapping[str, Case]] = {
         {"$value | humanizePercentage": "0.5%"},
     ),
     "SurgewatchWaveOpened": Case(
-        {_WAVES: "0 0 0 4x20"},
-        3,
-        [
-            {_WAVES: "4x20"},  # long ago
-            {_WAVES: "4 0x20"},  # it started again
-            {_WAVES.replace("opened", "grown"): "0 0 0 4x20"},
-            {_WAVES.replace("wave", "followers"): "0 0 0 4x20"},
-        ],
-        OF_ONE | {"kind": "wave", "opening": "4"},
-        also=[
-            (  # before Prometheus has seen the worker that tells it
-                {_WAVES: "_x10 4x20", f"process_start_time_seconds{{{ONE}}}": "_x10 0.7x20"},
-                10,
-                {},
-            ),
-        ],
+        _newest("wave", "_x3 180x20"),
+        *(3, [_newest("wave", "_x20 180x20"), _newest("followers", "_x3 180x20")]),
+        OF_JOB | {"kind": "wave", "surge_id": "5f0e"},
     ),
     "SurgewatchWaveOpen": Case(
         _open("wave", "page", "0 0 0 1x20"),
@@ -343,23 +334,9 @@ CASES: Final[Mapping[str, Case]] = {
         {"$value": "2"},
     ),
     "SurgewatchCreatorSurgeOpened": Case(
-        {f"surgewatch_pages_total{{{_FOLLOWERS}}}": "0 0 0 4x20"},
-        3,
-        [
-            {f"surgewatch_pages_total{{{_FOLLOWERS}}}": "4x20"},  # long ago
-            {f"surgewatch_pages_total{{{_FOLLOWERS}}}": "4 0x20"},  # it started again
-        ],
-        OF_ONE | {"kind": "followers", "opening": "4"},
-        also=[
-            (  # before Prometheus has seen the worker that tells it
-                {
-                    f"surgewatch_pages_total{{{_FOLLOWERS}}}": "_x10 4x20",
-                    f"process_start_time_seconds{{{ONE}}}": "_x10 0.7x20",
-                },
-                10,
-                {},
-            ),
-        ],
+        _newest("followers", "_x3 180x20"),
+        *(3, [_newest("followers", "_x20 180x20"), _newest("wave", "_x3 180x20")]),
+        OF_JOB | {"kind": "followers", "surge_id": "5f0e"},
     ),
     "SurgewatchCreatorSurgeNotice": Case(
         {f"surgewatch_notices_open{{{_COHORT}}}": "_ _ _ 4x20"},

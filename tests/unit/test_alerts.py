@@ -15,7 +15,7 @@ import yaml
 from streams.edges.metrics.catalogue import CATALOGUE
 from streams.edges.settings.reading import Settings
 from tests.conftest import program_or_say
-from tests.unit.alert_case import OF_ONE, OF_TWO, ONE, TWO, Case, Series
+from tests.unit.alert_case import ONE, TWO, Case, Series
 from tests.unit.alert_cases import CASES
 
 RULES: Final = Path(__file__).parents[2] / "deploy/prometheus"
@@ -149,73 +149,41 @@ def test_an_alert_says_what_happened_and_where_to_read_and_look(name: str) -> No
     assert ALERTS[name]["labels"]["severity"] in {"page", "notice", "none"}
 
 
-def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("SurgewatchCreatorSurgeOpened", "followers"), ("SurgewatchWaveOpened", "wave")],
+)
+def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(
+    name: str, kind: str, tmp_path: Path
+) -> None:
     """Alertmanager tells an alert that it has not met; one that goes on is nothing new to it."""
-    name = "SurgewatchCreatorSurgeOpened"
-    pages: Series = {
-        # a scrape that fails, another surge, a restart, and the first one after it
-        'surgewatch_pages_total{job="surgewatch",instance="w1",kind="followers"}': (
-            "6 7 7 stale 7 8 8 0 0 1x30"
-        ),
-        'surgewatch_pages_total{job="surgewatch",instance="w2",kind="followers"}': "299 300x40",
+
+    def newest(surge_id: str, of: str = ONE) -> str:
+        labels = f'{of},kind="{kind}",surge_id="{surge_id}"'
+        return f"surgewatch_newest_surge_timestamp_seconds{{{labels}}}"
+
+    series: Series = {
+        newest("a"): "_ 60 60 stale 60 60 _x30",  # a scrape that fails; then the worker ends
+        newest("b"): "_x4 240 240 240 _x30",
+        newest("b", TWO): "_x8 230x30",  # who takes its partitions over, by the time of its record
+        newest("c", TWO): "_x9 540x30",
+        newest("old", TWO): "_x9 -400x30",
     }
 
-    def at(minute: int, *openings: tuple[str, str]) -> dict[str, Any]:
-        of = {"job": "surgewatch", "kind": "followers"}
-        cases = [
-            replace(CASES[name], labels=of | {"instance": instance, "opening": nth})
-            for instance, nth in openings
-        ]
+    def at(minute: int, *surge_ids: str) -> dict[str, Any]:
+        of = {"job": "surgewatch", "kind": kind}
+        cases = [replace(CASES[name], labels=of | {"surge_id": one}) for one in surge_ids]
         return told_at(name, minute, [expected(name, case) for case in cases])
 
-    other = ("w2", "0")
     told = [
         at(0),
-        *(at(minute, ("w1", "7"), other) for minute in (1, 2, 3, 4)),
-        *(at(minute, ("w1", "8"), other) for minute in (5, 6)),
-        *(at(minute, other) for minute in (7, 8)),
-        at(9, ("w1", "1"), other),
-        at(23, ("w1", "1")),
-        at(30),
+        *(at(minute, "a") for minute in (1, 2, 3)),
+        *(at(minute, "a", "b") for minute in (4, 5, 6, 7, 8)),
+        at(9, "a", "b", "c"),
+        *(at(minute, "b", "c") for minute in (12, 18)),
+        at(20, "c"),
+        at(25),
     ]
-    assert check_rules(tmp_path, [(pages, told)]) == ""
-
-
-@pytest.mark.parametrize(
-    ("name", "counter"),
-    [
-        ("SurgewatchCreatorSurgeOpened", 'surgewatch_pages_total{%s,kind="followers"}'),
-        (
-            "SurgewatchWaveOpened",
-            'surgewatch_surges_total{%s,kind="wave",trigger="model",state="opened"}',
-        ),
-    ],
-)
-def test_the_first_that_opens_after_a_restart_is_another_alert(
-    name: str, counter: str, tmp_path: Path
-) -> None:
-    """Else nothing is told: a group that has lost an alert and has no new one is no news."""
-    start = f"process_start_time_seconds{{{ONE}}}"
-    # in the middle it ends, and starts again with the first that opens
-    series: Series = {
-        counter % ONE: "0 1 1 1 stale _ 0 1x20",
-        start: "19000.3x3 stale _ 19300.3x25",
-        counter % TWO: "5x30",
-        f"process_start_time_seconds{{{TWO}}}": "0x30",
-        # another fleet's worker of the same name
-        start.replace("}", ',namespace="other"}'): "100x30",
-    }
-    kind = CASES[name].labels["kind"]
-
-    def at(minute: int, opening: str) -> dict[str, Any]:
-        openings = [OF_ONE | {"opening": opening}]
-        if minute < 15:
-            openings.append(OF_TWO | {"opening": "5"})
-        cases = [replace(CASES[name], labels=one | {"kind": kind}) for one in openings]
-        return told_at(name, minute, [expected(name, one) for one in cases])
-
-    told = [at(minute, "900001") for minute in (1, 2, 3, 4, 5)]
-    told += [at(minute, "930001") for minute in (7, 8, 14, 20)]
     assert check_rules(tmp_path, [(series, told)]) == ""
 
 

@@ -17,7 +17,8 @@ from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, LanguageShare, WavePart
 from streams.core.waves.incident import PARTS_MAX
 from streams.core.waves.report import REPORTED
-from streams.edges.metrics.catalogue import CATALOGUE, COHORTS_MAX, OPEN_SERIES, SERIES_BOUND
+from streams.edges.metrics.catalogue import CATALOGUE, SERIES_BOUND
+from streams.edges.metrics.catalogue_surges import COHORTS_MAX, NEWEST_MAX, OPEN_SERIES
 from streams.edges.metrics.worker import Build, Metrics, Place
 from streams.edges.tls.certificates import CertificateEnd, FilesState, Part
 from tests.jobs import follow_partition, follows
@@ -72,6 +73,9 @@ def fill(metrics: Metrics, topics: tuple[str, ...], partitions: int) -> None:
         }
     )
     metrics.set_surging(Surging(wave_parts=dict.fromkeys(REPORTED, parts), notices=notices))
+    for kind in ("followers", "comments"):
+        metrics.add_pages(kind, [f"{kind}-{n}" for n in range(50)])
+    metrics.add_waves([f"wave-{n}" for n in range(50)])
 
 
 def _openmetrics(metrics: Metrics) -> str:
@@ -137,6 +141,38 @@ def test_each_method_moves_its_series(metrics: Metrics) -> None:
     assert _value(metrics, "event_ids_remembered", topic="comments") == 8
     assert _value(metrics, "keys_left_out", topic="comments") == 7
     assert _value(metrics, "outbox_pending") == 2
+
+
+def test_the_newest_surges_that_matter_are_told_with_their_times() -> None:
+    now_ms = [NOW_MS]
+    metrics = Metrics(
+        CollectorRegistry(), ("follows",), Build("0", "surgewatch"), lambda: now_ms[0]
+    )
+
+    def newest(kind: str) -> dict[str, float]:
+        name = "surgewatch_newest_surge_timestamp_seconds"
+        return {
+            one.labels["surge_id"]: one.value - NOW_MS / 1000
+            for family in metrics.registry.collect()
+            for one in family.samples
+            if one.name == name and one.labels["kind"] == kind
+        }
+
+    metrics.add_found("followers", "found", NOW_MS - 60_000)
+    metrics.add_pages("followers", [f"a{n}" for n in range(NEWEST_MAX - 1)])
+    now_ms[0] += 1_000
+    metrics.add_pages("followers", ["a0", "found"])
+    assert newest("followers")["found"] == -60, "one that is known keeps its time"
+    assert len(newest("followers")) == NEWEST_MAX
+    metrics.add_waves(["w"])
+    metrics.add_pages("followers", ["b0"])
+    assert newest("followers") == {**{f"a{n}": 0 for n in range(NEWEST_MAX - 1)}, "b0": 1}
+    metrics.add_found("followers", "older", NOW_MS - 1)
+    assert "older" not in newest("followers"), "there is no room for it"
+    metrics.add_pages("followers", [f"c{n}" for n in range(1_000)])
+    assert list(newest("followers")) == [f"c{n}" for n in range(1_000 - NEWEST_MAX, 1_000)]
+    assert newest("wave") == {"w": 1}, "each kind has a room of its own"
+    assert newest("comments") == {}
 
 
 def test_open_surges_are_told_by_kind_and_severity_and_a_waves_factors_vanish(
@@ -237,13 +273,14 @@ def test_the_series_of_a_partition_given_up_vanish(metrics: Metrics) -> None:
     assert _series(metrics) == before
 
 
-def test_labels_come_from_a_short_list_and_none_is_an_id(metrics: Metrics) -> None:
+def test_labels_come_from_a_short_list_and_none_names_a_creator(metrics: Metrics) -> None:
     fill(metrics, ("follows", "comments", "waves"), partitions=4)
     names = {name for line in _series(metrics) for name in re.findall(r"(\w+)=\"", line)}
     assert names == {
         *("topic", "partition", "result", "reason", "kind", "trigger", "state", "severity"),
         *("stage", "server", "operation", "series", "lang", "region", "le"),
         *("version", "python", "detector", "hash", "use", "part"),
+        "surge_id",  # of the newest: a digest
     }
 
 

@@ -21,7 +21,7 @@ from streams.edges.codec.out import decode_surge
 from streams.edges.errors import DataError
 from streams.edges.kafka.report_lot import Lot, ReportLot
 from streams.edges.kafka.surge_lot import stored_lot_of
-from streams.edges.metrics.progress import Silence
+from streams.edges.metrics.progress import Progress, Silence
 from streams.edges.store import (
     NO_LIMIT,
     Fence,
@@ -97,13 +97,14 @@ def pipeline_on(
     speaker: Loudspeaker,
     flush_records_max: int = 10_000,
     look_seconds: float = 5.0,
+    progress: Progress | None = None,
 ) -> Pipeline:
     trade = Trade(
         lambda chunk: decode_follows(chunk, BEGIN_MS + 10**9, Limits()),
         lambda: follow_partition(10),
     )
     policy = PipelinePolicy(0.01, flush_records_max, LIMIT, look_seconds=look_seconds)
-    return Pipeline({"follows": trade}, store, speaker, policy, Silence())
+    return Pipeline({"follows": trade}, store, speaker, policy, progress or Silence())
 
 
 def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -44,8 +44,8 @@ def test_surges_that_became_pages_are_told_by_kind() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
     progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
-    progress.paged({"comments": 2})
-    progress.paged({"comments": 1, "followers": 0})
+    progress.paged({"comments": ["a", "b"]})
+    progress.paged({"comments": ["c"], "followers": []})
     told = [
         registry.get_sample_value("surgewatch_pages_total", {"kind": kind})
         for kind in ("comments", "followers")

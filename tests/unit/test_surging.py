@@ -1,6 +1,7 @@
 """What is told as open is what is open, and the alarms asked for are the budget's."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,10 +13,17 @@ from streams.app.worker.pipeline import Pipeline
 from streams.core.detection.cohorts import audience_of
 from streams.core.partition import FollowPartition
 from streams.core.records.texts import Ints
-from streams.core.reports.surging import Surging, alarms_asked_of, surging_of
+from streams.core.reports.surging import (
+    Pages,
+    Surging,
+    alarms_asked_of,
+    opened_since,
+    surging_of,
+)
 from streams.core.surges.surge import Kind, Severity, Surge
 from streams.core.time.buckets import BUCKET_MS
 from streams.core.waves.fleet import FleetWaves
+from streams.edges.codec.out import decode_surge
 from streams.edges.metrics.progress import Silence
 from streams.edges.store import MemoryStore
 from tests.jobs import comment_partition, comments, follow_partition, follows, watch
@@ -69,6 +77,8 @@ def test_a_wave_is_open_from_its_opening_to_its_close_and_has_factors_meanwhile(
             told += [] if number >= len(reports) else told_by(fleet, [reports[number]])
         found = surging_of([fleet])
         assert +found.open == open_by_records(told)
+        opened = [(one.surge_id, one.opened_ms) for one in told[-1:] if one.state != "closed"]
+        assert opened_since(fleet, 0) == [("wave", *one) for one in opened]
         lifted = found.wave_parts.get("follows", [])
         assert found.open["wave", "page"] or not lifted
         factors |= {part.factor for part in lifted if part.lang == "en"}
@@ -111,14 +121,19 @@ class Heard(Silence):
     def __init__(self) -> None:
         self.open: list[tuple[int, int]] = []
         self.alarms = 0.0
-        self.pages: Counter[Kind] = Counter()
+        self.pages: Pages = {}
+        self.found: list[tuple[Kind, str, int]] = []
         self.ages: list[int] = []
 
     def surging(self, surging: Surging, outbox: int) -> None:
         self.open.append((surging.open["followers", "page"], outbox))
 
-    def paged(self, pages: Mapping[Kind, int]) -> None:
-        self.pages.update(pages)
+    def paged(self, pages: Pages) -> None:
+        for kind, surge_ids in pages.items():
+            self.pages.setdefault(kind, []).extend(surge_ids)
+
+    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
+        self.found += opened
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         self.alarms += sum(alarms.values())
@@ -127,10 +142,11 @@ class Heard(Silence):
         self.ages += [int(at) for times in at_ms for at in times]
 
 
-def heard_pipeline(speaker: Loudspeaker) -> tuple[Pipeline, Heard]:
-    pipeline, heard = pipeline_on(MemoryStore(), speaker), Heard()
-    pipeline._progress = heard
-    return pipeline, heard
+def heard_pipeline(
+    speaker: Loudspeaker, store: MemoryStore | None = None
+) -> tuple[Pipeline, Heard]:
+    heard = Heard()
+    return pipeline_on(store or MemoryStore(), speaker, progress=heard), heard
 
 
 def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
@@ -140,12 +156,11 @@ def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
         await pipeline.take_over({FOLLOWS}, 1)
         speaker.open.clear()
         await pipeline.take(event(0, many("ann", 12)))
-        assert heard.pages == {"followers": 1}
         flushes = asyncio.create_task(pipeline.run_flushes())
         await until(lambda: bool(pipeline.lanes[FOLLOWS].resend))
         pipeline.tell({}, {})
         assert heard.open[-1] == (1, len(pipeline.lanes[FOLLOWS].resend))
-        assert heard.ages == [], "nothing is told yet"
+        assert (heard.ages, heard.pages) == ([], {}), "nothing is told yet"
         speaker.open.set()
         await until(lambda: bool(heard.ages))
         pipeline.tell({}, {})
@@ -155,7 +170,34 @@ def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
         flushes.cancel()
         await pipeline.give_up({FOLLOWS})
         assert len(speaker.announced) == 1, "it is announced once"
-        assert heard.pages == {"followers": 1}
+        assert heard.pages == {"followers": [decode_surge(speaker.announced[0]).surge_id]}
+
+    run(body)
+
+
+def test_a_page_that_is_new_is_found_by_who_takes_over_and_an_old_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever told it may have ended before anybody asked for its metrics."""
+    minute_ns = 60 * 10**9
+
+    async def body() -> None:
+        speaker, store = Loudspeaker(), MemoryStore()
+        first, heard = heard_pipeline(speaker, store)
+        monkeypatch.setattr(time, "time_ns", lambda: BEGIN_MS * 10**6)
+        await first.take_over({FOLLOWS}, 1)
+        assert heard.found == []
+        await first.take(event(0, many("ann", 12)))
+        await first.give_up({FOLLOWS})
+        page = decode_surge(speaker.announced[0])
+        told = [("followers", page.surge_id, page.opened_ms)]
+        for generation, (minutes, found) in enumerate([(14, told), (16, [])], 2):
+            now_ns = BEGIN_MS * 10**6 + minutes * minute_ns
+            monkeypatch.setattr(time, "time_ns", lambda now_ns=now_ns: now_ns)
+            next_owner, hears = heard_pipeline(speaker, store)
+            await next_owner.take_over({FOLLOWS}, generation)
+            assert hears.found == found
+            assert hears.pages == {}, "it became one before"
 
     run(body)
 

@@ -15,6 +15,7 @@ from streams.core.records.chunks import CommentChunk, DeadRecord, FollowChunk, R
 from streams.core.records.dead_letter_limit import DeadLetterCount, DeadLetterLimit
 from streams.core.records.repeats import Lookback, Moment, Reread
 from streams.core.records.texts import Ints
+from streams.core.reports.surging import Pages
 from streams.core.surges.surge import Surge
 from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk, WaveReport
@@ -105,6 +106,7 @@ class Lane:
     reports: list[WaveReport] = field(default_factory=list)
     resend: dict[str, Lot] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
+    pages: Pages = field(default_factory=dict)
     lots_made: tuple[int, int] = (0, 0)
     flushing: asyncio.Task[None] | None = None
     lost: bool = False
@@ -232,6 +234,11 @@ class Lane:
         if outcome.counted and not isinstance(chunk, ReportChunk):
             self.times.append(chunk.at_ms + self.allowed_lateness_ms)
         self.reports += [one.of_partition(self.tp.partition) for one in outcome.reports]
+
+    def became_pages(self, pages: Pages) -> None:
+        """Take note of surges that became pages, to be told with the next write."""
+        for kind, surge_ids in pages.items():
+            self.pages.setdefault(kind, []).extend(surge_ids)
 
     def take_times(self) -> list[Ints]:
         """When each record that was counted since the last call was first to be counted.

@@ -240,7 +240,7 @@ class Pipeline:
         lane.next_offset = chunk.next_offset
         lane.unstored += len(chunk.values) or len(ready.chunk)
         self._progress.took(chunk, outcome, dead)
-        self._progress.paged(take_paged(lane.job))
+        lane.became_pages(take_paged(lane.job))
 
     async def _read_back(self, lane: Lane, chunk: FollowChunk | CommentChunk) -> None:
         """Have the state of all keys of a chunk in memory."""
@@ -339,6 +339,7 @@ class Pipeline:
         messages, lane.messages = lane.messages, []
         told, fresh, times = lane.told, lane.take_lots(), lane.take_times()
         announced, lane.announced = lane.announced, []
+        pages, lane.pages = lane.pages, {}
         lane.unstored = 0
         with self._progress.stage("store"):
             change = lane.job.drain()
@@ -360,6 +361,7 @@ class Pipeline:
             self._progress.waited("kafka", time.perf_counter() - began)
             lane.resend, lane.announced = {}, [*lane.announced, *lots]
             self._progress.announced(told)
+            self._progress.paged(pages)
             tell_surges(told)
         self._progress.told_of(times)
         for message in messages:

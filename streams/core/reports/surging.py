@@ -11,6 +11,8 @@ from streams.core.waves.fleet import FleetWaves
 
 Audience = tuple[str, str]
 """Language and region of a cohort; "" for the region where only the language is known."""
+Pages = dict[Kind, list[str]]
+"""Surges that became pages: their surge_ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,28 @@ def audiences_of(job: Partition, surges: Sequence[Surge]) -> dict[str, Audience]
     return found
 
 
-def take_paged(job: Partition | FleetWaves) -> Counter[Kind]:
+def take_paged(job: Partition | FleetWaves) -> Pages:
     """Surges of a job's creators and posts that became pages since the last call."""
-    pages: Counter[Kind] = Counter()
+    pages: Pages = {}
     if not isinstance(job, FleetWaves):
         for watch in job.watches.values():
             book = watch.life.book
-            pages[watch.policy.kind] += book.paged
-            book.paged = 0
+            if book.paged:
+                pages.setdefault(watch.policy.kind, []).extend(book.paged)
+                book.paged = []
     return pages
+
+
+def opened_since(job: Partition | FleetWaves, since_ms: int) -> list[tuple[Kind, str, int]]:
+    """Open pages and waves that opened at this time (event time) or later: kind, id and when."""
+    if isinstance(job, FleetWaves):
+        return [("wave", *wave) for wave in job.open_waves if wave[1] >= since_ms]
+    return [
+        (watch.policy.kind, surge.surge_id, surge.opened_ms)
+        for watch in job.watches.values()
+        for surge in watch.life.book.open_pages()
+        if surge.opened_ms >= since_ms
+    ]
 
 
 def alarms_asked_of(job: Partition | FleetWaves, days: float) -> dict[Kind, float]:

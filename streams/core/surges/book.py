@@ -26,12 +26,12 @@ class SurgeBook:
     A key has at most one open surge of a trigger. It has at most 287 closed ones: each closed as
     the watermark entered another bucket, and is forgotten 287 buckets later. Of all keys together
     it has ``closed_max``: when there are more, the earliest closed are forgotten, down to seven
-    eighths, which ``forgotten`` counts. ``paged`` counts surges that became pages.
+    eighths, which ``forgotten`` counts. ``paged``: surge_ids of those that became pages.
     """
 
     def __init__(self, closed_max: int = CLOSED_MAX) -> None:
         self.forgotten = 0
-        self.paged = 0
+        self.paged: list[str] = []
         self._closed_max = closed_max
         self._closed = 0
         self._of_slot: dict[int, tuple[OpenSurge, ...]] = {}
@@ -125,6 +125,11 @@ class SurgeBook:
             for slot, surge in surges.items()
             if surge.severity == severity
         ]
+
+    def open_pages(self) -> Iterator[OpenSurge]:
+        """Open surges that are pages."""
+        every = (surge for surges in self._open.values() for surge in surges.values())
+        return (surge for surge in every if surge.severity == "page")
 
     def touch(self, surge: OpenSurge) -> None:
         """Remember that a surge changed: the store has to know."""

@@ -128,7 +128,8 @@ class Look:
             else:
                 surge.mark, surge.again = next_mark_of(surge.mark, surge.again)
             self._watched.marks.put(trigger, self._slot, surge.mark, surge.again)
-        book.paged += is_page or (state == "opened" and surge.severity == "page")
+        if is_page or (state == "opened" and surge.severity == "page"):
+            book.paged.append(surge.surge_id)
         if is_page:
             surge.severity = "page"
             self._watched.marks.paged[self._slot] = True

@@ -235,7 +235,8 @@ class LookBlock:
             [again_of(is_page=one == "page") for one in opened.severities],
         )
         self._life.open_all(trigger, slots.tolist(), [*surges])
-        self._life.book.paged += opened.severities.count("page")
+        of_ids = zip(opened.surge_ids, opened.severities, strict=True)
+        self._life.book.paged += [one for one, severity in of_ids if severity == "page"]
         seen = self._watched.detector.seen_over_asked
         records = records_of_opened(self._watched.policy, opened, self._measured(tells), seen)
         rows = self._stretch.indexes[self._rows_of(tells)]
@@ -280,7 +281,7 @@ class LookBlock:
                 surge.mark, surge.again = next_mark_of(surge.mark, surge.again)
             if is_page:
                 surge.severity = "page"
-                self._life.book.paged += 1
+                self._life.book.paged.append(surge.surge_id)
             if tells.trigger == "model":
                 surge.quiet_until = quiet_until
             self._life.book.touch(surge)

@@ -109,7 +109,7 @@ class Pending:
                 continue
             if is_page:
                 surge.severity, marks.paged[slot] = "page", True
-                self._life.book.paged += 1
+                self._life.book.paged.append(surge.surge_id)
             if not is_open:
                 surge.mark = grown_mark_of(counts.total_since(slot, oldest_bucket_of(closed)))
                 surge.again = again_of(is_page=is_page)

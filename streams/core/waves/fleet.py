@@ -116,6 +116,12 @@ class _Series:
         """Whether a wave is open."""
         return self._incident is not None
 
+    @property
+    def wave(self) -> tuple[str, int] | None:
+        """The open wave: its surge_id, and when it opened."""
+        one = self._incident
+        return None if one is None else (one.surge_id, one.opened_ms)
+
     def end(self) -> list[Surge]:
         """Wait for nobody any more."""
         self._has_taken = True
@@ -258,6 +264,11 @@ class FleetWaves:
     def open_count(self) -> int:
         """How many waves are open."""
         return sum(one.has_wave for one in self._series.values())
+
+    @property
+    def open_waves(self) -> list[tuple[str, int]]:
+        """Open waves: their surge_ids, and when they opened (event time, ms)."""
+        return [wave for one in self._series.values() if (wave := one.wave) is not None]
 
     @property
     def lifted(self) -> dict[str, list[WavePart]]:

@@ -7,16 +7,10 @@ and dashboards are held against them.
 from typing import Final, Literal, get_args
 
 from streams.core.records.chunks import Reason
-from streams.core.surges.surge import Kind, Severity, State, Trigger
-from streams.core.waves.incident import PARTS_MAX
-from streams.core.waves.report import REPORTED
 from streams.edges.metrics.catalogue_running import RUNNING
+from streams.edges.metrics.catalogue_surges import SURGE_METRICS
 from streams.edges.metrics.process import PROCESS_METRICS
-from streams.edges.metrics.specs import (
-    Label,
-    MetricSpec,
-    series_bound_of,
-)
+from streams.edges.metrics.specs import PREFIX, Label, MetricSpec, series_bound_of
 
 Stage = Literal["fetch", "decode", "count", "score", "store", "idle"]
 Server = Literal["redis", "kafka"]
@@ -39,26 +33,8 @@ Trouble = Literal[
     "other_partition",
 ]
 
-PREFIX: Final = "surgewatch_"
-LANGS_MAX: Final = 32
-"""Languages told apart in metrics: the first that are met; what comes beyond is OTHER_LANG."""
-COHORTS_MAX: Final = 64
-"""The same of cohorts."""
-OTHER_LANG: Final = "other"
-
 _TOPIC: Final = Label("topic", "input topic: of follows, comments or wave reports")
 _PARTITION: Final = Label("partition", "its number; only partitions that this worker has")
-_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-_SURGES: Final[tuple[tuple[Kind, Trigger, State], ...]] = (
-    *(
-        (kind, trigger, state)
-        for kind in ("followers", "comments")
-        for trigger in get_args(Trigger)
-        for state in get_args(State)
-    ),
-    *(("mix", "model", state) for state in ("opened", "closed")),  # no more is said of it
-    *(("wave", "model", state) for state in ("opened", "grown", "closed")),  # amended by nothing
-)
 
 
 def _topics(name: str, unit: Literal["records", "keys"], meaning: str) -> MetricSpec:
@@ -207,107 +183,11 @@ STORE_BYTES: Final = MetricSpec(
     f"{PREFIX}store_bytes_total", "counter", "bytes", "Bytes of state sent to Redis."
 )
 
-SURGES: Final = MetricSpec(
-    f"{PREFIX}surges_total",
-    "counter",
-    "surges",
-    "Surge announcements.",
-    (
-        Label("kind", "what surges", _KINDS),
-        Label("trigger", "rule or model", get_args(Trigger)),
-        Label("state", "what is said of the surge", get_args(State)),
-    ),
-    series=_SURGES,
-)
-OPEN_SERIES: Final[tuple[tuple[Kind, Severity], ...]] = (
-    ("followers", "notice"),
-    ("followers", "page"),
-    ("comments", "notice"),
-    ("comments", "page"),
-    ("mix", "notice"),
-    ("wave", "page"),
-)
-OPEN: Final = MetricSpec(
-    f"{PREFIX}surges_open",
-    "gauge",
-    "surges",
-    "Surges that are open now in the partitions of this worker.",
-    (
-        Label("kind", "what surges", _KINDS),
-        Label("severity", "the highest that was told of it", get_args(Severity)),
-    ),
-    series=OPEN_SERIES,
-)
-PAGES: Final = MetricSpec(
-    f"{PREFIX}pages_total",
-    "counter",
-    "surges",
-    "Surges of creators and posts that became pages: each once, as it opened or later.",
-    (Label("kind", "what surges", ("followers", "comments")),),
-)
-NOTICES_OPEN: Final = MetricSpec(
-    f"{PREFIX}notices_open",
-    "gauge",
-    "surges",
-    "Those of them that are notices, by the cohort whose audience surges; a shift of languages by "
-    f"its language. The first {COHORTS_MAX} cohorts that were met, else {OTHER_LANG}.",
-    (
-        Label("kind", "what surges"),
-        Label("lang", "the cohort's language"),
-        Label("region", "the cohort's region; empty for kind mix"),
-    ),
-    most=len([one for one in OPEN_SERIES if one[1] == "notice"]) * (COHORTS_MAX + 1),
-)
 OUTBOX: Final = MetricSpec(
     f"{PREFIX}outbox_pending",
     "gauge",
     "none",
     "Messages of surges and wave reports that are stored but not announced yet.",
-)
-SURGES_FORGOTTEN: Final = MetricSpec(
-    f"{PREFIX}surges_forgotten_total",
-    "counter",
-    "surges",
-    "Closed surges forgotten within their 24 hours, for want of room.",
-)
-ALARMS_ASKED: Final = MetricSpec(
-    f"{PREFIX}false_alarms_asked_total",
-    "counter",
-    "surges",
-    "False alarms that the budget allows: budget_notices_per_creator_day times the creators (and "
-    "posts) known, over the event time that passed. To be held against "
-    'surgewatch_surges_total{trigger="model",state="opened"}, which has true ones too.',
-    (Label("kind", "of which surges", ("followers", "comments")),),
-)
-WAVE_FACTOR: Final = MetricSpec(
-    f"{PREFIX}wave_factor",
-    "gauge",
-    "ratio",
-    "While a wave is open: how many times what is usual a cohort that it lifts had in the last "
-    "closed bucket; told by the one worker that adds up the fleet's series.",
-    (
-        Label("series", "of which events", tuple(REPORTED)),
-        Label("lang", "the cohort's language"),
-        Label("region", "the cohort's region"),
-    ),
-    most=len(REPORTED) * PARTS_MAX,
-)
-MODERATION_SURGES: Final = MetricSpec(
-    f"{PREFIX}moderation_surges_total",
-    "counter",
-    "surges",
-    "Surges that opened on a post, or of a language's share, by the language that has to be read: "
-    "most of the post's comments are in it, or its share rose.",
-    (Label("lang", f"the first {LANGS_MAX} that were met, else {OTHER_LANG}"),),
-    most=LANGS_MAX + 1,
-)
-MODERATION_COMMENTS: Final = MetricSpec(
-    f"{PREFIX}moderation_comments_total",
-    "counter",
-    "events",
-    "Comments that these surges were of when they opened, by language: a post's shares of it.",
-    (Label("lang", f"the first {LANGS_MAX} that were met, else {OTHER_LANG}"),),
-    most=LANGS_MAX + 1,
 )
 
 KAFKA_ERRORS: Final = MetricSpec(
@@ -384,8 +264,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         STORE_WRITE,
         STORE_BYTES,
     ),
-    *(SURGES, OPEN, PAGES, NOTICES_OPEN, OUTBOX, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
-    *(MODERATION_SURGES, MODERATION_COMMENTS, CREATORS, LET_GO, READ_BACK, LEFT_OUT),
+    *(*SURGE_METRICS, OUTBOX),
+    *(CREATORS, LET_GO, READ_BACK, LEFT_OUT),
     *(KAFKA_ERRORS, REDIS_ERRORS, BAD_INPUT, REBALANCES, RECOUNTS, PARTITIONS, OWNED),
     *(REDIS_USED, REDIS_MAX, MEMORY_LIMIT, CLOCK_OFF, *RUNNING),
     *PROCESS_METRICS,

@@ -72,6 +72,31 @@ class Factors(Collector):
         yield family
 
 
+class Newest(Collector):
+    """When the newest surges of each kind were told; the earliest make room."""
+
+    def __init__(self, spec: MetricSpec, most: int) -> None:
+        self._spec, self._most = spec, most
+        self._told: dict[str, dict[str, int]] = {}
+
+    def add(self, kind: str, surge_ids: Sequence[str], at_ms: int) -> None:
+        """Take surges told at one time; one that is known keeps its own."""
+        known = self._told.get(kind, {})
+        fresh = [one for one in surge_ids[-self._most :] if one not in known]
+        told = {**known, **dict.fromkeys(fresh, at_ms)}
+        newest = sorted(told.items(), key=lambda one: one[1])[-self._most :]
+        self._told = {**self._told, kind: dict(newest)}  # at once: another thread collects
+
+    def collect(self) -> Iterator[Metric]:
+        """See Collector."""
+        spec = self._spec
+        family = GaugeMetricFamily(spec.family, spec.meaning, labels=spec.label_names)
+        for kind, told in sorted(self._told.items()):
+            for surge_id, at_ms in told.items():
+                family.add_metric((kind, surge_id), at_ms / 1000)
+        yield family
+
+
 class Delays(Collector):
     """A histogram that takes many values at once: a Histogram's ``observe`` costs 2 µs each."""
 

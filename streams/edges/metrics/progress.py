@@ -9,7 +9,7 @@ from typing import Protocol
 from streams.core.partition_state import Outcome
 from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 from streams.core.records.texts import Ints
-from streams.core.reports.surging import Surging
+from streams.core.reports.surging import Pages, Surging
 from streams.core.surges.surge import Kind, Surge
 from streams.edges.errors import RedisUnreachable, UnreachableError
 from streams.edges.metrics.worker import (
@@ -53,8 +53,11 @@ class Progress(Protocol):
     def surging(self, surging: Surging, outbox: int) -> None:
         """What is open now, and how much waits to be announced. Once a second."""
 
-    def paged(self, pages: Mapping[Kind, int]) -> None:
-        """So many surges became pages since the last call."""
+    def paged(self, pages: Pages) -> None:
+        """Kafka has the word of surges that became pages."""
+
+    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
+        """These pages and waves of a partition that was taken over are open: id, and since when."""
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         """So many false alarms does the budget allow for what was counted since the last call."""
@@ -127,7 +130,10 @@ class Silence:
     def surging(self, surging: Surging, outbox: int) -> None:
         """See Progress."""
 
-    def paged(self, pages: Mapping[Kind, int]) -> None:
+    def paged(self, pages: Pages) -> None:
+        """See Progress."""
+
+    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
         """See Progress."""
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
@@ -250,10 +256,15 @@ class WorkerProgress:
         self.metrics.set_surging(surging)
         self.metrics.set_outbox_pending(outbox)
 
-    def paged(self, pages: Mapping[Kind, int]) -> None:
+    def paged(self, pages: Pages) -> None:
         """See Progress."""
-        for kind, count in pages.items():
-            self.metrics.add_pages(kind, count)
+        for kind, surge_ids in pages.items():
+            self.metrics.add_pages(kind, surge_ids)
+
+    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
+        """See Progress."""
+        for kind, surge_id, opened_ms in opened:
+            self.metrics.add_found(kind, surge_id, opened_ms)
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         """See Progress."""
@@ -303,6 +314,9 @@ class WorkerProgress:
         timely = [surge for surge in surges if surge.state != "amended"]
         waited = [(now_ms - surge.at_ms) / 1000 for surge in timely]
         self.metrics.observe_event_to_surge(waited, [surge.surge_id for surge in timely])
+        waves = [one.surge_id for one in surges if one.kind == "wave" and one.state == "opened"]
+        if waves:
+            self.metrics.add_waves(waves)
 
     def stored(self, seconds: float, sent_bytes: int) -> None:
         """See Progress."""

@@ -9,6 +9,7 @@ MetricType = Literal["counter", "gauge", "histogram", "info"]
 Unit = Literal["seconds", "bytes", "records", "keys", "surges", "events", "ratio", "none"]
 Per = Literal["worker", "topic", "partition"]
 
+PREFIX: Final = "surgewatch_"
 TOPICS: Final = 3
 """Input topics of a worker: follows, comments and waves."""
 

@@ -25,6 +25,7 @@ from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, State, Surge, Trigger
 from streams.edges.metrics import catalogue
 from streams.edges.metrics import catalogue_running as running
+from streams.edges.metrics import catalogue_surges as surge_specs
 from streams.edges.metrics.catalogue import (
     KafkaOperation,
     RedisOperation,
@@ -33,7 +34,7 @@ from streams.edges.metrics.catalogue import (
     Trouble,
 )
 from streams.edges.metrics.certificates import Certificates
-from streams.edges.metrics.collectors import Delays, Factors, FirstMet, Place, Places
+from streams.edges.metrics.collectors import Delays, Factors, FirstMet, Newest, Place, Places
 from streams.edges.metrics.gc_pauses import GcPauses
 from streams.edges.metrics.specs import MetricSpec
 from streams.edges.tls.certificates import FilesState
@@ -79,24 +80,26 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self._topics = tuple(topics)
+        self._now_ms = now_ms
         self._make_counters()
         self._make_gauges()
         self._make_infos(build)
         self._places = Places(now_ms)
-        self._factors = Factors(catalogue.WAVE_FACTOR)
-        self._notices = Factors(catalogue.NOTICES_OPEN)
+        self._factors = Factors(surge_specs.WAVE_FACTOR)
+        self._notices = Factors(surge_specs.NOTICES_OPEN)
+        self._newest = Newest(surge_specs.NEWEST, surge_specs.NEWEST_MAX)
         self._event_to_surge = Delays(catalogue.EVENT_TO_SURGE)
         self._event_to_stored = Delays(catalogue.EVENT_TO_STORED)
         self.gc_pauses = GcPauses()
         for one in (
-            *(self._places, self._factors, self._notices),
+            *(self._places, self._factors, self._notices, self._newest),
             *(self._event_to_surge, self._event_to_stored, self.gc_pauses),
             Certificates(certificates),
         ):
             registry.register(one)
-        other = catalogue.OTHER_LANG
-        self._langs = FirstMet(catalogue.LANGS_MAX, other)
-        self._cohorts = FirstMet(catalogue.COHORTS_MAX, (other, other))
+        other = surge_specs.OTHER_LANG
+        self._langs = FirstMet(surge_specs.LANGS_MAX, other)
+        self._cohorts = FirstMet(surge_specs.COHORTS_MAX, (other, other))
         ProcessCollector(registry=registry)
 
     def _counter(self, spec: MetricSpec) -> Counter:
@@ -121,11 +124,11 @@ class Metrics:
         self._beyond = self._counter(catalogue.BEYOND_LATENESS)
         self._early = self._counter(catalogue.RELEASED_EARLY)
         self._dead = self._counter(catalogue.DEAD)
-        self._surges = self._counter(catalogue.SURGES)
-        self._pages = self._counter(catalogue.PAGES)
-        self._asked = self._counter(catalogue.ALARMS_ASKED)
-        self._moderation_surges = self._counter(catalogue.MODERATION_SURGES)
-        self._moderation_comments = self._counter(catalogue.MODERATION_COMMENTS)
+        self._surges = self._counter(surge_specs.SURGES)
+        self._pages = self._counter(surge_specs.PAGES)
+        self._asked = self._counter(surge_specs.ALARMS_ASKED)
+        self._moderation_surges = self._counter(surge_specs.MODERATION_SURGES)
+        self._moderation_comments = self._counter(surge_specs.MODERATION_COMMENTS)
         self._stages = self._counter(catalogue.STAGE_SECONDS)
         self._waits = self._counter(catalogue.SERVER_WAIT)
         self._kafka = self._counter(catalogue.KAFKA_ERRORS)
@@ -133,7 +136,7 @@ class Metrics:
         self._troubles = self._counter(catalogue.BAD_INPUT)
         self._missed = self._counter(catalogue.MISSED)
         self._ids_gone = self._counter(catalogue.IDS_GONE)
-        self._surges_forgotten = self._counter(catalogue.SURGES_FORGOTTEN)
+        self._surges_forgotten = self._counter(surge_specs.SURGES_FORGOTTEN)
         self._rebalances = self._counter(catalogue.REBALANCES)
         self._recounts = self._counter(catalogue.RECOUNTS)
         self._store_bytes = self._counter(catalogue.STORE_BYTES)
@@ -146,7 +149,7 @@ class Metrics:
         self._partitions = self._gauge(catalogue.PARTITIONS)
         self._owned = self._gauge(catalogue.OWNED)
         self._outbox = self._gauge(catalogue.OUTBOX)
-        self._open = self._gauge(catalogue.OPEN)
+        self._open = self._gauge(surge_specs.OPEN)
         self._creators = self._gauge(catalogue.CREATORS)
         self._remembered = self._gauge(catalogue.IDS_REMEMBERED)
         self._left_out = self._gauge(catalogue.LEFT_OUT)
@@ -272,9 +275,18 @@ class Metrics:
                 comments = self._moderation_comments.labels(self._langs.name_of(lang))
                 comments.inc(share * surge.observed)
 
-    def add_pages(self, kind: Kind, count: int) -> None:
-        """Tell so many surges that became pages."""
-        self._pages.labels(kind).inc(count)
+    def add_pages(self, kind: Kind, surge_ids: Sequence[str]) -> None:
+        """Tell surges that became pages."""
+        self._pages.labels(kind).inc(len(surge_ids))
+        self._newest.add(kind, surge_ids, self._now_ms())
+
+    def add_waves(self, surge_ids: Sequence[str]) -> None:
+        """Tell waves that opened."""
+        self._newest.add("wave", surge_ids, self._now_ms())
+
+    def add_found(self, kind: Kind, surge_id: str, opened_ms: int) -> None:
+        """Tell a page or wave that another worker may have told of, or not any more."""
+        self._newest.add(kind, [surge_id], opened_ms)
 
     def add_alarms_asked(self, kind: Kind, alarms: float) -> None:
         """Tell so many false alarms that the budget allows for what was counted meanwhile."""
@@ -282,7 +294,7 @@ class Metrics:
 
     def set_surging(self, surging: Surging) -> None:
         """Tell what is open now; cohorts of which nothing is any more vanish."""
-        for kind, severity in catalogue.OPEN_SERIES:
+        for kind, severity in surge_specs.OPEN_SERIES:
             self._open.labels(kind, severity).set(surging.open[kind, severity])
         self._factors.factors = {
             (series, part.lang or "", part.region or ""): part.factor
