@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from streams.app.jobs import policy_of
 from streams.core.detection.block import DetectorBlock
-from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.pool import Pool
 from streams.core.detection.rhythm import Rhythm
 from streams.core.partition import CommentPartition, FollowPartition
@@ -21,10 +21,17 @@ FollowKind = tuple[str, int, bool]
 Comment = tuple[str, str, str, int]
 
 
-def watch(name: str, kind: Kind, threshold: int | None, alarms_per_day: float = 0.001) -> Watch:
+def watch(
+    name: str,
+    kind: Kind,
+    threshold: int | None,
+    alarms_per_day: float = 0.001,
+    *,
+    short_lived: bool = False,
+) -> Watch:
     page = PagePolicy(bar=alarms_per_day / 1e-6, excess_min=10, ratio_min=3.0)
     policy = WatchPolicy(name, kind, Rule(threshold), "surgewatch", alarms_per_day, page)
-    detector = DetectorPolicy(alarms_per_day=alarms_per_day)
+    detector = policy_of(alarms_per_day, short_lived=short_lived)
     return Watch(policy, DetectorBlock(detector, Pool(detector), rhythm=Rhythm(detector)))
 
 
@@ -34,7 +41,8 @@ def follow_partition(threshold: int = 10, alarms_per_day: float = 0.001) -> Foll
 
 def comment_partition(threshold: int = 10) -> CommentPartition:
     return CommentPartition(
-        watch("comments", "comments", None), watch("posts", "comments", threshold)
+        watch("comments", "comments", None),
+        watch("posts", "comments", threshold, short_lived=True),
     )
 
 

@@ -119,7 +119,7 @@ class AlertMarks(models.AnnotationQuery):
             **super().to_json(),
             "target": {"expr": self.expr, "refId": "Anno"},
             "titleFormat": "{{alertname}}",
-            "tagKeys": "kind,lang,topic,instance",
+            "tagKeys": "kind,lang,topic,instance,surge_id",
         }
 
 

@@ -32,6 +32,8 @@ SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 LOGS: Final = models.DataSourceRef(type_val="loki", uid="${logs}")
 RUNBOOKS: Final = "${docs_url}/runbooks"
 LINES_SHOWN: Final = 50
+_KEPT: Final = ("datasource", "logs", "job", "docs_url")
+"""Variables that a link to one surge leaves as they are."""
 STAT_SPAN: Final = 4
 """Six in a line; with ``WIDE_STAT_SPAN`` four."""
 WIDE_STAT_SPAN: Final = 6
@@ -136,8 +138,10 @@ def rows(
         link = {"title": "Runbook", "url": f"{RUNBOOKS}/${{__value.text}}.md", "targetBlank": True}
         made = made.override_by_name(columns["alertname"], [_linked(link)])
     if "surge_id" in columns:
-        url = "/d/${__dashboard.uid}?var-surge_id=${__value.text}"
-        made = made.override_by_name(columns["surge_id"], [_linked({"title": "Alone", "url": url})])
+        kept = [*(f"${{{name}:queryparam}}" for name in _KEPT), "${__url_time_range}"]
+        url = "&".join(["/d/${__dashboard.uid}?var-surge_id=${__value.text}", *kept])
+        link = {"title": "This surge alone", "url": url}
+        made = made.override_by_name(columns["surge_id"], [_linked(link)])
     return made
 
 

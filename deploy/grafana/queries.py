@@ -180,6 +180,10 @@ class Scope:
         """Seconds since the oldest of these points of time."""
         return self._of("max", by, f"time() - {self.series(spec)}", units.Seconds, spec)
 
+    def since(self, spec: MetricSpec, *by: str) -> Query:
+        """Seconds since the latest of these points of time."""
+        return self._of("min", by, f"time() - {self.series(spec)}", units.Seconds, spec)
+
     def recorded(self, name: str, unit: str, labels: tuple[str, ...] = ()) -> Query:
         """What a recording rule keeps."""
         return Query(f"{name}{{{self.matchers(labels)}}}", unit)

@@ -139,11 +139,11 @@ _SURGES: Final = Section(
         ),
         rows(
             "Newest surges that matter",
-            SCOPE.age(NEWEST, "kind", "surge_id").least(NEWEST_MAX),
+            SCOPE.since(NEWEST, "kind", "surge_id").least(NEWEST_MAX),
             {"Value": "told, ago", "kind": "kind", "surge_id": "surge_id"},
-            description="The last twenty pages and waves that workers told since they started. "
+            description="The last twenty pages and waves that the workers know to be told. "
             "`surgewatch surges --id SURGE_ID` tells all of one.",
-            none="none since the workers started",
+            none="none since the workers started, or none with this surge_id",
         ),
         graph(
             "Became pages in an hour",

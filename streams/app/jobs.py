@@ -159,14 +159,16 @@ def policy_of(budget: float, *, short_lived: bool = False) -> DetectorPolicy:
     """
     if not short_lived:
         return DetectorPolicy(alarms_per_day=budget)
-    return DetectorPolicy(alarms_per_day=budget, window_buckets=(3, 12, 72), dispersion=0.05)
+    return DetectorPolicy(
+        alarms_per_day=budget, window_buckets=(3, 12, 72), dispersion=0.05, short_lived=True
+    )
 
 
 def _detector(settings: Settings, *, short_lived: bool = False) -> KeyDetector[Any]:
     if settings.detector == OWN_DETECTOR:
         budget = settings.budget_notices_per_creator_day
         own = policy_of(budget, short_lived=short_lived)
-        return DetectorBlock(own, Pool(own, short_lived=short_lived), rhythm=Rhythm(own))
+        return DetectorBlock(own, Pool(own), rhythm=Rhythm(own))
     try:
         recipe = RiverRecipe(settings.detector, dict(settings.detector_parameters))
         policy = BankPolicy(

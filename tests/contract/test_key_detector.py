@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from streams.core.detection.bank import BankPolicy, RiverBank
-from streams.core.detection.block import DetectorBlock, NoAlarmError
-from streams.core.detection.key_detector import KeyDetector
+from streams.core.detection.block import DetectorBlock
+from streams.core.detection.key_detector import KeyDetector, NoAlarmError
 from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.river_models import RiverRecipe
 

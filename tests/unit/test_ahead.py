@@ -20,13 +20,14 @@ HISTORIES = st.lists(
 
 
 @settings(deadline=None)
-@given(HISTORIES, st.lists(st.booleans(), min_size=8, max_size=8))
+@given(HISTORIES, st.lists(st.booleans(), min_size=8, max_size=8), st.booleans())
 def test_a_course_gives_what_its_buckets_give_one_by_one(
-    histories: list[list[tuple[int, int]]], kept: list[bool]
+    histories: list[list[tuple[int, int]]], kept: list[bool], short_lived: bool
 ) -> None:
     histories.sort(key=len, reverse=True)
     keys, turns = len(histories), len(histories[0])
-    one_by_one, ahead = DetectorBlock(DetectorPolicy()), DetectorBlock(DetectorPolicy())
+    policy = DetectorPolicy(short_lived=short_lived)
+    one_by_one, ahead = DetectorBlock(policy), DetectorBlock(policy)
     for block in (one_by_one, ahead):
         block.grow(keys)
     steps = [np.cumsum([0, *(step for step, _ in history[:-1])]) for history in histories]

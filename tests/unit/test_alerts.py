@@ -165,9 +165,9 @@ def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(
     series: Series = {
         newest("a"): "_ 60 60 stale 60 60 _x30",  # a scrape that fails; then the worker ends
         newest("b"): "_x4 240 240 240 _x30",
-        newest("b", TWO): "_x8 230x30",  # who takes its partitions over, by the time of its record
-        newest("c", TWO): "_x9 540x30",
-        newest("old", TWO): "_x9 -400x30",
+        newest("b", TWO): "_x13 230x30",  # who takes its partitions over, by the time of its record
+        newest("c", TWO): "_x14 840x30",
+        newest("old", TWO): "_x14 -61x30",
     }
 
     def at(minute: int, *surge_ids: str) -> dict[str, Any]:
@@ -178,11 +178,11 @@ def test_each_surge_that_begins_to_matter_is_an_alert_of_its_own(
     told = [
         at(0),
         *(at(minute, "a") for minute in (1, 2, 3)),
-        *(at(minute, "a", "b") for minute in (4, 5, 6, 7, 8)),
-        at(9, "a", "b", "c"),
-        *(at(minute, "b", "c") for minute in (12, 18)),
-        at(20, "c"),
-        at(25),
+        *(at(minute, "a", "b") for minute in (4, 7, 10, 13)),
+        *(at(minute, "a", "b", "c") for minute in (14, 15)),
+        *(at(minute, "b", "c") for minute in (16, 18)),
+        *(at(minute, "c") for minute in (19, 28)),
+        at(29),
     ]
     assert check_rules(tmp_path, [(series, told)]) == ""
 

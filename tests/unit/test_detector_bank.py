@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streams.core.detection.bank import BankPolicy, BankPolicyError, RiverBank
-from streams.core.detection.block import NoAlarmError
+from streams.core.detection.key_detector import NoAlarmError
 from streams.core.detection.river_models import (
     RiverDetectorError,
     RiverModel,

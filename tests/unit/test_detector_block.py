@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.detection.block import DetectorBlock, NoAlarmError
+from streams.core.detection.block import DetectorBlock
 from streams.core.detection.block_state import STATE_DTYPE, DetectorStateError
+from streams.core.detection.key_detector import NoAlarmError
 from streams.core.detection.policy import SINGLE_SERIES, DetectorPolicy
 from streams.core.detector import SurgeDetector
 

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from streams.core.detection.block import DetectorBlock
 from streams.core.detection.block_ahead import Course
-from streams.core.detection.first_days import EARLY, EDGES, LATE, SHAPE, FirstDays
+from streams.core.detection.block_maths import Outlook, put_early
+from streams.core.detection.block_tables import FadingPowers
+from streams.core.detection.first_days import (
+    EARLY,
+    EARLY_BUCKETS,
+    EDGES,
+    LATE,
+    SHAPE,
+    FirstDays,
+    early_by_total,
+)
 from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.pool import Pool
 from streams.core.detection.tail_prior import Lived, Risen
@@ -25,7 +35,7 @@ HISTORIES = st.lists(
 
 
 def pool_at(day: int, *, short_lived: bool = False) -> Pool:
-    pool = Pool(DetectorPolicy(), short_lived=short_lived)
+    pool = Pool(DetectorPolicy(short_lived=short_lived))
     for n in range(day + 1):
         pool.enter(BEGIN + n * DAY)
     return pool
@@ -59,7 +69,7 @@ def test_rarity_never_falls_with_the_evidence_and_is_finite(
     counts = np.zeros(SHAPE)
     counts[:, :, 0] = np.reshape(days, SHAPE[:2])
     counts[:, :, 1:] = counts[:, :, :1] * np.cumprod(np.reshape(falls, (*SHAPE[:2], EDGES)), axis=2)
-    first = FirstDays(DetectorPolicy(), short_lived=short_lived)
+    first = FirstDays(DetectorPolicy(short_lived=short_lived))
     first.settle(counts)
     evidence = np.concatenate((np.zeros(1), 2.0 ** np.linspace(0, 40, 400)))
     for kind, is_early in itertools.product((0, 1), (True, False)):
@@ -131,13 +141,14 @@ def test_first_days_of_short_lived_keys_count_as_they_begin() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(HISTORIES, st.lists(st.booleans(), min_size=8, max_size=8))
+@given(HISTORIES, st.lists(st.booleans(), min_size=8, max_size=8), st.booleans())
 def test_keys_run_ahead_teach_what_they_teach_bucket_by_bucket(
-    histories: list[list[tuple[int, int]]], kept: list[bool]
+    histories: list[list[tuple[int, int]]], kept: list[bool], short_lived: bool
 ) -> None:
     histories.sort(key=len, reverse=True)
-    keys, policy, birth = len(histories), DetectorPolicy(), BEGIN + 2 * DAY
-    blocks = [DetectorBlock(policy, pool_at(2)) for _ in range(2)]
+    keys, policy = len(histories), DetectorPolicy(short_lived=short_lived)
+    birth = BEGIN + 2 * DAY
+    blocks = [DetectorBlock(policy, pool_at(2, short_lived=short_lived)) for _ in range(2)]
     one_by_one, ahead = blocks
     for block in blocks:
         block.grow(keys)
@@ -179,3 +190,112 @@ def test_being_born_large_hides_no_later_evidence() -> None:
     running = sums[-6 - size : -6].reshape(SHAPE)
     reached = (running[1, :, 1:] > 0).sum(axis=1)
     assert reached[EARLY] > reached[LATE] > 4
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, 40), min_size=EARLY_BUCKETS, max_size=EARLY_BUCKETS),
+    st.integers(1, EARLY_BUCKETS - 1),
+    st.integers(1, 20),
+)
+def test_a_short_lived_keys_first_minutes_are_judged_by_what_they_brought_in_all(
+    counts: list[int], gap: int, more: int
+) -> None:
+    """A post begins anywhere in a bucket: cut in two, its first rush is nearly what it is whole."""
+    counts[0] += 1
+    policy, birth = DetectorPolicy(short_lived=True), BEGIN + 2 * DAY
+
+    def evidence(buckets: list[int]) -> list[float]:
+        block = DetectorBlock(policy, pool_at(2, short_lived=True))
+        block.grow(1)
+        slot, told = np.array([0]), []
+        block.begin(slot, birth)
+        for age, count in enumerate(buckets):
+            opened = np.array([birth + age])
+            told += block.score(slot, np.array([count]), opened=opened).statistic.tolist()
+            block.advance(slot, opened, np.array([count]), birth + age + 1)
+        return told
+
+    plain = evidence(counts)
+    for age, count in enumerate(counts):
+        total = sum(counts[: age + 1])
+        if count:  # an open bucket without events has no evidence
+            assert 0.5 * total <= 2 * plain[age] <= total * (1 + 1e-6)
+    higher = evidence([count + more * (age == gap) for age, count in enumerate(counts)])
+    assert all(one >= other for one, other in zip(higher, plain, strict=True))
+    assert higher[gap] > plain[gap]
+    whole = evidence([counts[0] + counts[1]])[0]
+    parts = evidence([counts[0], counts[1]])[1]
+    assert not counts[1] or parts > 0.85 * whole
+
+
+@pytest.mark.parametrize("layout", [2, 3])
+def test_first_minutes_of_posts_that_a_version_before_counted_are_carried_over(layout: int) -> None:
+    """They were counted by other evidence, by which every post would be rare now."""
+    birth = BEGIN + 2 * DAY
+    tops = np.repeat((0.0, 1.0, 4.0, 16.0), (4_940, 40, 15, 5))
+    by_brought = np.repeat((2.0, 3.0, 12.0, 48.0), (4_940, 40, 15, 5))
+    pools = []
+    for early in (tops, by_brought):
+        pool = pool_at(2, short_lived=True)
+        newcomers(pool, birth, early, np.repeat((0.0, 20.0), (4_980, 20)))
+        pool.enter(BEGIN + 3 * DAY)
+        pools.append(pool)
+    before, told = pools
+    state = before.packed()
+    assert state is not None
+    again, creators = Pool(DetectorPolicy(short_lived=True)), Pool(DetectorPolicy())
+    tally = 4 * 8 if layout == 2 else 0
+    stored = bytes([layout, 0]) + state[2 : len(state) - tally]
+    again.restore(stored)
+    creators.restore(stored)
+    assert rarity(again, 16.0, birth, 9) == rarity(before, 16.0, birth, 9)
+    for evidence in (8.0, 12.0, 24.0, 48.0):
+        moved, right = (rarity(one, evidence, birth, 0) for one in (again, told))
+        assert moved == pytest.approx(right, abs=1.0)
+    assert rarity(before, 12.0, birth, 0) > rarity(again, 12.0, birth, 0) + 0.5
+    assert rarity(again, 2.0, birth, 0) < 5.0, "what is usual is not rare"
+    kept = np.frombuffer(learnt(creators), "<i8"), np.frombuffer(learnt(before), "<i8")
+    assert len(kept[0]) == len(kept[1])
+    assert (kept[0][: -4 if layout == 2 else None] == kept[1][: -4 if layout == 2 else None]).all()
+    other = Pool(DetectorPolicy(short_lived=True))
+    other.restore(state)
+    assert other.packed() == state, "what this version stored is as it was"
+
+
+def learnt(pool: Pool) -> bytes:
+    """What a pool stores, without its head."""
+    state = pool.packed()
+    assert state is not None
+    return state[24:]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0, 1), min_size=EDGES, max_size=EDGES), st.integers(0, 10**6))
+def test_counts_carried_over_never_rise_from_edge_to_edge(falls: list[float], days: int) -> None:
+    counts = days * np.concatenate(([1.0], np.cumprod(falls)))[None]
+    moved = early_by_total(counts)
+    assert moved.shape == counts.shape
+    assert np.isfinite(moved).all()
+    assert (np.diff(moved[:, :4]) <= 0).all()
+    assert (np.diff(moved[:, 4:]) <= 0).all()
+    assert moved[0, 0] <= 5_000.0 * (1 + 1e-9)
+
+
+def test_a_waves_edge_makes_no_evidence_of_a_posts_first_minutes() -> None:
+    """Counts are held against how busy their own buckets were, not the open one alone."""
+    policy = DetectorPolicy(short_lived=True)
+    powers, birth = FadingPowers(policy), 0
+    lifts = np.array([12.0, 12.0, 1.0, 1.0])
+    told = []
+    for lift in (np.ones(4), lifts):
+        windows, exposure = np.zeros((3, 1)), np.zeros((3, 1))
+        for age, busy in enumerate(lift.tolist()):
+            windows = windows * powers.factors[:3] + 5.0 * busy
+            faded = exposure * powers.factors[:3]
+            outlook = Outlook(np.ones(1), np.ones(1), faded)
+            statistic = np.zeros(1)
+            put_early(statistic, windows, busy, outlook, np.array([birth + age]), powers)
+            told.append(float(statistic[0]))
+            exposure = faded + busy
+    assert told[:4] == pytest.approx(told[4:])

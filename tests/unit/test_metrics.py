@@ -18,7 +18,12 @@ from streams.core.surges.surge import Kind, LanguageShare, WavePart
 from streams.core.waves.incident import PARTS_MAX
 from streams.core.waves.report import REPORTED
 from streams.edges.metrics.catalogue import CATALOGUE, SERIES_BOUND
-from streams.edges.metrics.catalogue_surges import COHORTS_MAX, NEWEST_MAX, OPEN_SERIES
+from streams.edges.metrics.catalogue_surges import (
+    COHORTS_MAX,
+    NEW_SECONDS,
+    NEWEST_MAX,
+    OPEN_SERIES,
+)
 from streams.edges.metrics.worker import Build, Metrics, Place
 from streams.edges.tls.certificates import CertificateEnd, FilesState, Part
 from tests.jobs import follow_partition, follows
@@ -159,18 +164,21 @@ def test_the_newest_surges_that_matter_are_told_with_their_times() -> None:
         }
 
     metrics.add_found("followers", "found", NOW_MS - 60_000)
-    metrics.add_pages("followers", [f"a{n}" for n in range(NEWEST_MAX - 1)])
+    metrics.add_found("followers", "old", NOW_MS - NEW_SECONDS * 1000)
+    metrics.add_found("followers", "ahead", NOW_MS + 60_000)
+    assert newest("followers") == {"found": -60, "ahead": 0}
     now_ms[0] += 1_000
-    metrics.add_pages("followers", ["a0", "found"])
-    assert newest("followers")["found"] == -60, "one that is known keeps its time"
-    assert len(newest("followers")) == NEWEST_MAX
+    metrics.add_pages("followers", ["found", "a"])
     metrics.add_waves(["w"])
-    metrics.add_pages("followers", ["b0"])
-    assert newest("followers") == {**{f"a{n}": 0 for n in range(NEWEST_MAX - 1)}, "b0": 1}
-    metrics.add_found("followers", "older", NOW_MS - 1)
-    assert "older" not in newest("followers"), "there is no room for it"
-    metrics.add_pages("followers", [f"c{n}" for n in range(1_000)])
-    assert list(newest("followers")) == [f"c{n}" for n in range(1_000 - NEWEST_MAX, 1_000)]
+    assert newest("followers") == {"found": -60, "ahead": 0, "a": 1}
+    metrics.add_pages("followers", [f"b{n}" for n in range(1_000)])
+    told = {"found": -60, "ahead": 0, "a": 1, **{f"b{n}": 1 for n in range(NEWEST_MAX - 3)}}
+    assert newest("followers") == told, "in a flood no more are told"
+    metrics.add_pages("followers", ["c"])
+    assert newest("followers") == told
+    now_ms[0] = NOW_MS - 60_000 + NEW_SECONDS * 1000
+    metrics.add_pages("followers", ["d", "e"])
+    assert newest("followers").keys() == told.keys() - {"found"} | {"d"}, "one is new no more"
     assert newest("wave") == {"w": 1}, "each kind has a room of its own"
     assert newest("comments") == {}
 

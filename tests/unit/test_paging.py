@@ -15,7 +15,7 @@ from streams.core.detection.block import DetectorBlock
 from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.pool import Pool
 from streams.core.partition import FollowPartition
-from streams.core.reports.surging import take_paged
+from streams.core.reports.surging import open_pages_of, take_paged
 from streams.core.surges.paging import PagePolicy
 from streams.core.surges.rules import Rule
 from streams.core.surges.surge import Surge
@@ -67,6 +67,7 @@ def test_a_notice_grows_into_a_page_at_the_record_that_has_the_least_excess() ->
     (page,) = pages_among(surges)
     assert (opened.state, opened.severity) == ("opened", "notice")
     assert (page.state, page.surge_id, page.revision > 0) == ("grown", opened.surge_id, True)
+    assert [*open_pages_of(partition)] == [("followers", page.surge_id, page.at_ms)]
     assert page.expected_own is not None
     assert page.observed == int(np.ceil(page.expected_own + 200))
     assert page.score is not None

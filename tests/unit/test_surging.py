@@ -1,9 +1,8 @@
 """What is told as open is what is open, and the alarms asked for are the budget's."""
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,7 @@ from streams.core.reports.surging import (
     Pages,
     Surging,
     alarms_asked_of,
-    opened_since,
+    open_pages_of,
     surging_of,
 )
 from streams.core.surges.surge import Kind, Severity, Surge
@@ -78,7 +77,7 @@ def test_a_wave_is_open_from_its_opening_to_its_close_and_has_factors_meanwhile(
         found = surging_of([fleet])
         assert +found.open == open_by_records(told)
         opened = [(one.surge_id, one.opened_ms) for one in told[-1:] if one.state != "closed"]
-        assert opened_since(fleet, 0) == [("wave", *one) for one in opened]
+        assert [*open_pages_of(fleet)] == [("wave", one, at + BUCKET_MS) for one, at in opened]
         lifted = found.wave_parts.get("follows", [])
         assert found.open["wave", "page"] or not lifted
         factors |= {part.factor for part in lifted if part.lang == "en"}
@@ -132,8 +131,8 @@ class Heard(Silence):
         for kind, surge_ids in pages.items():
             self.pages.setdefault(kind, []).extend(surge_ids)
 
-    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
-        self.found += opened
+    def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
+        self.found += pages
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         self.alarms += sum(alarms.values())
@@ -175,29 +174,21 @@ def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
     run(body)
 
 
-def test_a_page_that_is_new_is_found_by_who_takes_over_and_an_old_one_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_open_page_is_found_by_who_takes_over_with_the_time_when_it_became_one() -> None:
     """Whoever told it may have ended before anybody asked for its metrics."""
-    minute_ns = 60 * 10**9
 
     async def body() -> None:
         speaker, store = Loudspeaker(), MemoryStore()
         first, heard = heard_pipeline(speaker, store)
-        monkeypatch.setattr(time, "time_ns", lambda: BEGIN_MS * 10**6)
         await first.take_over({FOLLOWS}, 1)
         assert heard.found == []
         await first.take(event(0, many("ann", 12)))
         await first.give_up({FOLLOWS})
         page = decode_surge(speaker.announced[0])
-        told = [("followers", page.surge_id, page.opened_ms)]
-        for generation, (minutes, found) in enumerate([(14, told), (16, [])], 2):
-            now_ns = BEGIN_MS * 10**6 + minutes * minute_ns
-            monkeypatch.setattr(time, "time_ns", lambda now_ns=now_ns: now_ns)
-            next_owner, hears = heard_pipeline(speaker, store)
-            await next_owner.take_over({FOLLOWS}, generation)
-            assert hears.found == found
-            assert hears.pages == {}, "it became one before"
+        next_owner, hears = heard_pipeline(speaker, store)
+        await next_owner.take_over({FOLLOWS}, 2)
+        assert hears.found == [("followers", page.surge_id, page.at_ms)]
+        assert hears.pages == {}, "it became one before"
 
     run(body)
 

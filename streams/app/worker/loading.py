@@ -1,7 +1,6 @@
 """Taking a partition over: claimed, read from the store, and its lane made."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -13,10 +12,9 @@ from streams.app.worker.lane import Lane, PipelinePolicy, Trade
 from streams.app.worker.room import keys_known
 from streams.core.counting.packing import StateDamaged
 from streams.core.records.dead_letter_limit import DeadLetterCount
-from streams.core.reports.surging import opened_since
+from streams.core.reports.surging import open_pages_of
 from streams.edges.kafka.report_lot import lot_in_outbox
 from streams.edges.logs.lines import logger_of, placed
-from streams.edges.metrics.catalogue_surges import NEW_SECONDS
 from streams.edges.metrics.progress import Progress
 from streams.edges.store import (
     NO_LIMIT,
@@ -84,8 +82,7 @@ class Loading:
             forgets_at=asyncio.get_running_loop().time() + self._policy.forget_seconds,
         )
         lane.took_over(held)
-        since_ms = time.time_ns() // 1_000_000 - NEW_SECONDS * 1000
-        self._progress.found_open(opened_since(job, since_ms))
+        self._progress.found_open(open_pages_of(job))
         return lane, held.next_offset
 
     async def _restored(

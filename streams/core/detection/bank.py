@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.detection.block import NoAlarmError
 from streams.core.detection.block_ahead import Course
 from streams.core.detection.block_maths import ScoreColumns
 from streams.core.detection.block_tables import Floats, Ints
+from streams.core.detection.key_detector import NoAlarmError
 from streams.core.detection.river_models import RiverModel, RiverRecipe, RiverStateError
 from streams.core.time.buckets import WINDOW_BUCKETS
 from streams.core.waves.factors import WaveFactors

@@ -19,6 +19,7 @@ from streams.core.detection.block_maths import (
     ScoreColumns,
     are_brief,
     as_counts,
+    put_early,
     rarity_of,
     score_of,
     shape_of,
@@ -31,6 +32,7 @@ from streams.core.detection.block_state import KeyColumns, RowStore
 from streams.core.detection.block_tables import FadingPowers, Floats, Ints
 from streams.core.detection.exposure import Exposure, FlatExposure
 from streams.core.detection.first_days import EARLY_BUCKETS
+from streams.core.detection.key_detector import NoAlarmError
 from streams.core.detection.policy import DetectorPolicy
 from streams.core.detection.rhythm import Heard, Rhythm
 from streams.core.detection.tail_prior import ConstantPrior, Lived, Risen, TailPrior
@@ -39,16 +41,6 @@ from streams.core.waves.size import size_of, wildness_of
 
 _GRID = 64
 _EXCESS_SHARE = 0.1
-
-
-class NoAlarmError(ValueError):
-    """No count in (``low``, ``high``] alarms: the caller's scores are not of this state."""
-
-    def __init__(self, slot: int, low: int, high: int) -> None:
-        super().__init__(f"slot {slot}: no count above {low} and up to {high} alarms")
-        self.slot = slot
-        self.low = low
-        self.high = high
 
 
 class _Exposed(NamedTuple):
@@ -155,9 +147,9 @@ class DetectorBlock:
         outlook = self._outlook(keys, exposed.sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = self._statistic(keys.windows, exposed, outlook)
-        statistic *= events > 0
         age = opened - keys.birth
+        statistic = self._statistic(keys.windows, exposed, outlook, age)
+        statistic *= events > 0
         self._raise_top(keys, statistic, age)
         usual = outlook.rate * exposed.open * exposed.factor
         taught = taught_of(events, usual, self.policy)
@@ -199,8 +191,8 @@ class DetectorBlock:
         outlook = self._outlook(keys, sums)
         keys.windows *= self._powers.factors[:3]
         keys.windows += events
-        statistic = self._statistic(keys.windows, exposed, outlook, lift)
         age = opened - keys.birth
+        statistic = self._statistic(keys.windows, exposed, outlook, age, lift)
         own = self._prior.of(outlook.rate)
         rarity = rarity_of(statistic, tail_at(keys.tail, age, own, self._powers, self.policy))
         lived = Lived(keys.birth, age)
@@ -316,15 +308,17 @@ class DetectorBlock:
         return _Exposed(exposure, sums, factor, more)
 
     def _statistic(
-        self, windows: Floats, exposed: _Exposed, outlook: Outlook, lift: float = 1.0
+        self, windows: Floats, exposed: _Exposed, outlook: Outlook, age: Ints, lift: float = 1.0
     ) -> Floats:
-        """Evidence of windows that hold the open bucket; of keys in a wave by their size there."""
-        busy, more = exposed.open * exposed.factor, exposed.more
-        statistic = statistic_of(windows, busy * lift, outlook)
+        """Evidence of windows that hold the open bucket; in a wave by the keys' size there."""
+        busy, more = exposed.open * exposed.factor * lift, exposed.more
+        statistic = statistic_of(windows, busy, outlook)
         if more is not None:
             more = more * self._powers.factors[:3]
             size = size_of(outlook.faded_exposure, more, exposed.open, exposed.factor)
             statistic /= wildness_of(self._prior, outlook, size)
+        if self.policy.short_lived:
+            put_early(statistic, windows, busy, outlook, age, self._powers)
         return statistic
 
     def _outlook(self, keys: KeyColumns, sums: Floats) -> Outlook:

@@ -17,6 +17,7 @@ from streams.core.detection.block_maths import (
     DaysPast,
     Outlook,
     as_counts,
+    put_early,
     rarity_of,
     score_of,
     shape_of,
@@ -198,6 +199,8 @@ class Runner:
         seen = sums[:3] * self.powers.factors[:3]
         seen += self.events
         statistic = statistic_of(seen, exposure, outlook)
+        if policy.short_lived:
+            put_early(statistic, seen, exposure, outlook, age, self.powers)
         tails = self._days(keys, _Past(age, statistic, outlook.rate), lessons)
         own = self.prior.of(outlook.rate)
         rarity = rarity_of(statistic, tail_at(tails, age, own, self.powers, policy))

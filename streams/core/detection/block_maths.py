@@ -1,6 +1,7 @@
 """The detector's formulas for many keys at once: evidence, tail and learning, in numpy.
 
-The same formulas as `evidence` and `tail`, which show them one key at a time. Arrays are fresh
+The same formulas as `evidence` and `tail`, which show them one key at a time (all but
+`put_early`). Arrays are fresh
 and contiguous, so a key's result does not depend on its place in a batch. float64 throughout.
 """
 
@@ -10,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.detection.block_tables import FadingPowers, Floats, Ints
+from streams.core.detection.first_days import EARLY_BUCKETS
 from streams.core.detection.policy import COUNT_MAX, SCORE_LOG_MAX, DetectorPolicy
 from streams.core.detection.tail_prior import Ended, Prior
 
 _LASTING = 1.6
 """How many times the fastest window's excess the middle one has of what is no burst: at an even
 rate, after an hour; 2.8 in the end."""
+_EARLY_EVENTS = 2.0
+"""So many events of a short-lived key's first minutes are evidence of 1, the first edge counted."""
 _TINY = 1e-300
 """Stands for a window of no events: X ln X is 0 there and no logarithm is infinite."""
 
@@ -103,6 +107,35 @@ def statistic_of(window_counts: Floats, exposure: Floats | float, outlook: Outlo
     np.maximum(mean, 0.0, out=mean)
     mean *= mean
     return mean
+
+
+def put_early(
+    statistic: Floats,
+    window_counts: Floats,
+    exposure: Floats | float,
+    outlook: Outlook,
+    age: Ints,
+    powers: FadingPowers,
+) -> None:
+    """Put the evidence of short-lived keys' first minutes: how much they brought, in all.
+
+    Mean of the three windows, each over how many times busier than plain buckets its own were:
+    fast is a little more than slow. How it is spread over the first buckets says nothing, for a
+    key begins anywhere in a bucket. Only `DetectorBlock` has it.
+    """
+    rows = (age < EARLY_BUCKETS).nonzero()[0]
+    if not len(rows):
+        return
+    plain = powers.sums_of_age(age[rows])[:3]
+    plain *= powers.factors[:3]
+    plain += 1.0
+    busy = outlook.faded_exposure[:, rows] + np.broadcast_to(exposure, age.shape)[rows]
+    brought = window_counts[:, rows] * plain
+    brought /= busy
+    mean = brought[0] + brought[1]
+    mean += brought[2]
+    mean /= 3.0 * _EARLY_EVENTS
+    statistic[rows] = mean
 
 
 def are_brief(faded_counts: Floats, outlook: Outlook) -> NDArray[np.bool_]:

@@ -13,6 +13,16 @@ from streams.core.waves.factors import WaveFactors
 States = TypeVar("States")
 
 
+class NoAlarmError(ValueError):
+    """No count in (``low``, ``high``] alarms: the caller's scores are not of this state."""
+
+    def __init__(self, slot: int, low: int, high: int) -> None:
+        super().__init__(f"slot {slot}: no count above {low} and up to {high} alarms")
+        self.slot = slot
+        self.low = low
+        self.high = high
+
+
 class Ahead(Protocol):
     """What a course would come to; nothing has changed yet."""
 

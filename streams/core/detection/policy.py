@@ -46,6 +46,11 @@ allowed: above 0, below 1
     """a0 of the Gamma prior of a key's rate; its mean is a0 / b0 events a bucket."""
     rate_prior_buckets: float = 0.1
     """b0 of that prior: how many buckets of history it is worth."""
+    short_lived: bool = False
+    """Keys of a crowd are new when first met, and fade within hours (posts).
+
+    In its first minutes what such a key brought in all is its evidence.
+    """
     tail_prior_days: float = 30.0
     """k: how many days of daily maxima the tail prior is worth."""
     tail_sureness: float = 3.0
@@ -108,7 +113,7 @@ allowed: above 0, below 1
 
 _SHARES: Final = ("alarms_per_day", "tail_prior_share")
 _OTHERS: Final = (
-    *("window_buckets", "settle_buckets"),
+    *("window_buckets", "settle_buckets", "short_lived"),
     *("window_factors", "rate_factor", "day_factor"),
 )
 

@@ -26,6 +26,7 @@ from streams.core.detection.first_days import (
     LATE,
     SHAPE,
     FirstDays,
+    early_by_total,
     risen_counts_of,
 )
 from streams.core.detection.policy import DetectorPolicy
@@ -34,6 +35,8 @@ from streams.core.detection.tail_prior import Ended, Lived, Prior, Risen
 POOL_LAYOUT_VERSION: Final = 3
 _BEFORE_TALLY: Final = 2
 """Layout of states that end before the alarm tally: they are taken, with an empty one."""
+_EARLY_BY_TOTAL: Final = 1
+"""Stands in a state since short-lived keys' first minutes are counted by what they brought."""
 RATE_CLASSES: Final = 28
 _LOWEST: Final = -4
 """Class 0 has less than 2**_LOWEST events a day."""
@@ -98,7 +101,7 @@ _EXPONENT_BITS: Final = 52
 _EXPONENT_OF_ONE: Final = 1022
 
 
-_HEAD: Final = struct.Struct("<Bxxxxxxxqq")
+_HEAD: Final = struct.Struct("<BBxxxxxxqq")
 
 
 class PoolStateError(ValueError):
@@ -113,21 +116,18 @@ class PoolStateError(ValueError):
 
 
 class Pool:
-    """The tail prior of a partition's keys of one watch, and what it is learnt from.
-
-    ``short_lived``: keys live for some days only, so those that it meets first are new (posts).
-    """
+    """The tail prior of a partition's keys of one watch, and what it is learnt from."""
 
     learns = True
 
-    def __init__(self, policy: DetectorPolicy, *, short_lived: bool = False) -> None:
+    def __init__(self, policy: DetectorPolicy) -> None:
         self._policy = policy
-        self._first_buckets = _FIRST_BUCKETS if short_lived else _FIRST_BUCKETS[:0]
-        self._young_share = _YOUNG_SHARE_SHORT_LIVED if short_lived else _YOUNG_SHARE
+        self._first_buckets = _FIRST_BUCKETS if policy.short_lived else _FIRST_BUCKETS[:0]
+        self._young_share = _YOUNG_SHARE_SHORT_LIVED if policy.short_lived else _YOUNG_SHARE
         self._day = policy.buckets_per_day
         self._since = _NOWHERE
         self._epoch = _NOWHERE
-        self._first = FirstDays(policy, short_lived=short_lived)
+        self._first = FirstDays(policy)
         self._settled = np.zeros((RATE_CLASSES, _SUMS), np.int64)
         self._running = np.zeros_like(self._settled)
         self._first_settled = np.zeros(SHAPE, np.int64)
@@ -140,18 +140,18 @@ class Pool:
         """State for the store: layout, two times, then the sums, all little-endian."""
         if self._since < 0:
             return None
-        head = _HEAD.pack(POOL_LAYOUT_VERSION, self._since, self._epoch)
+        head = _HEAD.pack(POOL_LAYOUT_VERSION, _EARLY_BY_TOTAL, self._since, self._epoch)
         return head + b"".join(one.astype("<i8").tobytes() for one in self._sums())
 
     def restore(self, state: bytes) -> None:
         """Put it back. Raises `PoolStateError`."""
-        sums, layout = self._sums(), POOL_LAYOUT_VERSION
-        if state[:1] == bytes([_BEFORE_TALLY]):
-            sums, layout = sums[:-2], _BEFORE_TALLY
+        sums, layout = self._sums(), state[0] if state else 0
+        if layout == _BEFORE_TALLY:
+            sums = sums[:-2]
         wanted = _HEAD.size + sum(one.nbytes for one in sums)
-        if len(state) != wanted or state[0] != layout:
+        if len(state) != wanted or layout not in {_BEFORE_TALLY, POOL_LAYOUT_VERSION}:
             raise PoolStateError(len(state), wanted)
-        _, self._since, self._epoch = _HEAD.unpack_from(state)
+        _, early, self._since, self._epoch = _HEAD.unpack_from(state)
         place = _HEAD.size
         for one in sums:
             held = np.frombuffer(state, "<i8", one.size, place)
@@ -159,6 +159,10 @@ class Pool:
                 raise PoolStateError(len(state), wanted)
             one[...] = held.reshape(one.shape)
             place += one.nbytes
+        if early < _EARLY_BY_TOTAL and self._policy.short_lived:
+            known = self._first_settled[:, EARLY] / _UNIT
+            self._first_settled[:, EARLY] = np.rint(early_by_total(known) * _UNIT)
+            self._first_running[:, EARLY] = 0
         self._put_in_force()
 
     def _sums(self) -> tuple[Ints, ...]:

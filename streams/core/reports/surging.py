@@ -1,12 +1,13 @@
 """What is surging now in the partitions of a worker, and how many false alarms were asked for."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from streams.core.partition import Partition
 from streams.core.records.texts import Texts
 from streams.core.surges.surge import Kind, Severity, Surge, WavePart
+from streams.core.time.buckets import BUCKET_MS
 from streams.core.waves.fleet import FleetWaves
 
 Audience = tuple[str, str]
@@ -77,16 +78,17 @@ def take_paged(job: Partition | FleetWaves) -> Pages:
     return pages
 
 
-def opened_since(job: Partition | FleetWaves, since_ms: int) -> list[tuple[Kind, str, int]]:
-    """Open pages and waves that opened at this time (event time) or later: kind, id and when."""
+def open_pages_of(job: Partition | FleetWaves) -> Iterator[tuple[Kind, str, int]]:
+    """Open pages and waves: kind, surge_id, and since when (event time).
+
+    A wave's time is the end of the bucket that it opened in: before that none is told.
+    """
     if isinstance(job, FleetWaves):
-        return [("wave", *wave) for wave in job.open_waves if wave[1] >= since_ms]
-    return [
-        (watch.policy.kind, surge.surge_id, surge.opened_ms)
-        for watch in job.watches.values()
-        for surge in watch.life.book.open_pages()
-        if surge.opened_ms >= since_ms
-    ]
+        yield from (("wave", name, opened_ms + BUCKET_MS) for name, opened_ms in job.open_waves)
+        return
+    for watch in job.watches.values():
+        for surge in watch.life.book.open_pages():
+            yield watch.policy.kind, surge.surge_id, surge.paged_ms
 
 
 def alarms_asked_of(job: Partition | FleetWaves, days: float) -> dict[Kind, float]:

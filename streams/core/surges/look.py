@@ -130,6 +130,7 @@ class Look:
             self._watched.marks.put(trigger, self._slot, surge.mark, surge.again)
         if is_page or (state == "opened" and surge.severity == "page"):
             book.paged.append(surge.surge_id)
+            surge.paged_ms = int(self._stretch.at_ms[row])
         if is_page:
             surge.severity = "page"
             self._watched.marks.paged[self._slot] = True

@@ -233,6 +233,10 @@ class LookBlock:
             repeat(0),  # late_told
             repeat(None),  # closing
             [again_of(is_page=one == "page") for one in opened.severities],
+            [
+                at_ms if one == "page" else 0
+                for one, at_ms in zip(opened.severities, opened.at_ms, strict=True)
+            ],
         )
         self._life.open_all(trigger, slots.tolist(), [*surges])
         of_ids = zip(opened.surge_ids, opened.severities, strict=True)
@@ -281,6 +285,7 @@ class LookBlock:
                 surge.mark, surge.again = next_mark_of(surge.mark, surge.again)
             if is_page:
                 surge.severity = "page"
+                surge.paged_ms = moment.at_ms
                 self._life.book.paged.append(surge.surge_id)
             if tells.trigger == "model":
                 surge.quiet_until = quiet_until

@@ -209,7 +209,8 @@ class OpenSurge(msgspec.Struct, array_like=True, gc=False):
     """What is remembered of a surge between its announcements; stored as a JSON array.
 
     ``mark`` is the rolling total at which it is told as grown, ``again`` how often it may be told
-    so after that. ``quiet_until``: the bucket from which on the model may alarm again for the key.
+    so after that. ``paged_ms``: when it became a page (event time); 0: never, or not known.
+    ``quiet_until``: the bucket from which on the model may alarm again for the key.
     A closed surge (``closing``) is remembered as long as a record that belongs to its time can
     still be counted: 24 hours.
     """
@@ -228,6 +229,7 @@ class OpenSurge(msgspec.Struct, array_like=True, gc=False):
     late_told: int = 0
     closing: Closing | None = None
     again: int = 1
+    paged_ms: int = 0
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ OTHER_LANG: Final = "other"
 NEWEST_MAX: Final = 20
 """Newest surges of a kind that a worker names."""
 NEW_SECONDS: Final = 900
-"""So long a surge is new: its alert goes on."""
+"""So long a surge is new: its alert goes on, and it makes no room for others."""
 
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _SURGES: Final[tuple[tuple[Kind, Trigger, State], ...]] = (
@@ -64,7 +64,8 @@ PAGES: Final = MetricSpec(
     f"{PREFIX}pages_total",
     "counter",
     "surges",
-    "Surges of creators and posts that became pages: each once, as it opened or later.",
+    "Surges of creators and posts that became pages, as they opened or later: each once, when "
+    "Kafka has it. One whose worker ends just before that is in none.",
     (Label("kind", "what surges", ("followers", "comments")),),
 )
 NEWEST: Final = MetricSpec(
@@ -72,8 +73,9 @@ NEWEST: Final = MetricSpec(
     "gauge",
     "seconds",
     f"When each of the newest surges that matter was told: of creators and posts as it became a "
-    f"page, of waves as it opened; {NEWEST_MAX} of each kind. After a start: those that are open "
-    f"and opened in the last {NEW_SECONDS // 60} minutes, by event time.",
+    f"page, of waves as it opened; {NEWEST_MAX} of each kind, and no more than that in "
+    f"{NEW_SECONDS // 60} minutes. Of a partition that was taken over: what is open and so new, by "
+    "event time.",
     (
         Label("kind", "what surges", ("followers", "comments", "wave")),
         Label("surge_id", "by which it stands in the topic of surges"),

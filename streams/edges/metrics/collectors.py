@@ -73,16 +73,20 @@ class Factors(Collector):
 
 
 class Newest(Collector):
-    """When the newest surges of each kind were told; the earliest make room."""
+    """When the newest surges of each kind were told: the earliest make room, unless they are new.
 
-    def __init__(self, spec: MetricSpec, most: int) -> None:
-        self._spec, self._most = spec, most
+    So in a flood no more than ``most`` of a kind are told in ``new_ms``, for each is an alert.
+    """
+
+    def __init__(self, spec: MetricSpec, most: int, new_ms: int) -> None:
+        self._spec, self._most, self._new_ms = spec, most, new_ms
         self._told: dict[str, dict[str, int]] = {}
 
-    def add(self, kind: str, surge_ids: Sequence[str], at_ms: int) -> None:
+    def add(self, kind: str, surge_ids: Sequence[str], at_ms: int, now_ms: int) -> None:
         """Take surges told at one time; one that is known keeps its own."""
         known = self._told.get(kind, {})
-        fresh = [one for one in surge_ids[-self._most :] if one not in known]
+        new = sum(known_ms > now_ms - self._new_ms for known_ms in known.values())
+        fresh = [one for one in surge_ids if one not in known][: self._most - new]
         told = {**known, **dict.fromkeys(fresh, at_ms)}
         newest = sorted(told.items(), key=lambda one: one[1])[-self._most :]
         self._told = {**self._told, kind: dict(newest)}  # at once: another thread collects

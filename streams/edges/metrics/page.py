@@ -23,8 +23,8 @@ However many creators there are, a worker has at most
 
 series, with the buckets, sums and counts of histograms. There are {topics} input topics; partitions
 are those that this worker has, of all topics: with {topics} × 4 it is at most {small}, with
-{topics} × 64 at most {large}. Of the fixed part {dynamic} come and go with records (languages and
-cohorts, each with the limit told below). Held by `tests/unit/test_metrics.py`.
+{topics} × 64 at most {large}. Of the fixed part {dynamic} come and go with records (languages,
+cohorts, newest surges: each with the limit told below). Held by `tests/unit/test_metrics.py`.
 """
 
 _SCRAPE: Final = """\

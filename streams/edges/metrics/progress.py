@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
@@ -56,8 +56,8 @@ class Progress(Protocol):
     def paged(self, pages: Pages) -> None:
         """Kafka has the word of surges that became pages."""
 
-    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
-        """These pages and waves of a partition that was taken over are open: id, and since when."""
+    def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
+        """These are open in a partition that was taken over: kind, surge_id, since when."""
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         """So many false alarms does the budget allow for what was counted since the last call."""
@@ -133,7 +133,7 @@ class Silence:
     def paged(self, pages: Pages) -> None:
         """See Progress."""
 
-    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
+    def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
         """See Progress."""
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
@@ -261,10 +261,10 @@ class WorkerProgress:
         for kind, surge_ids in pages.items():
             self.metrics.add_pages(kind, surge_ids)
 
-    def found_open(self, opened: Sequence[tuple[Kind, str, int]]) -> None:
+    def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
         """See Progress."""
-        for kind, surge_id, opened_ms in opened:
-            self.metrics.add_found(kind, surge_id, opened_ms)
+        for kind, surge_id, at_ms in pages:
+            self.metrics.add_found(kind, surge_id, at_ms)
 
     def asked(self, alarms: Mapping[Kind, float]) -> None:
         """See Progress."""

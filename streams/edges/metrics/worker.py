@@ -87,7 +87,8 @@ class Metrics:
         self._places = Places(now_ms)
         self._factors = Factors(surge_specs.WAVE_FACTOR)
         self._notices = Factors(surge_specs.NOTICES_OPEN)
-        self._newest = Newest(surge_specs.NEWEST, surge_specs.NEWEST_MAX)
+        limits = surge_specs.NEWEST_MAX, surge_specs.NEW_SECONDS * 1000
+        self._newest = Newest(surge_specs.NEWEST, *limits)
         self._event_to_surge = Delays(catalogue.EVENT_TO_SURGE)
         self._event_to_stored = Delays(catalogue.EVENT_TO_STORED)
         self.gc_pauses = GcPauses()
@@ -278,15 +279,21 @@ class Metrics:
     def add_pages(self, kind: Kind, surge_ids: Sequence[str]) -> None:
         """Tell surges that became pages."""
         self._pages.labels(kind).inc(len(surge_ids))
-        self._newest.add(kind, surge_ids, self._now_ms())
+        self._tell_newest(kind, surge_ids)
 
     def add_waves(self, surge_ids: Sequence[str]) -> None:
         """Tell waves that opened."""
-        self._newest.add("wave", surge_ids, self._now_ms())
+        self._tell_newest("wave", surge_ids)
 
-    def add_found(self, kind: Kind, surge_id: str, opened_ms: int) -> None:
-        """Tell a page or wave that another worker may have told of, or not any more."""
-        self._newest.add(kind, [surge_id], opened_ms)
+    def add_found(self, kind: Kind, surge_id: str, at_ms: int) -> None:
+        """Tell a page or wave, if it is new: who had it before may have ended untold."""
+        now_ms = self._now_ms()
+        if at_ms > now_ms - surge_specs.NEW_SECONDS * 1000:
+            self._newest.add(kind, [surge_id], min(at_ms, now_ms), now_ms)
+
+    def _tell_newest(self, kind: Kind, surge_ids: Sequence[str]) -> None:
+        now_ms = self._now_ms()
+        self._newest.add(kind, surge_ids, now_ms, now_ms)
 
     def add_alarms_asked(self, kind: Kind, alarms: float) -> None:
         """Tell so many false alarms that the budget allows for what was counted meanwhile."""

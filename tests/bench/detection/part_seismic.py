@@ -114,11 +114,14 @@ def _first_of_all(seconds: list[int]) -> list[dict[str, Any]]:
 def told_by(
     trigger: Trigger, surges: list[Surge], seconds: list[int], posted_ms: int
 ) -> tuple[float, float]:
-    """Minutes until the post was told by a trigger, and its comments until then: never, all."""
-    opened = [one.opened_ms for one in surges if one.trigger == trigger and one.post_id == _VIRAL]
-    if not opened:
+    """Minutes until the post was told by a trigger, and its comments until then: never, all.
+
+    Told means announced: where that waited for its bucket's end, then.
+    """
+    told = [one.at_ms for one in surges if one.trigger == trigger and one.post_id == _VIRAL]
+    if not told:
         return NEVER, float(len(seconds))
-    after_ms = min(opened) - posted_ms
+    after_ms = min(told) - posted_ms
     return after_ms / 60_000, float(sum(second * 1000 <= after_ms for second in seconds))
 
 
