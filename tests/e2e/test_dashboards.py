@@ -252,7 +252,8 @@ def check_lines(panel: Json, said: str) -> None:
     """
     (target,) = panel["targets"]
     asked = re.fullmatch(
-        r'\{service_name=~"[^"]+"} \|= "(\w+)" \| json \| event="(\w+)" \| kind=~"\$kind"',
+        r'\{service_name=~"[^"]+"} \|= "(\w+)" \| json \| event="(\w+)" \| kind=~"\$kind"'
+            r' \| surge_id=~"\$surge_id\.\*"',
         target["expr"],
     )
     assert asked is not None
