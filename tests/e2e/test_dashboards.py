@@ -253,7 +253,7 @@ def check_lines(panel: Json, said: str) -> None:
     (target,) = panel["targets"]
     asked = re.fullmatch(
         r'\{service_name=~"[^"]+"} \|= "(\w+)" \| json \| event="(\w+)" \| kind=~"\$kind"'
-            r' \| surge_id=~"\$surge_id\.\*"',
+        r' \| surge_id=~"\$surge_id\.\*"',
         target["expr"],
     )
     assert asked is not None
