@@ -64,7 +64,7 @@ chaos: $(STAMP)  ## Faults in rounds, each record accounted for: make chaos ROUN
 
 soak: $(STAMP)  ## A worker near the machine's limit for hours, every count compared: make soak HOURS=1
 	@tests/provision.sh
-	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS))
+	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS)) $(if $(SHARE),--share $(SHARE))
 
 docs: $(STAMP)  ## Write from the code: metrics, settings, dashboards, the chart's copies
 	@$(BIN)/python -m tests.docs

@@ -223,6 +223,12 @@ def check_the_storys(
     paged = {"WaveOpened wave"} | {f"CreatorSurgeOpened {kind}" for kind in of_creators}
     wait_until(lambda: told_to(webhook, "pager") >= paged, 60, lambda: str(webhook.received))
     assert told_to(webhook, "pager") == paged
+    paged_ids = {one.surge_id for one in surges if one.severity == "page"}
+    told_ids = [
+        one["labels"]["surge_id"] for one in webhook.alerts("pager") if one["status"] == "firing"
+    ]
+    assert set(told_ids) <= paged_ids
+    assert {one.surge_id for one in open_in(surges) if one.severity == "page"} <= set(told_ids)
     held_back = {
         said(one["labels"]): one["status"]["inhibitedBy"]
         for one in alertmanager.alerts()

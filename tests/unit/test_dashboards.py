@@ -32,6 +32,7 @@ from tests.promql_units import unit_of
 from tests.unit.test_alerts import ALERTS, FILES, RECORDS, check_names_in, rules_of
 from tests.unit.test_runbooks import BOOKS
 
+GRAFANA: Final = "{{ $externalLabels.grafana_url }}"
 UNUSED: Final = {
     "surgewatch_log_lines_suppressed_total": "for who reads a log; what fails so often is drawn",
     "surgewatch_trace_spans_total": "off by default; who traces looks at the collector",
@@ -203,6 +204,20 @@ def test_thresholds_are_the_limits_of_alerts_and_lead_to_their_runbooks() -> Non
     assert drawn == ALERTS.keys() - NOT_DRAWN.keys()
 
 
+@pytest.mark.parametrize("alert", sorted(ALERTS.keys() - NOT_DRAWN.keys()))
+def test_an_alert_leads_to_a_dashboard_that_draws_its_limit(alert: str) -> None:
+    drawn = {
+        f"/d/{board['uid']}"
+        for board in BOARDS.values()
+        for panel in panels_of(board)
+        for link in panel.get("links", [])
+        if link["title"] == f"Runbook: {alert}"
+    }
+    assert (
+        urlsplit(ALERTS[alert]["annotations"]["dashboard_url"].removeprefix(GRAFANA)).path in drawn
+    )
+
+
 def compared_in(expr: Expr) -> Expr | None:
     """What an alert compares with its limit; None where it compares nothing."""
     if isinstance(expr, ParenExpr):
@@ -279,9 +294,6 @@ def test_a_description_names_each_metric_or_is_written_for_the_panel() -> None:
         for panel in panels_of(board):
             first = panel["description"].split("\n\n")[0]
             assert first in meanings or len(first.split()) > 5, panel["title"]
-
-
-GRAFANA: Final = "{{ $externalLabels.grafana_url }}"
 
 
 @pytest.mark.parametrize("alert", ALERTS)

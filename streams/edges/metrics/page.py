@@ -25,6 +25,8 @@ series, with the buckets, sums and counts of histograms. There are {topics} inpu
 are those that this worker has, of all topics: with {topics} × 4 it is at most {small}, with
 {topics} × 64 at most {large}. Of the fixed part {dynamic} come and go with records (languages,
 cohorts, newest surges: each with the limit told below). Held by `tests/unit/test_metrics.py`.
+That is at one moment: a `surge_id` is new with each surge, so Prometheus may meet 20 new series of
+a kind and worker in a quarter of an hour.
 """
 
 _SCRAPE: Final = """\

@@ -6,6 +6,8 @@ import numpy as np
 
 from streams.core.detection.block import DetectorBlock
 from streams.core.detection.policy import DetectorPolicy
+from streams.core.detection.pool import Pool
+from streams.core.detection.rhythm import Rhythm
 from streams.core.detector import SurgeDetector
 from tests.bench.bench_detector import best_us
 from tests.bench.detection.part import Part
@@ -24,7 +26,8 @@ def run() -> Part:
             detector.score_one(x)
             detector.learn_one(x)
 
-    block, every = DetectorBlock(DetectorPolicy()), np.arange(_KEYS)
+    policy = DetectorPolicy()  # with what a partition's creators share, as a worker has it
+    block, every = DetectorBlock(policy, Pool(policy), rhythm=Rhythm(policy)), np.arange(_KEYS)
     block.grow(_KEYS)
     block.begin(every, 0)
     events = np.random.default_rng(1).poisson(3.0, (_ROUNDS, _KEYS)) + 1

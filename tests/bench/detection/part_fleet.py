@@ -68,7 +68,9 @@ def run(size: float) -> Part:
         rows.append(_row_of(*place, mine))
     calm = [one for task, one in found if task.world in _CALM]
     days, false = sum(one.days for one in calm), sum(one.early + one.waves for one in calm)
-    return Part({"waves_false": round(30 * false / days, 3)}, rows)
+    came = [one.minutes for task, one in found if task.world == "newcomers"]
+    reached = {"waves_false": round(30 * false / days, 3), "newcomers_minutes": round(max(came), 1)}
+    return Part(reached, rows)
 
 
 def _row_of(

@@ -75,6 +75,11 @@ ROWS: Final = (
     Row("wave_own", "own surges of × 20 inside that wave: % found", 100, None, "100"),
     Row("wave_own_minutes", "the same: median minutes", None, 15, "10"),
     Row("wave_minutes", "the wave itself, told as one incident: minutes", None, 15, "10"),
+    Row(
+        "newcomers_minutes",
+        "a wave of newcomers, 4,000 and 20,000 creators, told as one incident: minutes, slowest",
+        *(None, 15, "10"),
+    ),
     Row("waves_false", "waves told where there is none, in 30 days of a platform", None, 1, "0"),
     Row("mix_share", f"{_MIX} % told within 15 minutes", 95, None, "100"),
     Row("mix_minutes", f"{_MIX} median minutes", None, 15, ""),
