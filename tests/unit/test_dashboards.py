@@ -56,7 +56,7 @@ NOT_DRAWN: Final = {
     "SurgewatchNotificationsFail": "a metric of Alertmanager, not of a worker",
     "SurgewatchCreatorSurgeOpened": "tells each once; the panel of what is open has its limit",
     "SurgewatchWaveOpened": "the same",
-    "SurgewatchRestartLoop": "its starts are in the panel of rebalances",
+    "SurgewatchRestartLoop": "its graphs have gaps where it started again",
     "SurgewatchDeadMansSwitch": "has no limit",
 }
 """Alerts whose limit no panel has, and why."""
