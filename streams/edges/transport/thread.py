@@ -13,6 +13,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
+from streams.edges.transport.closed_socket import take_closed_for_broken
 from streams.edges.transport.contract import OffsetBeyondEnd
 from streams.edges.transport.fetch import Fetched, check_aiokafka, fetch_chunks, fetch_public
 from streams.edges.transport.frame_reader import read_in_frames
@@ -50,6 +51,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
 
     def __init__(self, consumer: Any, *, loop: Any, **options: Any) -> None:
         read_in_frames()
+        take_closed_for_broken()
         # of the kind that the worker's own loop is: mode would make asyncio's, which reads slower
         super().__init__(consumer, loop=loop, thread_loop=type(loop)(), **options)
         self._close_thread_loop_on_stop = True
