@@ -41,7 +41,7 @@ async def ask_over_a_socket_that_closed(host: str = "127.0.0.1") -> None:
         await server.wait_closed()
 
 
-def test_a_write_to_a_closed_socket_is_a_broken_connection_and_ends_nothing() -> None:
+def test_a_write_to_a_closed_socket_is_a_broken_connection() -> None:
     take_closed_for_broken()
     with pytest.raises(KafkaConnectionError, match=r"broken: .*closed"):
         uvloop.run(ask_over_a_socket_that_closed())

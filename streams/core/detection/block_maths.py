@@ -1,8 +1,8 @@
 """The detector's formulas for many keys at once: evidence, tail and learning, in numpy.
 
 The same formulas as `evidence` and `tail`, which show them one key at a time (all but
-`put_early`). Arrays are fresh
-and contiguous, so a key's result does not depend on its place in a batch. float64 throughout.
+`put_early`). Arrays are fresh and contiguous, so a key's result does not depend on its place in a
+batch. float64 throughout.
 """
 
 from dataclasses import dataclass
@@ -117,11 +117,13 @@ def put_early(
     age: Ints,
     powers: FadingPowers,
 ) -> None:
-    """Put the evidence of short-lived keys' first minutes: how much they brought, in all.
+    """Set ``statistic``, in place, to what short-lived keys brought in all in their first minutes.
 
-    Mean of the three windows, each over how many times busier than plain buckets its own were:
-    fast is a little more than slow. How it is spread over the first buckets says nothing, for a
-    key begins anywhere in a bucket. Only `DetectorBlock` has it.
+    Columns have one entry a key, ``window_counts`` three rows that hold the open bucket;
+    ``exposure`` is the open bucket's, with its wave; ``age`` in buckets. Evidence is the mean of
+    the three windows, each over how many times busier than plain buckets its own were: fast is a
+    little more than slow. How it is spread over the first buckets says nothing, for a key begins
+    anywhere in a bucket. A formula of our own (docs/detection.md); only `DetectorBlock` has it.
     """
     rows = (age < EARLY_BUCKETS).nonzero()[0]
     if not len(rows):

@@ -51,9 +51,10 @@ _TAIL_SHARE: Final = 0.05
 _TAIL_DAYS: Final = 8.0
 """How many exceedances the belief in a tail's power is worth."""
 
-
 _EDGES_APART: Final = 3
+"""By so many edges what short-lived keys brought is above the evidence of versions before."""
 _MOVED_DAYS: Final = 5_000.0
+"""How many first days counts that are carried over weigh at most: new days soon outweigh them."""
 
 
 class _Span(NamedTuple):

@@ -22,7 +22,7 @@ def _send(self: Any, request: Any, expect_response: bool = True) -> Any:  # as t
     try:
         return _plain_send(self, request, expect_response)
     except RuntimeError as error:
-        if "closed" not in str(error):
+        if "closed" not in str(error):  # uvloop has no class of its own for it
             raise
         self.close(reason=conn.CloseReason.CONNECTION_BROKEN)
         msg = f"Connection at {self._host}:{self._port} broken: {error}"

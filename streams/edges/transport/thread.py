@@ -136,9 +136,13 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]  # unt
             coroutine.close()
             raise ConsumerStoppedError from None
         cancel = running.cancel
-        # Cancelling asks the consumer's loop. Once that has closed there is nothing to cancel, and
-        # asking would put an error into the log; of this one future, so set on it.
-        running.cancel = lambda: not self.thread_loop.is_closed() and cancel()  # type: ignore[method-assign]
+
+        def cancel_while_open() -> bool:
+            # Asks the consumer's loop: once that has closed there is nothing to cancel, and asking
+            # would put an error into the log.
+            return not self.thread_loop.is_closed() and cancel()
+
+        running.cancel = cancel_while_open  # type: ignore[method-assign]  # of this one call alone
         try:
             return await asyncio.wrap_future(running)
         except asyncio.CancelledError:
