@@ -19,7 +19,14 @@ from tests.bench.detection import (
 )
 from tests.bench.detection.nab import gated
 from tests.bench.detection.parts import PARTS
-from tests.bench.detection.statistics import NEVER, middle_of, poisson_interval, share_interval
+from tests.bench.detection.statistics import (
+    NEVER,
+    middle_interval,
+    middle_of,
+    middle_words,
+    poisson_interval,
+    share_interval,
+)
 from tests.bench.detection.world_job import ran
 
 
@@ -102,6 +109,22 @@ def test_median_takes_what_was_never_told_for_the_longest() -> None:
     assert middle_of([3.0, NEVER, 1.0]) == 3.0
     assert middle_of([3.0, NEVER, NEVER]) == NEVER
     assert middle_of([]) == NEVER
+
+
+@pytest.mark.parametrize(
+    ("cases", "low", "high"),  # ranks of the sign test's table
+    [(6, 1, 6), (10, 2, 9), (20, 6, 15), (60, 22, 39)],
+)
+def test_interval_of_a_median_lies_between_the_ranks_of_the_sign_test(
+    cases: int, low: int, high: int
+) -> None:
+    delays = [float(n) for n in range(cases, 0, -1)]
+    assert middle_interval(delays) == (low, high)
+
+
+def test_few_delays_tell_no_interval_and_what_is_never_told_stays_in_it() -> None:
+    assert middle_interval([1.0, 2.0, 3.0, 4.0, 5.0]) == (0.0, NEVER)
+    assert middle_words([5.0] * 4 + [NEVER] * 4) == "never (5.0 to never)"
 
 
 def small_story(hours: int = 40) -> CountWorld:

@@ -17,7 +17,7 @@ from streams.core.worlds.counts import CountWorld, count_world_of
 from tests.bench.detection.part import Part
 from tests.bench.detection.part_power import BURSTY, JUDGED, STEADY, band_of
 from tests.bench.detection.shards import SEED, count_of, done
-from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, share_words
+from tests.bench.detection.statistics import NEVER, middle_of, middle_words, share_words
 
 _CREATORS: Final = 30_000
 _EACH: Final = 400
@@ -46,7 +46,7 @@ def run(size: float) -> Part:
                 "world": world,
                 "× 30, one in 30 days: within 45 min": share_words(within, len(soon)),
                 "× 10, one in a million: within a day": share_words(told, len(paged)),
-                "the same: minutes": minutes_words(middle_of(paged)),
+                "the same: minutes": middle_words(paged),
             }
         )
         reached[f"bound_{world}_30"] = round(100 * within / len(soon), 2)

@@ -28,7 +28,14 @@ from streams.edges.settings.reading import Settings
 from tests.bench.detection.best_mix import Shares, best_share
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
-from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, share_words
+from tests.bench.detection.statistics import (
+    NEVER,
+    middle_of,
+    middle_words,
+    minutes_words,
+    ratio_words,
+    share_words,
+)
 from tests.bench.detection.world_job import NOTICES
 
 _SHARDS: Final = 4
@@ -56,6 +63,7 @@ def run(size: float) -> Part:
     reached = {
         "mix_share": round(100 * soon / len(minutes), 1),
         "mix_minutes": round(middle_of(minutes), 1),
+        "mix_rate": round(false / (others * NOTICES * _HOURS / 24), 3),
     }
     rows: list[dict[str, Any]] = [
         {"what": "shifts told within 15 minutes", "found": share_words(soon, len(minutes))},
@@ -63,9 +71,12 @@ def run(size: float) -> Part:
             "what": "shifts told",
             "found": share_words(sum(one < NEVER for one in minutes), len(minutes)),
         },
-        {"what": "minutes, median", "found": minutes_words(middle_of(minutes))},
+        {"what": "minutes, median", "found": middle_words(minutes)},
         {"what": "minutes, slowest", "found": minutes_words(max(minutes))},
-        {"what": f"told of {others:,} creators without a shift", "found": false},
+        {
+            "what": f"told of {others:,} creators without a shift, seen over asked",
+            "found": ratio_words(false, others * NOTICES * _HOURS / 24),
+        },
         {
             "what": "of posts told within 15 minutes by the best of all tests",
             "found": f"{best_share(_SHARES, NOTICES, _SOON_MINUTES):.0%}".replace("%", " %"),

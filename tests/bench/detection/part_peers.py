@@ -22,8 +22,7 @@ from tests.bench.detection.peers import PEERS
 from tests.bench.detection.shards import SEED, count_of, done
 from tests.bench.detection.statistics import (
     NEVER,
-    middle_of,
-    minutes_words,
+    middle_words,
     ratio_words,
     share_words,
 )
@@ -113,19 +112,21 @@ def _theirs(name: str, rows: dict[int, list[float]], chosen: Ints) -> Alarms:
     }
 
 
-def threshold_of(scores: Sequence[Sequence[float]], asked: float) -> float:
+def threshold_of(
+    scores: Sequence[Sequence[float]], asked: float, step_ms: int = BUCKET_MS
+) -> float:
     """The lowest threshold, of those that scores reach, at which gated alarms are at most asked."""
     tried = sorted({score for mine in scores for score in mine})
     low, high = 0, len(tried)
     while low < high:
         middle = (low + high) // 2
-        alarms = sum(len(_gated(mine, tried[middle])) for mine in scores)
+        alarms = sum(len(_gated(mine, tried[middle], step_ms)) for mine in scores)
         low, high = (low, middle) if alarms <= asked else (middle + 1, high)
     return tried[low] if low < len(tried) else NEVER
 
 
-def _gated(scores: Sequence[float], threshold: float) -> list[int]:
-    return gated([row * BUCKET_MS for row in range(len(scores))], scores, threshold)
+def _gated(scores: Sequence[float], threshold: float, step_ms: int = BUCKET_MS) -> list[int]:
+    return gated([row * step_ms for row in range(len(scores))], scores, threshold)
 
 
 def _row(name: str, world: CountWorld, alarms: Alarms, judged: Ints) -> dict[str, Any]:
@@ -142,5 +143,5 @@ def _row(name: str, world: CountWorld, alarms: Alarms, judged: Ints) -> dict[str
         "seen over asked": ratio_words(false, days * _BUDGET),
         "× 30 within 45 min": share_words(soon, len(delays)),
         "within a day": share_words(sum(minutes < NEVER for minutes in delays), len(delays)),
-        "median minutes": minutes_words(middle_of(delays)),
+        "median minutes": middle_words(delays),
     }

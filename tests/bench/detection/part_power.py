@@ -17,7 +17,7 @@ from streams.core.worlds.plans import WORLDS, SurgePlan, WorldPlan
 from tests.bench.detection import pictures
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
-from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, share_words
+from tests.bench.detection.statistics import NEVER, middle_of, middle_words, share_words
 from tests.bench.detection.world_job import NOTICES, ran
 
 _PAGE: Final = "page"
@@ -91,7 +91,7 @@ def _row(world: str, cell: Cell, delays: dict[Asked, list[float]]) -> dict[str, 
         minutes = delays[budget]
         told = share_words(_within(minutes, _DAY_MINUTES), len(minutes))
         row[f"{name}: told"] = told
-        row[f"{name}: minutes"] = minutes_words(middle_of(minutes))
+        row[f"{name}: minutes"] = middle_words(minutes)
     soon = delays[_OFTEN]
     row["one in 30 days: within 45 min"] = share_words(_within(soon, 45.0), len(soon))
     return row

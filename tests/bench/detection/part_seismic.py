@@ -28,7 +28,13 @@ from tests.bench.detection.post_crowd import (
     crowd_of,
 )
 from tests.bench.detection.shards import SEED, count_of, done
-from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, ratio_words
+from tests.bench.detection.statistics import (
+    NEVER,
+    middle_of,
+    middle_words,
+    minutes_words,
+    ratio_words,
+)
 from tests.bench.detection.world_job import NOTICES
 from tests.jobs import Comment, comments
 
@@ -70,7 +76,7 @@ def run(size: float) -> Part:
             {
                 "posts before it": name,
                 "told by": "model",
-                "minutes, median": minutes_words(middle_of(minutes)),
+                "minutes, median": middle_words(minutes),
                 "slowest": minutes_words(max(minutes)),
                 "comments in, median": f"{middle_of(many):,.0f}",
                 "notices of other posts, seen over asked": ratio_words(

@@ -16,7 +16,7 @@ from streams.core.worlds.counts import CountWorld, count_world_of
 from streams.core.worlds.plans import STORY, WORLDS
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
-from tests.bench.detection.statistics import NEVER, middle_of, minutes_words
+from tests.bench.detection.statistics import NEVER, middle_of, middle_words, minutes_words
 from tests.bench.detection.world_job import NOTICES, ran
 
 _CREATORS: Final = 3_000
@@ -100,7 +100,7 @@ def _row_of(setting: Setting, cases: list[Case], newborn: bool) -> dict[str, Any
         "newcomers": setting.newcomers,
         "creators": len(mine),
         "never told": minutes.count(NEVER),
-        "minutes, median": minutes_words(middle_of(minutes)),
+        "minutes, median": middle_words(minutes),
         "slowest": minutes_words(max(minutes)),
         "% of followers in, median": f"{middle_of(shares):.2f}",
         "most": f"{max(shares):.2f}",

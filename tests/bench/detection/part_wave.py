@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,13 @@ from streams.core.worlds.plans import WORLDS
 from tests.bench.detection import pictures
 from tests.bench.detection.part import Part
 from tests.bench.detection.shards import SEED, count_of, done
-from tests.bench.detection.statistics import NEVER, middle_of, minutes_words, share_words
+from tests.bench.detection.statistics import (
+    NEVER,
+    middle_of,
+    middle_words,
+    minutes_words,
+    share_words,
+)
 from tests.bench.detection.world_job import NOTICES, Ran, creator_of, ran
 
 _SHARDS: Final = 3
@@ -28,7 +35,10 @@ _DRAWN_BUCKETS: Final = 24
 
 
 class Found(NamedTuple):
-    """What came of a shard; delays in minutes, of the wave since it began."""
+    """What came of a shard; delays in minutes, of the wave since it began.
+
+    ``told_most``: announcements of the surge or wave of which there are most.
+    """
 
     plain: int
     noticed: int
@@ -37,6 +47,7 @@ class Found(NamedTuple):
     own_paged: list[float]
     wave: float
     waves: int
+    told_most: int
     course: pictures.Course
 
 
@@ -54,16 +65,18 @@ def run(size: float) -> Part:
         "wave_own": round(100 * _told(own) / len(own), 2),
         "wave_own_minutes": round(middle_of(own), 1),
         "wave_minutes": round(wave, 1),
+        "told_most": max(shard.told_most for shard in shards),
     }
     rows: list[dict[str, Any]] = [
         {"what": "creators without a surge of their own", "found": f"{plain:,}"},
         {"what": "of these paged", "found": f"{paged:,}"},
         {"what": "of these noticed", "found": f"{noticed:,}"},
         {"what": "own surges told", "found": share_words(_told(own), len(own))},
-        {"what": "the same: median minutes", "found": minutes_words(middle_of(own))},
+        {"what": "the same: median minutes", "found": middle_words(own)},
         {"what": "own surges paged", "found": share_words(_told(own_paged), len(own_paged))},
-        {"what": "the same: median minutes", "found": minutes_words(middle_of(own_paged))},
+        {"what": "the same: median minutes", "found": middle_words(own_paged)},
         {"what": "the wave told, minutes, in the slowest world", "found": minutes_words(wave)},
+        {"what": "announcements of one surge or wave, most", "found": reached["told_most"]},
         {"what": "waves told, each world", "found": ", ".join(str(s.waves) for s in shards)},
     ]
 
@@ -110,6 +123,9 @@ def _shard(task: tuple[int, int]) -> Found:
         own_paged=delays(page=True),
         wave=min(((one.seen_ms - begin_ms) / 60_000 for one in waves), default=NEVER),
         waves=len(waves),
+        told_most=max(
+            Counter(one.surge_id for one in [*found.waves, *found.surges[NOTICES]]).values()
+        ),
         course=_course_of(world, found, drawn),
     )
 

@@ -80,9 +80,13 @@ ROWS: Final = (
         "a wave of newcomers, 4,000 and 20,000 creators, told as one incident: minutes, slowest",
         *(None, 15, "10"),
     ),
+    Row("told_most", "announcements of one surge or wave, most", None, 5, "3"),
     Row("waves_false", "waves told where there is none, in 30 days of a platform", None, 1, "0"),
     Row("mix_share", f"{_MIX} % told within 15 minutes", 95, None, "100"),
     Row("mix_minutes", f"{_MIX} median minutes", None, 15, ""),
+    Row(
+        "mix_rate", "shifts of languages told where there is none, seen over asked", None, 1.5, "1"
+    ),
     Row("post_minutes", f"{_POST} minutes, median", None, 10, "5"),
     Row("post_comments", "the same: comments in when told, median", None, 300, ""),
     Row("post_rate", "ordinary posts' first days, notices seen over asked", None, 1.5, "1"),
