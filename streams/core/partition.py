@@ -158,7 +158,7 @@ class Partition:
         return self.clock.state.ms - (0 if self.hold is None else self.hold.allowed_ms)
 
     def _floors_of(self, at_ms: Ints) -> Ints:
-        """Move the clock over records; the time before which each one's event id cannot come."""
+        """Move the clock over records; the times before which each one's event id cannot come."""
         allowed_ms = 0 if self.hold is None else self.hold.allowed_ms
         return self.clock.take(at_ms) - allowed_ms
 
@@ -212,7 +212,7 @@ class Partition:
             self.hold.put(taken(chunk, was_read & (chunk.at_ms > frontier_ms)))
         counted = at_ms <= frontier_ms
         if self.repeats is not None and chunk.event_ids is not None and counted.any():
-            came_ms = np.maximum(at_ms, floors_ms)[counted]
+            came_ms = np.maximum(at_ms, floors_ms)[:, counted]
             self.repeats.take(chunk.event_ids.take(was_read).take(counted), came_ms, floor_ms)
         return max(watermark_ms, int(at_ms.max()))
 

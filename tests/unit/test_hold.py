@@ -58,8 +58,9 @@ def chunk_of(rows: list[Row]) -> FollowChunk:
     )
 
 
-def taken_by(hold: Hold, rows: list[Row], floors_ms: list[int] | None = None) -> Ready:
-    return hold.take(chunk_of(rows), np.array(floors_ms or [-1] * len(rows), dtype=np.int64))
+def taken_by(hold: Hold, rows: list[Row], floors_ms: list[tuple[int, int]] | None = None) -> Ready:
+    floors = np.array(floors_ms or [(-1, -1)] * len(rows), dtype=np.int64)
+    return hold.take(chunk_of(rows), floors.reshape(-1, 2).T)
 
 
 def rows_in(chunk: FollowChunk) -> list[Row]:
@@ -122,26 +123,27 @@ def test_what_is_let_through_and_its_order_are_as_if_records_came_one_by_one(
 
 
 @given(arrivals, cuts, st.sampled_from([0, 1, 5_000]))
-def test_the_time_of_an_event_id_is_the_records_own_or_the_floor_at_which_it_came(
+def test_the_times_of_an_event_id_are_the_records_own_or_the_floors_at_which_it_came(
     drawn: list[tuple[int, int, str, bool, str]], bounds: list[int], behind_ms: int
 ) -> None:
     rows = rows_of(drawn)
     hold = Hold(LatenessPolicy(ALLOWED_MS, 1_000))
-    expected, floors_ms, read_ms = [], list[int](), -1
+    expected, floors_ms, read_ms = [], list[tuple[int, int]](), -1
     for row in rows:
         read_ms = max(read_ms, row.at_ms)
-        floors_ms.append(read_ms - ALLOWED_MS - behind_ms)
-        expected.append((row, max(row.at_ms, floors_ms[-1])))
+        floor_ms = read_ms - ALLOWED_MS - behind_ms
+        floors_ms.append((floor_ms, floor_ms + behind_ms // 2))
+        expected.append((row, [max(row.at_ms, floor) for floor in floors_ms[-1]]))
     found = []
     edges = sorted({0, len(rows), *(bound for bound in bounds if bound < len(rows))})
     for begin, end in pairwise(edges):
         ready = taken_by(hold, rows[begin:end], floors_ms[begin:end])
         assert ready.ids_ms is not None
-        found += list(zip(rows_in(ready.chunk), ready.ids_ms.tolist(), strict=True))
+        found += list(zip(rows_in(ready.chunk), ready.ids_ms.T.tolist(), strict=True))
     if len(hold):
         ready = hold.take_all()
         assert ready.ids_ms is not None
-        found += list(zip(rows_in(ready.chunk), ready.ids_ms.tolist(), strict=True))
+        found += list(zip(rows_in(ready.chunk), ready.ids_ms.T.tolist(), strict=True))
     assert sorted(found) == sorted(expected)
 
 

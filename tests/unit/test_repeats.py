@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streams.core.partition import FollowPartition
 from streams.core.records.chunks import FollowChunk
 from streams.core.records.repeats import Lookback, Moment, RepeatPolicy, Repeats, Reread
-from streams.core.records.texts import Texts
+from streams.core.records.texts import Ints, Texts
 from streams.core.time.agreed_clock import Agreed, AgreedClock, Sampling
 from tests.jobs import contents_of, follow_partition, watch
 
@@ -47,11 +47,13 @@ def in_order(drawn: list[tuple[str, int, int]]) -> list[Arrival]:
     return made
 
 
-def plain_agreed(times: list[int], sampling: Sampling) -> list[int]:
-    """The time agreed on before each record, record by record."""
-    agreed, looked, found = -1, list[int](), list[int]()
+def plain_agreed(times: list[int], sampling: Sampling) -> list[tuple[int, int]]:
+    """The time agreed on before each record and the middle one, record by record."""
+    agreed, looked, found = -1, list[int](), list[tuple[int, int]]()
     for number, at_ms in enumerate(times):
-        found.append(agreed)
+        last = sorted(looked[1 - sampling.size :]) if sampling.size > 1 else []
+        middle = last[len(last) // 2] if last and 2 * len(last) >= sampling.size - 1 else -1
+        found.append((agreed, max(agreed, middle)))
         if number % sampling.stride == 0:
             looked.append(at_ms)
             if len(looked) >= sampling.size:
@@ -64,12 +66,17 @@ def plain_repeats(records: list[Arrival], sampling: Sampling = FEW) -> list[bool
     came: dict[str, int] = {}
     repeats = []
     agreed = plain_agreed([at_ms for _, at_ms in records], sampling)
-    for (event_id, at_ms), agreed_ms in zip(records, agreed, strict=True):
-        now = max(at_ms, agreed_ms)
+    for (event_id, at_ms), (agreed_ms, middle_ms) in zip(records, agreed, strict=True):
+        now, kept = max(at_ms, agreed_ms), max(at_ms, middle_ms)
         last = came.get(event_id) if event_id else None
         repeats.append(last is not None and now - last < HORIZON_MS)
-        came[event_id] = now if last is None else max(now, last)
+        came[event_id] = kept if last is None else max(kept, last)
     return repeats
+
+
+def twice(times: list[int]) -> Ints:
+    """When ids come, and from when on they are remembered: the same."""
+    return np.array([times, times], dtype=np.int64)
 
 
 def edges_of(bounds: list[int], size: int) -> list[int]:
@@ -97,11 +104,11 @@ def deduplicating(
 def test_the_time_agreed_on_is_as_told_record_by_record_whatever_the_chunks(
     times: list[int], bounds: list[int], sampling: Sampling
 ) -> None:
-    clock, found = AgreedClock(sampling), list[int]()
+    clock, found = AgreedClock(sampling), list[tuple[int, ...]]()
     for begin, end in pairwise(edges_of(bounds, len(times))):
         state, clock = clock.state, AgreedClock(sampling)
         clock.state = Agreed(*state)
-        found += clock.take(np.array(times[begin:end], dtype=np.int64)).tolist()
+        found += map(tuple, clock.take(np.array(times[begin:end], dtype=np.int64)).T.tolist())
     assert found == plain_agreed(times, sampling)
 
 
@@ -160,6 +167,34 @@ def test_one_fast_clock_makes_no_other_records_id_forgotten(ahead_ms: int) -> No
     outcomes = [partition.take(chunk_of(rows)) for rows in (before, fast, before, after, fast)]
     assert [outcome.counted for outcome in outcomes] == [500, 1, 0, 400, 0]
     assert [outcome.repeated for outcome in outcomes] == [0, 0, 500, 0, 1]
+
+
+def test_a_late_record_and_its_repeat_count_once_though_the_time_agreed_on_steps_between() -> None:
+    partition = deduplicating(sampling=Sampling(1, 33, 8))
+    hour_ms = 3_600_000
+    times = [BEGIN_MS] * 9 + [BEGIN_MS + hour_ms] * 24
+    partition.take(chunk_of([(f"e-{n}", at_ms) for n, at_ms in enumerate(times)]))
+    late, agreed_ms = [("late", BEGIN_MS)], partition.clock.state.ms
+    assert partition.take(chunk_of(late)).counted == 1
+    partition.take(chunk_of([("on time", BEGIN_MS + hour_ms), ("too", BEGIN_MS + hour_ms)]))
+    assert partition.clock.state.ms - agreed_ms == hour_ms
+    assert partition.take(chunk_of(late)).repeated == 1
+
+
+@pytest.mark.parametrize("since", range(0, 1_100, 137))
+def test_a_records_id_is_remembered_for_a_thousand_records_whatever_these_bring(
+    since: int,
+) -> None:
+    partition = FollowPartition(watch("follows", "followers", 5), RepeatPolicy(600_000, 10**6))
+    rng = np.random.default_rng(since)
+    ahead = np.repeat(rng.integers(0, 20, 40) * 3_600_000, 300)
+    rows = [(f"e-{n}", BEGIN_MS + int(at)) for n, at in enumerate(ahead)]
+    for begin in range(0, 10_000, 500):
+        partition.take(chunk_of(rows[begin : begin + 500]))
+        late = (f"l-{begin}", BEGIN_MS + begin)
+        assert partition.take(chunk_of([late])).counted == 1
+        partition.take(chunk_of([(f"x-{begin}-{n}", at) for n, (_, at) in enumerate(rows[:since])]))
+        assert partition.take(chunk_of([late])).repeated == 1
 
 
 def test_a_host_with_a_fast_clock_among_others_makes_no_id_forgotten() -> None:
@@ -227,10 +262,10 @@ def test_memory_has_a_limit_and_what_is_forgotten_for_it_is_told(lot: int) -> No
     repeats = Repeats(RepeatPolicy(HORIZON_MS, 200))
     for begin in range(0, 2_000, lot):
         ids = Texts.of([f"e-{begin + i}" for i in range(lot)])
-        assert not repeats.take(ids, np.full(lot, BEGIN_MS), BEGIN_MS).any()
+        assert not repeats.take(ids, np.full((2, lot), BEGIN_MS), BEGIN_MS).any()
         assert len(repeats) <= 200 + 2 * lot
     assert repeats.forgotten >= 2_000 - 200 - 2 * lot
-    assert repeats.take(Texts.of(["e-1999"]), np.array([BEGIN_MS]), BEGIN_MS).all()
+    assert repeats.take(Texts.of(["e-1999"]), twice([BEGIN_MS]), BEGIN_MS).all()
 
 
 @given(
@@ -260,7 +295,7 @@ def test_times_that_fall_back_by_what_is_allowed_are_as_a_plain_dictionary_of_th
     newest_ms = BEGIN_MS
     for begin, end in pairwise(edges_of(bounds, len(rows))):
         ids = Texts.of([event_id for event_id, _ in rows[begin:end]])
-        times = np.array([now for _, now in rows[begin:end]], dtype=np.int64)
+        times = twice([now for _, now in rows[begin:end]])
         floor_ms, newest_ms = newest_ms - 1_000, max(newest_ms, int(times.max()))
         found += repeats.take(ids, times, floor_ms, newest_ms - 1_000).tolist()
     assert found == expected
@@ -271,9 +306,9 @@ def test_of_many_horizons_at_once_only_what_may_matter_is_remembered() -> None:
     times = BEGIN_MS + np.arange(1_000) * HORIZON_MS // 50
     ids = [f"e-{number}" for number in range(1_000)]
     end_ms = int(times[-1])
-    assert not repeats.take(Texts.of(ids), times, BEGIN_MS, end_ms).any()
+    assert not repeats.take(Texts.of(ids), twice(times.tolist()), BEGIN_MS, end_ms).any()
     assert len(repeats) <= 51
-    again = repeats.take(Texts.of(ids[-60:]), np.full(60, end_ms), end_ms, end_ms)
+    again = repeats.take(Texts.of(ids[-60:]), np.full((2, 60), end_ms), end_ms, end_ms)
     assert again.tolist() == [False] * 10 + [True] * 50
 
 
@@ -287,7 +322,7 @@ def test_an_id_is_not_let_go_while_a_time_that_falls_back_may_still_ask_for_it()
         ("e-1", BEGIN_MS + 999 + HORIZON_MS),
     ]
     found = [
-        repeats.take(Texts.of([event_id]), np.array([at_ms]), at_ms - 1_000).tolist()
+        repeats.take(Texts.of([event_id]), twice([at_ms]), at_ms - 1_000).tolist()
         for event_id, at_ms in times
     ]
     assert found[-1] == [True]

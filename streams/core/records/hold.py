@@ -39,8 +39,8 @@ class Standing(NamedTuple):
 class Ready(NamedTuple):
     """Rows to be counted now, in this order, and where the partition then stands.
 
-    ``ids_ms``: the time at which each row's event id came, None where no ids are looked at;
-    ``floor_ms``: none comes before it any more.
+    ``ids_ms``: when each row's event id came, two rows as `Repeats.take` has them, None where no
+    ids are looked at; ``floor_ms``: none comes before it any more.
     """
 
     chunk: Any
@@ -84,14 +84,16 @@ class Hold:
             self._add(chunk)
 
     def take(self, chunk: Any, floors_ms: Ints) -> Ready:
-        """Take records; those to be counted now. No id of a late one comes before its floor."""
+        """Take records; those to be counted now. No id of a late one comes before its floors."""
         pieces: list[Any] = []
         ids: list[Ints] = []
         begin = 0
         while True:
             rest = cut(chunk, begin, len(chunk))
             until = self._room_in(rest)
-            done = self._advance(rest if until is None else cut(rest, 0, until), floors_ms[begin:])
+            done = self._advance(
+                rest if until is None else cut(rest, 0, until), floors_ms[:, begin:]
+            )
             pieces.append(done[0])
             ids.append(done[1])
             if until is None:
@@ -99,10 +101,10 @@ class Hold:
             begin += until
             oldest = self._let_oldest()
             pieces.append(oldest)
-            ids.append(oldest.at_ms)
+            ids.append(_twice(oldest.at_ms))
         if len(pieces) == 1:
             return Ready(pieces[0], ids[0], self.standing)
-        return Ready(joined(pieces), np.concatenate(ids), self.standing)
+        return Ready(joined(pieces), np.concatenate(ids, axis=1), self.standing)
 
     def take_all(self) -> Ready:
         """Let everything through: no record came for so long that none is waited for."""
@@ -110,7 +112,7 @@ class Hold:
         pieces = [part.chunk for part in self._parts]
         self._parts = []
         chunk = _ordered(joined(pieces))
-        return Ready(chunk, chunk.at_ms, self.standing)
+        return Ready(chunk, _twice(chunk.at_ms), self.standing)
 
     def _frontiers(self, at_ms: Ints) -> tuple[Ints, Ints]:
         """Watermark and frontier at each record."""
@@ -138,8 +140,8 @@ class Hold:
             read_ms, frontier_ms = self.standing
             self.standing = Standing(read_ms, max(frontier_ms, read_ms - self.allowed_ms))
             found = _ordered(joined([*self._let(self.standing.frontier_ms), chunk]))
-            return found, found.at_ms
-        floors_ms = floors_ms[: len(at_ms)]
+            return found, _twice(found.at_ms)
+        floors_ms = floors_ms[:, : len(at_ms)]
         seen_ms, frontiers_ms = self._frontiers(at_ms)
         self.standing = Standing(int(seen_ms[-1]), int(frontiers_ms[-1]))
         pieces = self._let(self.standing.frontier_ms)
@@ -152,15 +154,15 @@ class Hold:
         late_count = int(np.count_nonzero(late))
         if not late_count:
             found = _ordered(found)
-            return found, found.at_ms
+            return found, _twice(found.at_ms)
         self.late += late_count
         before = len(found) - int(np.count_nonzero(leaves))
-        moments, ids_ms = np.searchsorted(frontiers_ms, found.at_ms), found.at_ms.copy()
+        moments, ids_ms = np.searchsorted(frontiers_ms, found.at_ms), _twice(found.at_ms)
         rows = late[leaves].nonzero()[0] + before
         moments[rows] = late.nonzero()[0]
-        ids_ms[rows] = np.maximum(ids_ms[rows], floors_ms[late])
+        ids_ms[:, rows] = np.maximum(ids_ms[:, rows], floors_ms[:, late])
         order = content_order(found, moments)
-        return (found, ids_ms) if order is None else (taken(found, order), ids_ms[order])
+        return (found, ids_ms) if order is None else (taken(found, order), ids_ms[:, order])
 
     def _let(self, frontier_ms: int) -> list[Any]:
         """Let go of the rows at or behind the frontier."""
@@ -196,6 +198,10 @@ class Hold:
                 return
             merged = joined([part.chunk for part in last])
             parts[-_MERGED:] = [_Part(_by_time(merged), last[0].level + 1)]
+
+
+def _twice(at_ms: Ints) -> Ints:
+    return np.stack((at_ms, at_ms))
 
 
 def _by_time(chunk: Any) -> Any:

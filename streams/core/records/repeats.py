@@ -1,11 +1,13 @@
 """Records repeated upstream: an event id that came before, a short time ago, counts once.
 
 A record's id comes at the record's own event time, or at the time that many records agree on
-(``core/time/agreed_clock.py``) less the allowed lateness, whichever is later. A record is a repeat
-when its id came before and its time is later by less than the horizon. So a clock that is fast, by
+(``core/time/agreed_clock.py``) less the allowed lateness, whichever is later. It is remembered from
+the middle time on, if that is later still. A record is a repeat when its id came before, and comes
+less than the horizon after the time from which it is remembered. So a clock that is fast, by
 however much, makes no other record's id forgotten, and none is let go before the agreed time is a
-horizon past it. What is known hangs on the last records only, and a worker that takes a partition
-over learns it by reading these again, without counting them: nothing of it is stored.
+horizon past it, nor, whatever comes, within the next thousand records. What is known hangs on the
+last records only, and a worker that takes a partition over learns it by reading these again,
+without counting them: nothing of it is stored.
 """
 
 from collections import deque
@@ -177,19 +179,21 @@ class Repeats:
         return len(self._present.ids) + len(self._past.ids)
 
     def take(self, ids: Texts, came_ms: Ints, floor_ms: int, next_floor_ms: int = _NEVER) -> Flags:
-        """Which records are repeats; ``came_ms`` is when each came. Remembers their ids.
+        """Which records are repeats. Remembers their ids.
+
+        ``came_ms``: two rows, when each id came, and from when on it is remembered, not earlier.
 
         No id comes before ``floor_ms`` any more, and after these none before ``next_floor_ms``.
         An empty id is none: such a record is never a repeat.
         """
         self._turn(floor_ms)
-        self._present.begin_ms = min(self._present.begin_ms, int(came_ms.min()))
+        self._present.begin_ms = min(self._present.begin_ms, int(came_ms[0].min()))
         told = ids.lengths > 0
         if told.all():
             return self._take_some(ids, came_ms, next_floor_ms)
         repeats = np.zeros(len(ids), dtype=np.bool_)
         if told.any():
-            repeats[told] = self._take_some(ids.take(told), came_ms[told], next_floor_ms)
+            repeats[told] = self._take_some(ids.take(told), came_ms[:, told], next_floor_ms)
         return repeats
 
     def _take_some(self, ids: Texts, came_ms: Ints, next_floor_ms: int) -> Flags:
@@ -198,15 +202,15 @@ class Repeats:
         Of many horizons at once these are few, and no other is a repeat if no two are alike.
         """
         horizon_ms, latest_ms = self.policy.horizon_ms, self._latest_ms
-        self._latest_ms = max(latest_ms, int(came_ms.max()))
-        some = came_ms < latest_ms + horizon_ms
-        some |= came_ms > next_floor_ms - horizon_ms
+        self._latest_ms = max(latest_ms, int(came_ms[1].max()))
+        some = came_ms[0] < latest_ms + horizon_ms
+        some |= came_ms[1] > next_floor_ms - horizon_ms
         rows = some.nonzero()[0]
         if 4 * len(rows) > 3 * len(ids) or not are_distinct(ids.hashes()):
             return self._take(ids, came_ms)
         repeats = np.zeros(len(ids), dtype=np.bool_)
         if len(rows):
-            repeats[rows] = self._take(ids.take(rows), came_ms[rows])
+            repeats[rows] = self._take(ids.take(rows), came_ms[:, rows])
         return repeats
 
     def _turn(self, floor_ms: int) -> None:
@@ -236,15 +240,15 @@ class Repeats:
             present.came_ms[known : len(present.ids)] = self._past.last_of(names)
         if fresh == len(ids):  # each id once, in the order of the slots
             last_ms = present.came_ms[slots]
-            repeats: Flags = came_ms - last_ms < horizon_ms
-            present.came_ms[slots] = np.maximum(came_ms, last_ms)
+            repeats: Flags = came_ms[0] - last_ms < horizon_ms
+            present.came_ms[slots] = np.maximum(came_ms[1], last_ms)
             return repeats
         order = np.argsort(slots, kind="stable")
-        ordered, came_ms = slots[order], came_ms[order]
+        ordered, (came_ms, kept_ms) = slots[order], came_ms[:, order]
         firsts = np.empty(len(ordered), dtype=np.bool_)
         firsts[0] = True
         np.not_equal(ordered[1:], ordered[:-1], out=firsts[1:])
-        latest_ms = _latest_in(came_ms, firsts, present.came_ms[ordered])
+        latest_ms = _latest_in(kept_ms, firsts, present.came_ms[ordered])
         before_ms = np.empty_like(came_ms)
         before_ms[1:] = latest_ms[:-1]
         before_ms[firsts] = present.came_ms[ordered[firsts]]

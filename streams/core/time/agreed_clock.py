@@ -5,6 +5,10 @@ is what three quarters of the last 4,000 records are beyond: the lower quartile 
 them, one in 127, which never falls. Fast clocks, and whole batches of theirs, move it only where
 hardly anything else comes for as many records; late records do not hold it. It is of the order of
 the records alone: the cut into chunks leaves no trace, and what it knows are a few numbers.
+
+It moves in steps, and these are long where few records come, or much that is late ends. So beside
+it is the middle time of the same sample: what is not before the middle time is not before the time
+agreed on for the next thousand records, whatever they bring (ten of the sample must be new).
 """
 
 from dataclasses import dataclass
@@ -51,7 +55,8 @@ class Agreed(NamedTuple):
 class AgreedClock:
     """The time that records agree on, moved by each of them. ``state`` may be set.
 
-    ``newest_ms``: the latest time among the records of the last call, -1 for none.
+    ``newest_ms``: the latest time among the records of the last call, and of the middle times
+    before them; -1 for none.
     """
 
     def __init__(self, sampling: Sampling = SAMPLING) -> None:
@@ -60,26 +65,38 @@ class AgreedClock:
         self._sampling = sampling
 
     def take(self, at_ms: Ints) -> Ints:
-        """Move over the records; the time agreed on before each.
+        """Move over the records; the time agreed on before each, and the middle time: two rows.
 
         >>> AgreedClock(Sampling(1, 3, 1)).take(np.array([5, 900, 7, 8, 9])).tolist()
-        [-1, -1, -1, 7, 8]
+        [[-1, -1, -1, 7, 8], [-1, 5, 900, 900, 8]]
         """
-        self.newest_ms = int(at_ms.max(initial=-1))
         now_ms, skips, sample_ms = self.state
         stride, size, rank = self._sampling.stride, self._sampling.size, self._sampling.rank
         looked_ms = at_ms[skips::stride]
-        skips_next = skips + stride * len(looked_ms) - len(at_ms)
         sample: Ints = np.concatenate((np.array(sample_ms, dtype=np.int64), looked_ms))
+        steps_ms = np.full((2, len(looked_ms) + 1), now_ms)
+        if len(sample) >= size:
+            ranked = np.partition(sliding_window_view(sample, size), rank, axis=1)[:, rank]
+            agreed_ms = np.maximum.accumulate(np.maximum(ranked, now_ms))
+            steps_ms[0, -len(agreed_ms) :] = agreed_ms
+        steps_ms[1] = np.maximum(steps_ms[0], _middles(sample, len(sample_ms), size - 1))
+        self.newest_ms = int(at_ms.max(initial=steps_ms[1].max()))
         kept = tuple(sample[max(0, len(sample) - size + 1) :].tolist())
-        if len(sample) < size:
-            self.state = Agreed(now_ms, skips_next, kept)
-            return np.full(len(at_ms), now_ms)
-        ranked = np.partition(sliding_window_view(sample, size), rank, axis=1)[:, rank]
-        steps_ms = np.maximum.accumulate(np.maximum(ranked, now_ms))
-        self.state = Agreed(int(steps_ms[-1]), skips_next, kept)
-        first = skips + stride * (len(looked_ms) - len(steps_ms)) + 1
-        ends = np.minimum(first + stride * np.arange(len(steps_ms) + 1), len(at_ms))
-        ends[-1] = len(at_ms)
-        agreed_ms = np.repeat(np.concatenate(([now_ms], steps_ms)), np.diff(ends, prepend=0))
-        return agreed_ms
+        skips_next = skips + stride * len(looked_ms) - len(at_ms)
+        self.state = Agreed(int(steps_ms[0, -1]), skips_next, kept)
+        ends = np.append(skips + 1 + stride * np.arange(len(looked_ms)), len(at_ms))
+        return np.repeat(steps_ms, np.diff(ends, prepend=0), axis=1)
+
+
+def _middles(sample: Ints, begin: int, width: int) -> Ints:
+    """Middle of the last ``width`` before each place from ``begin`` on; -1: not half of them."""
+    middles = np.full(len(sample) + 1 - begin, -1)
+    if width == 0:
+        return middles
+    for place in range(max(begin, (width + 1) // 2), min(width, len(sample) + 1)):
+        middles[place - begin] = np.sort(sample[:place])[place // 2]
+    if len(sample) >= width:
+        middle = width // 2
+        ranked = np.partition(sliding_window_view(sample, width), middle, axis=1)[:, middle]
+        middles[max(width - begin, 0) :] = ranked[max(begin - width, 0) :]
+    return middles
