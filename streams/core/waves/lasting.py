@@ -2,7 +2,7 @@
 
 When a bucket has closed, the totals of all cohorts, languages, regions and of the platform are set
 against what is usual of them (`levels.py`): once by whose creators they are, once by who came.
-One that is far above, by the mean of one, two or three buckets, begins a wave. As long as it lasts
+One that is far above, by the mean of one to four buckets, begins a wave. As long as it lasts
 each cohort has a factor: its total over what its keys' rates add up to, drawn toward the region's
 and the platform's where it is small.
 """
@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from streams.core.detection.block_tables import Floats, Ints
@@ -32,33 +33,39 @@ from streams.core.waves.sums import (
 Names = Sequence[tuple[str, str]]
 
 
-class Rules(NamedTuple):
-    """When a wave begins.
+class Step(NamedTuple):
+    """A way in which a total is far above: by the means of so many ``buckets``.
 
-    ``events_min``: a total is judged when so many events of a bucket are usual. Then by how many
-    buckets, with which least mean excess (a logarithm) and standard deviations; ``by_week``: the
-    same where the course of the week is known.
+    ``events_min``: of a total of which so many events of a bucket are usual. ``excess`` (a
+    logarithm) and ``sigmas`` (standard deviations): the least mean of each; ``by_week``: the same
+    two where the course of the week is known.
     """
 
+    buckets: int
     events_min: float
-    plain: tuple[tuple[int, float, float], ...]
-    by_week: tuple[tuple[int, float, float], ...]
+    excess: float
+    sigmas: float
+    by_week: tuple[float, float]
 
 
-TELLING: Final = Rules(
-    60.0,  # thirty large keys at least
-    ((1, 0.38, 4.5), (2, 0.36, 4.2), (3, 0.34, 4.0)),
-    ((1, 0.30, 5.0), (2, 0.24, 4.5), (3, 0.20, 4.5)),
+Rules = tuple[Step, ...]
+"""When a wave begins: a total is far above in one of these ways."""
+TELLING: Final[Rules] = (
+    Step(1, 60.0, 0.38, 4.5, (0.30, 5.0)),  # thirty large keys at least
+    Step(2, 60.0, 0.36, 4.2, (0.24, 4.5)),
+    Step(3, 60.0, 0.34, 4.0, (0.20, 4.5)),
+    Step(4, 60.0, 0.30, 3.3, (0.25, 4.0)),  # of a slow rise the level learns each hour
+    Step(3, 30.0, 0.50, 3.0, (0.50, 3.0)),  # what no wrong course of a day comes to
 )
 """For a wave that is told: it wakes people."""
-FACTORS: Final = Rules(
-    25.0,
-    ((1, 0.34, 4.0), (2, 0.30, 3.5), (3, 0.28, 3.2)),
-    ((1, 0.30, 4.0), (2, 0.24, 3.5), (3, 0.20, 3.2)),
+FACTORS: Final[Rules] = (
+    Step(1, 25.0, 0.34, 4.0, (0.30, 4.0)),
+    Step(2, 25.0, 0.30, 3.5, (0.24, 3.5)),
+    Step(3, 25.0, 0.28, 3.2, (0.20, 3.2)),
 )
 """For the factors of one partition, which has a part of the events: a few too many only say what
 was counted, one too few has those whom the wave lifts told as if they surged."""
-_BEFORE: Final = 2
+_BEFORE: Final = max(step.buckets for step in (*TELLING, *FACTORS)) - 1
 _EXCESS_MIN: Final = 0.20
 LIFTED: Final = float(np.log(1.2))
 """Excess from which on a total counts as lifted, while a wave lasts."""
@@ -155,6 +162,7 @@ class Waves:
     ) -> None:
         self.nodes, self._levels = nodes or Nodes(), levels or Levels()
         self._recent, self._rules = recent, rules
+        self._events_min = min(step.events_min for step in rules)
         self.lasting: Lasting | None = None
 
     @property
@@ -163,7 +171,7 @@ class Waves:
         if not len(self._levels.known):
             return False
         mean = float(self._levels.means[SIDES * PLATFORM])
-        return bool(self._levels.known[SIDES * PLATFORM]) and mean >= self._rules.events_min
+        return bool(self._levels.known[SIDES * PLATFORM]) and mean >= self._events_min
 
     @property
     def may_be_lifted(self) -> bool:
@@ -260,7 +268,7 @@ class Waves:
             span.learn(place, None)
         span.see(last)
         above = span.above
-        judged = span.known & (above.expected >= self._rules.events_min)
+        judged = span.known & (above.expected >= self._events_min)
         mosts = (above.excess * judged).max(axis=1, initial=0.0).tolist()
         place, begun = _begun(self._rules, self._recent, (above, judged, mosts))
         seen, lifted = above.at(place), None
@@ -342,15 +350,15 @@ def _begun(
     excess = np.stack([*(one.excess for one in before), *above.excess])
     sigmas = np.stack([*(one.sigmas for one in before), *above.sigmas])
     far = np.zeros_like(judged)
-    for plain, by_week in zip(rules.plain, rules.by_week, strict=True):
-        begins = range(_BEFORE + 1 - plain[0], _BEFORE + 1)
-        mean_excess = sum(excess[begin : begin + count] for begin in begins) / len(begins)
-        mean_sigmas = sum(sigmas[begin : begin + count] for begin in begins) / len(begins)
-        is_far = mean_excess >= np.where(above.by_week, by_week[1], plain[1])
-        is_far &= mean_sigmas >= np.where(above.by_week, by_week[2], plain[2])
-        far |= is_far
-    is_high = most >= _EXCESS_MIN
-    far &= judged & (is_high[2:] | is_high[1:-1] | is_high[:-2])[:, None]
+    for step in rules:
+        begins = range(_BEFORE + 1 - step.buckets, _BEFORE + 1)
+        mean_excess = sum(excess[begin : begin + count] for begin in begins) / step.buckets
+        mean_sigmas = sum(sigmas[begin : begin + count] for begin in begins) / step.buckets
+        is_far = mean_excess >= np.where(above.by_week, step.by_week[0], step.excess)
+        is_far &= mean_sigmas >= np.where(above.by_week, step.by_week[1], step.sigmas)
+        far |= is_far & (above.expected >= step.events_min)
+    is_high = np.any(sliding_window_view(most >= _EXCESS_MIN, _BEFORE + 1), axis=1)
+    far &= judged & is_high[:, None]
     for place in range(count):
         if far[place].any():
             return place, np.flatnonzero(far[place])
