@@ -28,7 +28,7 @@ PANELS_MAX: Final = 24
 COUNTERS: Final = {spec.name for spec in CATALOGUE if spec.type == "counter"} | {
     f"{spec.name}{part}" for spec in CATALOGUE if spec.buckets for part in ("_bucket", "_count")
 }
-WHOLE_WINDOWS: Final = ("5m", "10m", "15m", "1h", "1d")
+WHOLE_WINDOWS: Final = ("5m", "10m", "15m", "1h", "1d", "7d")
 """Of which a panel may tell the increase; what is told a second is told of Grafana's interval."""
 _VARIABLE: Final = re.compile(r"\$__rate_interval")
 

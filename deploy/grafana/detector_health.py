@@ -13,6 +13,7 @@ from deploy.grafana.surges_now import (
     BAR_WORDS,
     OPENED,
     asked_and_seen,
+    pages_asked_and_seen,
     share_of_alarm_bar,
 )
 from streams.edges.metrics.catalogue import (
@@ -104,6 +105,13 @@ _ALARMS: Final = Section(
             "False alarms asked against surges seen, of a day",
             asked_and_seen(SCOPE),
             description=ASKED_WORDS,
+        ),
+        graph(
+            "False pages asked against pages seen, of a week",
+            pages_asked_and_seen(SCOPE),
+            description="Of the week before each point: false pages that the budget of pages "
+            "allows, and surges by the model that became pages, nearly all of them true: one false "
+            "page a day and million creators is asked for.",
         ),
         graph(
             "Opened in an hour, by the rule and by the model",

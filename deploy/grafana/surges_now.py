@@ -18,13 +18,15 @@ from streams.edges.metrics.catalogue_surges import (
     NOTICES_OPEN,
     OPEN,
     PAGES,
+    PAGES_ASKED,
     SURGES,
     WAVE_FACTOR,
 )
 
 SCOPE: Final = Scope(("job", "kind", "lang"), boxes=("surge_id",))
 OPENED: Final = Where({"state": "opened"})
-JUDGED: Final = Where({"trigger": "model", "state": "opened", "kind": "followers|comments"})
+RULED: Final = Where({"trigger": "rule", "state": "opened", "kind": "followers|comments"})
+JUDGED: Final = Where({"trigger": "model", "state": "opened", "kind": "followers|comments|mix"})
 """Surges that the budget of false alarms is for."""
 LANGS_SHOWN: Final = 10
 COHORTS_SHOWN: Final = 10
@@ -53,6 +55,18 @@ def asked_and_seen(scope: Scope) -> list[Query]:
     return [
         scope.increase(ALARMS_ASKED, "1d", "kind").named("asked: {{kind}}"),
         scope.increase(SURGES, "1d", "kind", where=JUDGED).named("seen: {{kind}}"),
+    ]
+
+
+def pages_asked_and_seen(scope: Scope) -> list[Query]:
+    """False pages asked for and pages by the model, of the last week, by kind."""
+    every = scope.increase(PAGES, "7d", "kind")
+    by_rule = scope.increase(SURGES, "7d", "kind", where=RULED)
+    expr = f"{every.expr}\n- {by_rule.expr}"
+    by_model = Query(expr, every.unit, specs=(PAGES, SURGES))
+    return [
+        scope.increase(PAGES_ASKED, "7d", "kind").named("asked: {{kind}}"),
+        by_model.named("seen: {{kind}}"),
     ]
 
 

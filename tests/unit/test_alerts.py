@@ -230,7 +230,7 @@ def test_a_worker_that_stands_still_is_told_before_its_watchdog_ends_it() -> Non
 def test_what_was_seen_is_recorded_over_what_was_asked_for_once_that_says_something(
     asked: str, ratio: str | None, tmp_path: Path
 ) -> None:
-    """Two workers; 14.4 a day are asked for, or 4.3. Mixes are of another budget."""
+    """Two workers; 14.4 a day are asked for, or 4.3. Of mixes none is asked for here."""
     labels = 'trigger="model",state="opened"'
     surges: Series = {
         f'surgewatch_surges_total{{{ONE},kind="followers",{labels}}}': "0+0.0025x3000",

@@ -2,20 +2,22 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from streams.app.jobs import comment_partition_of
 from streams.app.worker.pipeline import Pipeline
 from streams.core.detection.cohorts import audience_of
 from streams.core.partition import FollowPartition
 from streams.core.records.texts import Ints
 from streams.core.reports.surging import (
+    Asked,
     Pages,
     Surging,
-    alarms_asked_of,
+    asked_of,
     open_pages_of,
     surging_of,
 )
@@ -24,6 +26,7 @@ from streams.core.time.buckets import BUCKET_MS
 from streams.core.waves.fleet import FleetWaves
 from streams.edges.codec.out import decode_surge
 from streams.edges.metrics.progress import Silence
+from streams.edges.settings.reading import Settings
 from streams.edges.store import MemoryStore
 from tests.jobs import comment_partition, comments, follow_partition, follows, watch
 from tests.unit.test_fleet_waves import BUCKETS, PARTITIONS, reports_cut, told_by
@@ -105,13 +108,22 @@ def test_notices_are_told_of_the_cohort_whose_audience_surges() -> None:
 
 def test_the_alarms_asked_for_are_the_rate_times_keys_and_days() -> None:
     followers = follow_partition(5)
-    assert alarms_asked_of(followers, 10.0) == {"followers": 0.0}
+    assert asked_of(followers, 10.0).alarms == {"followers": 0.0}
     followers.take(follows([(f"c-{n}", BEGIN_MS, False) for n in range(50)]))
-    assert alarms_asked_of(followers, 10.0) == {"followers": pytest.approx(0.001 * 50 * 10)}
+    assert asked_of(followers, 10.0).alarms == {"followers": pytest.approx(0.001 * 50 * 10)}
     talk = comment_partition(5)
     talk.take(comments([("ann", f"p-{n}", "en", BEGIN_MS) for n in range(4)]))
-    assert alarms_asked_of(talk, 2.0) == {"comments": pytest.approx(0.001 * (1 + 4) * 2)}
-    assert alarms_asked_of(FleetWaves(4), 2.0) == {}
+    expected = pytest.approx(0.001 * (1 + 4) * 2)
+    assert asked_of(talk, 2.0).alarms == {"comments": expected, "mix": expected}
+    assert asked_of(FleetWaves(4), 2.0) == Asked({}, {})
+
+
+def test_the_pages_asked_for_are_those_of_their_own_budget() -> None:
+    settings = Settings()
+    talk = comment_partition_of(settings)
+    talk.take(comments([("ann", f"p-{n}", "en", BEGIN_MS) for n in range(4)]))
+    of_pages = settings.budget_pages_per_creator_day * (1 + 4) * 2
+    assert asked_of(talk, 2.0).pages == {"comments": pytest.approx(of_pages)}
 
 
 class Heard(Silence):
@@ -134,8 +146,8 @@ class Heard(Silence):
     def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
         self.found += pages
 
-    def asked(self, alarms: Mapping[Kind, float]) -> None:
-        self.alarms += sum(alarms.values())
+    def asked(self, asked: Asked) -> None:
+        self.alarms += sum(asked.alarms.values())
 
     def told_of(self, at_ms: Sequence[Ints]) -> None:
         self.ages += [int(at) for times in at_ms for at in times]

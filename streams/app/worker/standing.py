@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from faust.types import TP
 
 from streams.app.worker.lane import Lane
-from streams.core.reports.surging import alarms_asked_of, surging_of
+from streams.core.reports.surging import asked_of, surging_of
 from streams.edges.metrics.progress import Progress
 from streams.edges.metrics.worker import Place as Stand
 
@@ -40,7 +40,7 @@ def tell_standing(
             held[tp.topic] += len(hold)
             progress.held(tp.topic, held[tp.topic], hold.late, hold.early)
             hold.late = hold.early = 0
-        progress.asked(alarms_asked_of(lane.job, lane.take_counted_days()))
+        progress.asked(asked_of(lane.job, lane.take_counted_days()))
     progress.stands(places, keys, event_ids, left_out)
     outbox = sum(len(lane.resend) for lane in lanes.values())
     progress.surging(surging_of(lane.job for lane in lanes.values()), outbox)

@@ -21,6 +21,7 @@ class Mixes:
     """Watches of posts' and creators' languages, which share what is known of a wave."""
 
     def __init__(self, policy: MixPolicy, languages: Languages) -> None:
+        self.policy = policy
         creators = languages.creators
         self._creators = creators
         self._wave, self._scatter = MixWave(creators), MixScatter()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streams.core.partition import Partition
 from streams.core.records.texts import Texts
@@ -91,12 +92,24 @@ def open_pages_of(job: Partition | FleetWaves) -> Iterator[tuple[Kind, str, int]
             yield watch.policy.kind, surge.surge_id, surge.paged_ms
 
 
-def alarms_asked_of(job: Partition | FleetWaves, days: float) -> dict[Kind, float]:
-    """False alarms by the model that a job's budget allows in so many days of event time."""
-    asked: dict[Kind, float] = {}
-    if not isinstance(job, FleetWaves):
-        for watch in job.watches.values():
-            keys = len(watch.keys) + len(watch.directory)
-            kind = watch.policy.kind
-            asked[kind] = asked.get(kind, 0.0) + watch.policy.false_alarm_rate * keys * days
-    return asked
+class Asked(NamedTuple):
+    """False alarms by the model, and of these pages, that budgets allow, by kind."""
+
+    alarms: dict[Kind, float]
+    pages: dict[Kind, float]
+
+
+def asked_of(job: Partition | FleetWaves, days: float) -> Asked:
+    """What a job's budgets allow in so many days of event time."""
+    alarms, pages = dict[Kind, float](), dict[Kind, float]()
+    if isinstance(job, FleetWaves):
+        return Asked(alarms, pages)
+    for watch in job.watches.values():
+        policy, lived = watch.policy, (len(watch.keys) + len(watch.directory)) * days
+        alarms[policy.kind] = alarms.get(policy.kind, 0.0) + policy.false_alarm_rate * lived
+        if policy.page is not None:
+            rate = policy.false_alarm_rate / policy.page.bar
+            pages[policy.kind] = pages.get(policy.kind, 0.0) + rate * lived
+        if job.mixes is not None:  # of the same creators and posts
+            alarms["mix"] = alarms.get("mix", 0.0) + job.mixes.policy.alarms_per_day * lived
+    return Asked(alarms, pages)

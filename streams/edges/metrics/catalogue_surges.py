@@ -108,6 +108,14 @@ ALARMS_ASKED: Final = MetricSpec(
     "False alarms that the budget allows: budget_notices_per_creator_day times the creators (and "
     "posts) known, over the event time that passed. To be held against "
     'surgewatch_surges_total{trigger="model",state="opened"}, which has true ones too.',
+    (Label("kind", "of which surges", ("followers", "comments", "mix")),),
+)
+PAGES_ASKED: Final = MetricSpec(
+    f"{PREFIX}false_pages_asked_total",
+    "counter",
+    "surges",
+    "The same by budget_pages_per_creator_day. To be held against surgewatch_pages_total less the "
+    'surges by the rule, surgewatch_surges_total{trigger="rule",state="opened"}, each a page too.',
     (Label("kind", "of which surges", ("followers", "comments")),),
 )
 WAVE_FACTOR: Final = MetricSpec(
@@ -142,6 +150,7 @@ MODERATION_COMMENTS: Final = MetricSpec(
 )
 
 SURGE_METRICS: Final = (
-    *(SURGES, OPEN, PAGES, NEWEST, NOTICES_OPEN, SURGES_FORGOTTEN, ALARMS_ASKED, WAVE_FACTOR),
+    *(SURGES, OPEN, PAGES, NEWEST, NOTICES_OPEN, SURGES_FORGOTTEN, ALARMS_ASKED),
+    *(PAGES_ASKED, WAVE_FACTOR),
     *(MODERATION_SURGES, MODERATION_COMMENTS),
 )

@@ -9,7 +9,7 @@ from typing import Protocol
 from streams.core.partition_state import Outcome
 from streams.core.records.chunks import DeadRecord, RawChunk, Reason
 from streams.core.records.texts import Ints
-from streams.core.reports.surging import Pages, Surging
+from streams.core.reports.surging import Asked, Pages, Surging
 from streams.core.surges.surge import Kind, Surge
 from streams.edges.errors import RedisUnreachable, UnreachableError
 from streams.edges.metrics.worker import (
@@ -59,8 +59,8 @@ class Progress(Protocol):
     def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
         """These are open in a partition that was taken over: kind, surge_id, since when."""
 
-    def asked(self, alarms: Mapping[Kind, float]) -> None:
-        """So many false alarms does the budget allow for what was counted since the last call."""
+    def asked(self, asked: Asked) -> None:
+        """So many false alarms do budgets allow for what was counted since the last call."""
 
     def told_of(self, at_ms: Sequence[Ints]) -> None:
         """Counts of records due at these times are stored, and what came of them was told."""
@@ -136,7 +136,7 @@ class Silence:
     def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
         """See Progress."""
 
-    def asked(self, alarms: Mapping[Kind, float]) -> None:
+    def asked(self, asked: Asked) -> None:
         """See Progress."""
 
     def told_of(self, at_ms: Sequence[Ints]) -> None:
@@ -266,10 +266,9 @@ class WorkerProgress:
         for kind, surge_id, at_ms in pages:
             self.metrics.add_found(kind, surge_id, at_ms)
 
-    def asked(self, alarms: Mapping[Kind, float]) -> None:
+    def asked(self, asked: Asked) -> None:
         """See Progress."""
-        for kind, count in alarms.items():
-            self.metrics.add_alarms_asked(kind, count)
+        self.metrics.add_asked(asked)
 
     def told_of(self, at_ms: Sequence[Ints]) -> None:
         """See Progress."""

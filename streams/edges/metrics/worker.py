@@ -21,7 +21,7 @@ from prometheus_client import (
 
 from streams.core.records.chunks import Reason
 from streams.core.records.texts import Ints
-from streams.core.reports.surging import Surging
+from streams.core.reports.surging import Asked, Surging
 from streams.core.surges.surge import Kind, State, Surge, Trigger
 from streams.edges.metrics import catalogue
 from streams.edges.metrics import catalogue_running as running
@@ -128,6 +128,7 @@ class Metrics:
         self._surges = self._counter(surge_specs.SURGES)
         self._pages = self._counter(surge_specs.PAGES)
         self._asked = self._counter(surge_specs.ALARMS_ASKED)
+        self._asked_pages = self._counter(surge_specs.PAGES_ASKED)
         self._moderation_surges = self._counter(surge_specs.MODERATION_SURGES)
         self._moderation_comments = self._counter(surge_specs.MODERATION_COMMENTS)
         self._stages = self._counter(catalogue.STAGE_SECONDS)
@@ -295,9 +296,11 @@ class Metrics:
         now_ms = self._now_ms()
         self._newest.add(kind, surge_ids, now_ms, now_ms)
 
-    def add_alarms_asked(self, kind: Kind, alarms: float) -> None:
-        """Tell so many false alarms that the budget allows for what was counted meanwhile."""
-        self._asked.labels(kind).inc(alarms)
+    def add_asked(self, asked: Asked) -> None:
+        """Tell so many false alarms that budgets allow for what was counted meanwhile."""
+        for counter, of in ((self._asked, asked.alarms), (self._asked_pages, asked.pages)):
+            for kind, count in of.items():
+                counter.labels(kind).inc(count)
 
     def set_surging(self, surging: Surging) -> None:
         """Tell what is open now; cohorts of which nothing is any more vanish."""
