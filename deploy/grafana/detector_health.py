@@ -110,8 +110,8 @@ _ALARMS: Final = Section(
             "False pages asked against pages seen, of a week",
             pages_asked_and_seen(SCOPE),
             description="Of the week before each point: false pages that the budget of pages "
-            "allows, and surges by the model that became pages, nearly all of them true: one false "
-            "page a day and million creators is asked for.",
+            "allows, and surges by the model that became pages, nearly all of them true: by "
+            "default one false page a day and million creators and posts is asked for.",
         ),
         graph(
             "Opened in an hour, by the rule and by the model",

@@ -48,11 +48,11 @@ def _read(of: str, one: str, two: str) -> Series:
     }
 
 
-def _by_model(opened: str, asked: str) -> Series:
-    labels = f'{ONE},kind="followers",trigger="model",state="opened"'
+def _by_model(opened: str, asked: str, kind: str = "followers") -> Series:
+    labels = f'{ONE},kind="{kind}",trigger="model",state="opened"'
     return {
         f"surgewatch_surges_total{{{labels}}}": opened,
-        f'surgewatch_false_alarms_asked_total{{{ONE},kind="followers"}}': asked,
+        f'surgewatch_false_alarms_asked_total{{{ONE},kind="{kind}"}}': asked,
     }
 
 

@@ -214,6 +214,20 @@ def test_what_fails_is_told_until_five_minutes_after_its_last_error(
     assert check_rules(tmp_path, [(case.also[0][0], [*told, *over])], case.every) == ""
 
 
+def test_far_too_many_shifts_of_languages_are_told_of_as_such(tmp_path: Path) -> None:
+    name = "SurgewatchFalseAlarmsOverBudget"
+    case = CASES[name]
+    of_mix = {one.replace('"followers"', '"mix"'): put for one, put in case.fires.items()}
+    alert = expected(name, case)
+    told = alert | {
+        "exp_labels": alert["exp_labels"] | {"kind": "mix"},
+        "exp_annotations": {
+            key: text.replace("followers", "mix") for key, text in alert["exp_annotations"].items()
+        },
+    }
+    assert check_rules(tmp_path, [(of_mix, [told_at(name, case.minute, [told])])]) == ""
+
+
 def test_a_worker_that_stands_still_is_told_before_its_watchdog_ends_it() -> None:
     rule = ALERTS["SurgewatchConsumerStalled"]
     seconds = re.findall(r"> (\d+)", rule["expr"])[0]
@@ -230,15 +244,19 @@ def test_a_worker_that_stands_still_is_told_before_its_watchdog_ends_it() -> Non
 def test_what_was_seen_is_recorded_over_what_was_asked_for_once_that_says_something(
     asked: str, ratio: str | None, tmp_path: Path
 ) -> None:
-    """Two workers; 14.4 a day are asked for, or 4.3. Of mixes none is asked for here."""
+    """Two workers; 14.4 a day are asked for, or 4.3, and as many shifts of languages."""
     labels = 'trigger="model",state="opened"'
     surges: Series = {
         f'surgewatch_surges_total{{{ONE},kind="followers",{labels}}}': "0+0.0025x3000",
         f'surgewatch_surges_total{{{TWO},kind="followers",{labels}}}': "0+0.0025x3000",
-        f'surgewatch_surges_total{{{ONE},kind="mix",{labels}}}': "0+1x3000",
-        f'surgewatch_false_alarms_asked_total{{{ONE},kind="followers"}}': asked,
+        f'surgewatch_surges_total{{{ONE},kind="mix",{labels}}}': "0+0.005x3000",
     }
-    found = [] if ratio is None else [{"labels": '{job="surgewatch",kind="followers"}'}]
+    kinds = ("followers", "mix")
+    surges = {
+        **surges,
+        **{f'surgewatch_false_alarms_asked_total{{{ONE},kind="{one}"}}': asked for one in kinds},
+    }
+    found = [{"labels": f'{{job="surgewatch",kind="{kind}"}}'} for kind in kinds if ratio]
     content = {
         "rule_files": [str(FILES[0])],
         "evaluation_interval": "1m",

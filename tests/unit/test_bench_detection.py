@@ -181,8 +181,9 @@ def test_simulated_part_measures_its_rows_at_a_small_size() -> None:
 def test_threshold_of_a_peer_is_the_lowest_that_alarms_no_more_than_asked() -> None:
     day = [0.0] * 287
     scores = [[5.0, *day, 3.0, *day, 4.0], [1.0, *day, 2.0]]
-    assert [part_peers.threshold_of(scores, asked) for asked in (1, 2, 3, 4)] == [5, 4, 3, 2]
-    assert part_peers.threshold_of(scores, 0) == NEVER
+    scored = [(range(0, 300_000 * len(mine), 300_000), mine) for mine in scores]
+    assert [part_peers.threshold_of(scored, asked) for asked in (1, 2, 3, 4)] == [5, 4, 3, 2]
+    assert part_peers.threshold_of(scored, 0) == NEVER
 
 
 def test_a_wave_of_a_fleet_is_told_with_those_who_receive_most() -> None:

@@ -79,7 +79,8 @@ def fill(metrics: Metrics, topics: tuple[str, ...], partitions: int) -> None:
     )
     metrics.set_surging(Surging(wave_parts=dict.fromkeys(REPORTED, parts), notices=notices))
     for kind in ("followers", "comments"):
-        metrics.add_pages(kind, [f"{kind}-{n}" for n in range(50)])
+        for trigger in ("rule", "model"):
+            metrics.add_pages(kind, trigger, [f"{kind}-{n}" for n in range(50)])
     metrics.add_waves([f"wave-{n}" for n in range(50)])
 
 
@@ -168,16 +169,16 @@ def test_the_newest_surges_that_matter_are_told_with_their_times() -> None:
     metrics.add_found("followers", "ahead", NOW_MS + 60_000)
     assert newest("followers") == {"found": -60, "ahead": 0}
     now_ms[0] += 1_000
-    metrics.add_pages("followers", ["found", "a"])
+    metrics.add_pages("followers", "model", ["found", "a"])
     metrics.add_waves(["w"])
     assert newest("followers") == {"found": -60, "ahead": 0, "a": 1}
-    metrics.add_pages("followers", [f"b{n}" for n in range(1_000)])
+    metrics.add_pages("followers", "model", [f"b{n}" for n in range(1_000)])
     told = {"found": -60, "ahead": 0, "a": 1, **{f"b{n}": 1 for n in range(NEWEST_MAX - 3)}}
     assert newest("followers") == told, "in a flood no more are told"
-    metrics.add_pages("followers", ["c"])
+    metrics.add_pages("followers", "model", ["c"])
     assert newest("followers") == told
     now_ms[0] = NOW_MS - 60_000 + NEW_SECONDS * 1000
-    metrics.add_pages("followers", ["d", "e"])
+    metrics.add_pages("followers", "model", ["d", "e"])
     assert newest("followers").keys() == told.keys() - {"found"} | {"d"}, "one is new no more"
     assert newest("wave") == {"w": 1}, "each kind has a room of its own"
     assert newest("comments") == {}

@@ -40,17 +40,18 @@ def test_a_recount_is_told_to_the_metrics() -> None:
     assert registry.get_sample_value("surgewatch_recounts_total") == 1
 
 
-def test_surges_that_became_pages_are_told_by_kind() -> None:
+def test_surges_that_became_pages_are_told_by_kind_and_trigger() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, ("follows",), Build("0", "surgewatch"), lambda: 0)
     progress = WorkerProgress(metrics, Health(time.monotonic(), 60))
-    progress.paged({"comments": ["a", "b"]})
-    progress.paged({"comments": ["c"], "followers": []})
+    progress.paged({("comments", "rule"): ["a", "b"]})
+    progress.paged({("comments", "rule"): ["c"], ("comments", "model"): ["d"]})
     told = [
-        registry.get_sample_value("surgewatch_pages_total", {"kind": kind})
+        registry.get_sample_value("surgewatch_pages_total", {"kind": kind, "trigger": trigger})
         for kind in ("comments", "followers")
+        for trigger in ("rule", "model")
     ]
-    assert told == [3, 0]
+    assert told == [3, 1, 0, 0]
 
 
 def test_every_stage_is_told_and_an_inner_stage_is_not_counted_twice() -> None:

@@ -140,8 +140,8 @@ class Heard(Silence):
         self.open.append((surging.open["followers", "page"], outbox))
 
     def paged(self, pages: Pages) -> None:
-        for kind, surge_ids in pages.items():
-            self.pages.setdefault(kind, []).extend(surge_ids)
+        for of, surge_ids in pages.items():
+            self.pages.setdefault(of, []).extend(surge_ids)
 
     def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
         self.found += pages
@@ -181,7 +181,8 @@ def test_what_waits_for_its_announcement_is_told_until_kafka_has_it() -> None:
         flushes.cancel()
         await pipeline.give_up({FOLLOWS})
         assert len(speaker.announced) == 1, "it is announced once"
-        assert heard.pages == {"followers": [decode_surge(speaker.announced[0]).surge_id]}
+        surge_id = decode_surge(speaker.announced[0]).surge_id
+        assert heard.pages == {("followers", "rule"): [surge_id]}
 
     run(body)
 

@@ -105,7 +105,7 @@ def test_a_wave_begins_of_whom_it_lifts_and_ends() -> None:
     assert seen.factors is not None
     assert 0.9 < seen.factors[1] < 1.1
     assert 2.5 < seen.factors[2] < 3.2
-    for later in range(1, 9):
+    for later in range(1, 7):
         assert waves.lasting is not None
         seen = waves.close(bucket + later, sums_of(900, 300), NAMES)
     assert waves.lasting is None
@@ -165,6 +165,56 @@ def test_a_bucket_may_belong_to_a_wave_that_only_the_fleet_can_tell(
         waves.close(bucket, sums_of(int(counts[0]), int(counts[1])), NAMES)
     waves.close(BUCKET + 60, sums_of(zh, en), NAMES)
     assert (waves.lasting, waves.may_be_lifted) == (None, may)
+
+
+def calm(zh: int, en: int, buckets: int = 60) -> tuple[Waves, int]:
+    """Levels that know chance alone."""
+    draw, waves = np.random.default_rng(6), Waves()
+    for bucket in range(BUCKET, BUCKET + buckets):
+        counts = draw.poisson((zh, en)).tolist()
+        assert waves.close(bucket, sums_of(*counts), NAMES).factors is None
+    return waves, BUCKET + buckets
+
+
+def begins_after(waves: Waves, bucket: int, totals: list[tuple[int, int]]) -> int | None:
+    """How many of these buckets close until a wave begins; None: none does."""
+    for nth, (zh, en) in enumerate(totals):
+        if waves.close(bucket + nth, sums_of(zh, en), NAMES).factors is not None:
+            return nth + 1
+    return None
+
+
+@pytest.mark.parametrize(
+    ("totals", "after"),
+    [
+        ([(900, 80)] * 4, 3),  # so few events say it only by three buckets together
+        ([(900, 52)] * 4, None),
+        ([(900, 160), (900, 44), (900, 44), (900, 44)], None),  # it is over
+        ([(900, 90), (900, 40), (900, 90)], None),
+    ],
+    ids=["three", "less", "over", "up and down"],
+)
+def test_a_total_of_few_events_begins_a_wave_when_it_is_far_above_for_three_buckets(
+    totals: list[tuple[int, int]], after: int | None
+) -> None:
+    assert begins_after(*calm(900, 40), totals) == after
+
+
+def test_a_slow_rise_begins_a_wave_by_four_buckets_together() -> None:
+    rise = [(9_000, round(500 * factor)) for factor in (1.36, 1.38, 1.44, 1.52, 1.52)]
+    assert begins_after(*calm(9_000, 500), rise) == 4
+
+
+def test_what_has_become_the_usual_does_not_begin_again() -> None:
+    waves, bucket = calm(900, 100)
+    lasts = [
+        waves.close(bucket + nth, sums_of(900, 250), NAMES).factors is not None
+        for nth in range(900)
+    ]
+    assert lasts.index(True) == 0
+    end = lasts.index(False)
+    assert end == 2 * 288
+    assert not any(lasts[end:])
 
 
 def test_an_outage_is_no_wave_and_its_rush_is() -> None:

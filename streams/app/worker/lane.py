@@ -237,8 +237,8 @@ class Lane:
 
     def became_pages(self, pages: Pages) -> None:
         """Take note of surges that became pages, to be told with the next write."""
-        for kind, surge_ids in pages.items():
-            self.pages.setdefault(kind, []).extend(surge_ids)
+        for of, surge_ids in pages.items():
+            self.pages.setdefault(of, []).extend(surge_ids)
 
     def take_times(self) -> list[Ints]:
         """When each record that was counted since the last call was first to be counted.

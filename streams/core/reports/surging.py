@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from streams.core.partition import Partition
 from streams.core.records.texts import Texts
-from streams.core.surges.surge import Kind, Severity, Surge, WavePart
+from streams.core.surges.surge import Kind, Severity, Surge, Trigger, WavePart
 from streams.core.time.buckets import BUCKET_MS
 from streams.core.waves.fleet import FleetWaves
 
 Audience = tuple[str, str]
 """Language and region of a cohort; "" for the region where only the language is known."""
-Pages = dict[Kind, list[str]]
-"""Surges that became pages: their surge_ids."""
+Pages = dict[tuple[Kind, Trigger], list[str]]
+"""Surges that became pages, by kind and what told them: their surge_ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ def take_paged(job: Partition | FleetWaves) -> Pages:
     pages: Pages = {}
     if not isinstance(job, FleetWaves):
         for watch in job.watches.values():
-            book = watch.life.book
-            if book.paged:
-                pages.setdefault(watch.policy.kind, []).extend(book.paged)
-                book.paged = []
+            for trigger, paged in watch.life.book.paged.items():
+                if paged:
+                    pages.setdefault((watch.policy.kind, trigger), []).extend(paged)
+                    paged.clear()
     return pages
 
 

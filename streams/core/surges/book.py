@@ -26,12 +26,12 @@ class SurgeBook:
     A key has at most one open surge of a trigger. It has at most 287 closed ones: each closed as
     the watermark entered another bucket, and is forgotten 287 buckets later. Of all keys together
     it has ``closed_max``: when there are more, the earliest closed are forgotten, down to seven
-    eighths, which ``forgotten`` counts. ``paged``: surge_ids of those that became pages.
+    eighths, which ``forgotten`` counts. ``paged``: those that became pages, by trigger: surge_ids.
     """
 
     def __init__(self, closed_max: int = CLOSED_MAX) -> None:
         self.forgotten = 0
-        self.paged: list[str] = []
+        self.paged: dict[Trigger, list[str]] = {"rule": [], "model": []}
         self._closed_max = closed_max
         self._closed = 0
         self._of_slot: dict[int, tuple[OpenSurge, ...]] = {}

@@ -129,7 +129,7 @@ class Look:
                 surge.mark, surge.again = next_mark_of(surge.mark, surge.again)
             self._watched.marks.put(trigger, self._slot, surge.mark, surge.again)
         if is_page or (state == "opened" and surge.severity == "page"):
-            book.paged.append(surge.surge_id)
+            book.paged[trigger].append(surge.surge_id)
             surge.paged_ms = int(self._stretch.at_ms[row])
         if is_page:
             surge.severity = "page"

@@ -240,7 +240,7 @@ class LookBlock:
         )
         self._life.open_all(trigger, slots.tolist(), [*surges])
         of_ids = zip(opened.surge_ids, opened.severities, strict=True)
-        self._life.book.paged += [one for one, severity in of_ids if severity == "page"]
+        self._life.book.paged[trigger] += [one for one, severity in of_ids if severity == "page"]
         seen = self._watched.detector.seen_over_asked
         records = records_of_opened(self._watched.policy, opened, self._measured(tells), seen)
         rows = self._stretch.indexes[self._rows_of(tells)]
@@ -286,7 +286,7 @@ class LookBlock:
             if is_page:
                 surge.severity = "page"
                 surge.paged_ms = moment.at_ms
-                self._life.book.paged.append(surge.surge_id)
+                self._life.book.paged[tells.trigger].append(surge.surge_id)
             if tells.trigger == "model":
                 surge.quiet_until = quiet_until
             self._life.book.touch(surge)

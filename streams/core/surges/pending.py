@@ -110,7 +110,7 @@ class Pending:
             if is_page:
                 surge.severity, marks.paged[slot] = "page", True
                 surge.paged_ms = start_ms_of(closed + 1)
-                self._life.book.paged.append(surge.surge_id)
+                self._life.book.paged["model"].append(surge.surge_id)
             if not is_open:
                 surge.mark = grown_mark_of(counts.total_since(slot, oldest_bucket_of(closed)))
                 surge.again = again_of(is_page=is_page)

@@ -358,7 +358,8 @@ def _begun(
         is_far &= mean_sigmas >= np.where(above.by_week, step.by_week[1], step.sigmas)
         far |= is_far & (above.expected >= step.events_min)
     is_high = np.any(sliding_window_view(most >= _EXCESS_MIN, _BEFORE + 1), axis=1)
-    far &= judged & is_high[:, None]
+    # it must still be so: what was high and is not any more is no wave that begins
+    far &= judged & is_high[:, None] & (above.excess >= LIFTED) & (above.sigmas >= _LIFTED_SIGMAS)
     for place in range(count):
         if far[place].any():
             return place, np.flatnonzero(far[place])

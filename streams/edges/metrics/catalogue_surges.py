@@ -66,7 +66,10 @@ PAGES: Final = MetricSpec(
     "surges",
     "Surges of creators and posts that became pages, as they opened or later: each once, when "
     "Kafka has it. One whose worker ends just before that is in none.",
-    (Label("kind", "what surges", ("followers", "comments")),),
+    (
+        Label("kind", "what surges", ("followers", "comments")),
+        Label("trigger", "what told it", ("rule", "model")),
+    ),
 )
 NEWEST: Final = MetricSpec(
     f"{PREFIX}newest_surge_timestamp_seconds",
@@ -107,15 +110,16 @@ ALARMS_ASKED: Final = MetricSpec(
     "surges",
     "False alarms that the budget allows: budget_notices_per_creator_day times the creators (and "
     "posts) known, over the event time that passed. To be held against "
-    'surgewatch_surges_total{trigger="model",state="opened"}, which has true ones too.',
+    'surgewatch_surges_total{trigger="model",state="opened"}, which has true ones too. Of kind mix '
+    "a loose bound: only those with 60 comments in a day can be told.",
     (Label("kind", "of which surges", ("followers", "comments", "mix")),),
 )
 PAGES_ASKED: Final = MetricSpec(
     f"{PREFIX}false_pages_asked_total",
     "counter",
     "surges",
-    "The same by budget_pages_per_creator_day. To be held against surgewatch_pages_total less the "
-    'surges by the rule, surgewatch_surges_total{trigger="rule",state="opened"}, each a page too.',
+    "The same by budget_pages_per_creator_day. To be held against "
+    'surgewatch_pages_total{trigger="model"}.',
     (Label("kind", "of which surges", ("followers", "comments")),),
 )
 WAVE_FACTOR: Final = MetricSpec(

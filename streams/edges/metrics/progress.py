@@ -258,8 +258,8 @@ class WorkerProgress:
 
     def paged(self, pages: Pages) -> None:
         """See Progress."""
-        for kind, surge_ids in pages.items():
-            self.metrics.add_pages(kind, surge_ids)
+        for (kind, trigger), surge_ids in pages.items():
+            self.metrics.add_pages(kind, trigger, surge_ids)
 
     def found_open(self, pages: Iterable[tuple[Kind, str, int]]) -> None:
         """See Progress."""

@@ -277,9 +277,9 @@ class Metrics:
                 comments = self._moderation_comments.labels(self._langs.name_of(lang))
                 comments.inc(share * surge.observed)
 
-    def add_pages(self, kind: Kind, surge_ids: Sequence[str]) -> None:
+    def add_pages(self, kind: Kind, trigger: Trigger, surge_ids: Sequence[str]) -> None:
         """Tell surges that became pages."""
-        self._pages.labels(kind).inc(len(surge_ids))
+        self._pages.labels(kind, trigger).inc(len(surge_ids))
         self._tell_newest(kind, surge_ids)
 
     def add_waves(self, surge_ids: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Mastodon's hourly new users: its waves, the artefacts of its counter, and the rate.
 
-Others beside it: they get the same increases, a falling counter as none, and the same gate. Their
-threshold is chosen on the series itself, so that it alarms as often as asked: ours knows less.
+Others beside it: they get the increase of each row, a falling counter as none (ours takes it, and
+what a gap brought, as unknown), and the same gate. Their threshold is chosen on the series itself,
+so that it alarms as often as asked: ours knows less.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from tests.bench.detection.part import Part, data
 from tests.bench.detection.part_peers import threshold_of
 from tests.bench.detection.peers import PEERS, Counted
 
-_HOUR_MS: Final = 3_600_000
 _WAVES: Final = ("2019-11-08", "2022-04-25", "2022-10-28")
 _ARTEFACTS: Final = ("2018-08-30", "2019-07-04", "2021-01-07")
 
@@ -92,7 +92,7 @@ def _hourly_of(path: Path) -> Hourly:
 
 def _theirs(scored: Callable[[Counted], list[float]], hourly: Hourly, asked: float) -> list[str]:
     scores = scored(hourly)
-    threshold = threshold_of([scores], asked, _HOUR_MS)
+    threshold = threshold_of([(hourly.times_ms, scores)], asked)
     rows = gated(hourly.times_ms, scores, threshold)
     return [_day(hourly.times_ms[row] // 1000) for row in rows]
 

@@ -10,6 +10,7 @@ from streams.app.jobs import comment_partition_of
 from streams.core.detection.cohorts import audience_of
 from streams.core.records.chunks import CommentChunk
 from streams.core.records.texts import Texts
+from streams.core.reports.surging import asked_of
 from streams.core.surges.surge import Surge
 from streams.core.worlds.counts import MONDAY_MS
 from streams.core.worlds.events import event_world_of, steps_of
@@ -46,10 +47,14 @@ _SHARES: Final = Shares(before=0.03, after=0.4, per_hour=100.0)
 
 
 class Found(NamedTuple):
-    """Minutes until each shift was told; creators without one, and shifts told of them."""
+    """Minutes until each shift was told; creators without one, and shifts told of them.
+
+    ``asked``: how often these and their posts may be told, as the worker's metric has it.
+    """
 
     minutes: list[float]
     others: int
+    asked: float
     false: int
 
 
@@ -60,10 +65,11 @@ def run(size: float) -> Part:
     minutes = [one for shard in shards for one in shard.minutes]
     soon = sum(one <= _SOON_MINUTES for one in minutes)
     others, false = sum(s.others for s in shards), sum(s.false for s in shards)
+    asked = sum(shard.asked for shard in shards)
     reached = {
         "mix_share": round(100 * soon / len(minutes), 1),
         "mix_minutes": round(middle_of(minutes), 1),
-        "mix_rate": round(false / (others * NOTICES * _HOURS / 24), 3),
+        "mix_rate": round(false / asked, 3),
     }
     rows: list[dict[str, Any]] = [
         {"what": "shifts told within 15 minutes", "found": share_words(soon, len(minutes))},
@@ -74,8 +80,8 @@ def run(size: float) -> Part:
         {"what": "minutes, median", "found": middle_words(minutes)},
         {"what": "minutes, slowest", "found": minutes_words(max(minutes))},
         {
-            "what": f"told of {others:,} creators without a shift, seen over asked",
-            "found": ratio_words(false, others * NOTICES * _HOURS / 24),
+            "what": f"told of {others:,} others and their posts, seen over asked",
+            "found": ratio_words(false, asked),
         },
         {
             "what": "of posts told within 15 minutes by the best of all tests",
@@ -106,7 +112,8 @@ def _shard(task: tuple[int, int]) -> Found:
         minutes.append(min(told, default=NEVER))
     mixed = {shift.creator_id for shift in shifts}
     false = sum(one.creator_id not in mixed for one in opened)
-    return Found(minutes, creators - len(mixed), false)
+    asked = asked_of(job, _HOURS / 24).alarms["mix"] * (1.0 - len(mixed) / creators)
+    return Found(minutes, creators - len(mixed), asked, false)
 
 
 def _chunk_of(rows: EventRows) -> CommentChunk:

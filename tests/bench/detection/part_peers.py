@@ -106,27 +106,30 @@ def _theirs(name: str, rows: dict[int, list[float]], chosen: Ints) -> Alarms:
         creator: PEERS[name](Series(f"c-{creator}", counts)) for creator, counts in rows.items()
     }
     on = [scores[creator][288:] for creator in chosen.tolist()]
-    threshold = threshold_of(on, _BUDGET * sum(map(len, on)) / 288)
+    scored = [(_times_ms(mine), mine) for mine in on]
+    threshold = threshold_of(scored, _BUDGET * sum(map(len, on)) / 288)
     return {
-        creator: _gated([0.0] * 288 + mine[288:], threshold) for creator, mine in scores.items()
+        creator: gated(_times_ms(mine), [0.0] * 288 + mine[288:], threshold)
+        for creator, mine in scores.items()
     }
 
 
-def threshold_of(
-    scores: Sequence[Sequence[float]], asked: float, step_ms: int = BUCKET_MS
-) -> float:
-    """The lowest threshold, of those that scores reach, at which gated alarms are at most asked."""
-    tried = sorted({score for mine in scores for score in mine})
+def threshold_of(scored: Sequence[tuple[Sequence[int], Sequence[float]]], asked: float) -> float:
+    """The lowest threshold, of those that scores reach, at which gated alarms are at most asked.
+
+    ``scored``: of each series the rows' times and scores.
+    """
+    tried = sorted({score for _, scores in scored for score in scores})
     low, high = 0, len(tried)
     while low < high:
         middle = (low + high) // 2
-        alarms = sum(len(_gated(mine, tried[middle], step_ms)) for mine in scores)
+        alarms = sum(len(gated(times_ms, scores, tried[middle])) for times_ms, scores in scored)
         low, high = (low, middle) if alarms <= asked else (middle + 1, high)
     return tried[low] if low < len(tried) else NEVER
 
 
-def _gated(scores: Sequence[float], threshold: float, step_ms: int = BUCKET_MS) -> list[int]:
-    return gated([row * step_ms for row in range(len(scores))], scores, threshold)
+def _times_ms(scores: Sequence[float]) -> list[int]:
+    return [row * BUCKET_MS for row in range(len(scores))]
 
 
 def _row(name: str, world: CountWorld, alarms: Alarms, judged: Ints) -> dict[str, Any]:

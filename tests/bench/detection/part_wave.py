@@ -124,7 +124,8 @@ def _shard(task: tuple[int, int]) -> Found:
         wave=min(((one.seen_ms - begin_ms) / 60_000 for one in waves), default=NEVER),
         waves=len(waves),
         told_most=max(
-            Counter(one.surge_id for one in [*found.waves, *found.surges[NOTICES]]).values()
+            Counter(one.surge_id for one in [*found.waves, *found.surges[NOTICES]]).values(),
+            default=0,
         ),
         course=_course_of(world, found, drawn),
     )

@@ -77,6 +77,6 @@ PEERS: Final[dict[str, Callable[[Counted], list[float]]]] = {
     "River StandardAbsoluteDeviation": _river("StandardAbsoluteDeviation"),
     "River PredictiveAnomalyDetection (SNARIMAX)": _predictive,
     "fixed rule: count over a threshold": _fixed_rule,
-    "rolling z-score, a day": _rolling_z,
+    "rolling z-score, 288 rows": _rolling_z,
     "random scores": _random,
 }

@@ -8,6 +8,8 @@ from typing import Final
 
 NEVER: Final = math.inf
 """A delay of what was not told."""
+_CASES_MIN: Final = 6
+"""Of fewer a median has no interval of 95 %."""
 
 
 def poisson_interval(count: int) -> tuple[float, float]:
@@ -111,7 +113,7 @@ def middle_words(delays: Sequence[float]) -> str:
     """
     low, high = middle_interval(delays)
     middle = minutes_words(middle_of(delays))
-    if (low, high) == (0.0, NEVER):
+    if len(delays) < _CASES_MIN:
         return middle
     return f"{middle} ({minutes_words(low)} to {minutes_words(high)})"
 
