@@ -35,8 +35,8 @@ OPENED: Final = re.compile(
     r" +(?P<dashboard>http://\S+)\n",
     re.MULTILINE,
 )
-SMALLER: Final = {"1800": "4500", "500000": "150000", "100000": "60000"}
-"""The simulator's speed, follows and wave, so that the day before now is told in 19 s."""
+SMALLER: Final = {"1800": "4500", "500000": "150000", "100000": "10000"}
+"""The simulator's speed, follows and wave. The first post is a page in hour 17 at the latest."""
 TOLD_SECONDS_MAX: Final = 120
 
 
