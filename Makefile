@@ -8,7 +8,7 @@ STAMP := $(VENV)/.surgewatch-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-containers lint types bench bench-scaling detection chaos soak \
-	docs lock audit clean
+	docs screenshots lock audit clean
 
 help:  ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,11 @@ soak: $(STAMP)  ## A worker near the machine's limit for hours, every count comp
 
 docs: $(STAMP)  ## Write from the code: metrics, settings, dashboards, the chart's copies
 	@$(BIN)/python -m tests.docs
+
+screenshots: $(STAMP)  ## Pictures for docs/alerting.md of a story that became alerts (8 minutes; needs chromium)
+	@tests/provision.sh
+	@tests/tools/alertmanager_pages.sh $(BIN)/python
+	@$(BIN)/python -m tests.screenshots --out docs/pictures
 
 lock: $(STAMP)  ## Choose the newest allowed packages and write requirements-dev.txt
 	@echo "== locking (about a minute)"

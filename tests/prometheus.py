@@ -59,13 +59,13 @@ class PrometheusServer(Server):
                     seconds = self._minutes.get(rule.get("alert"))
                     if seconds is not None:
                         rule["expr"] = _shorter(rule["expr"], seconds)
-            rules.append(self.folder / path.name)
-            rules[-1].write_text(yaml.safe_dump(content))
+            rules.append(path.name)
+            (self.folder / path.name).write_text(yaml.safe_dump(content))
         (self.folder / "prometheus.yml").write_text(
             yaml.safe_dump(
                 {
                     "global": {"scrape_interval": "1s", "external_labels": self._urls},
-                    "rule_files": [*map(str, rules)],
+                    "rule_files": rules,
                     "alerting": {
                         "alertmanagers": [{"static_configs": [{"targets": self._alertmanagers}]}]
                     },
@@ -91,7 +91,7 @@ class PrometheusServer(Server):
     def _command(self) -> list[str]:
         return [
             program_of("prometheus"),
-            f"--config.file={self.folder / 'prometheus.yml'}",
+            "--config.file=prometheus.yml",  # from its folder: its pages tell where the rules are
             f"--web.listen-address=127.0.0.1:{self.port}",
             f"--storage.tsdb.path={self.folder / 'data'}",
             "--enable-feature=exemplar-storage",
