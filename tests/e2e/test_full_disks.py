@@ -10,11 +10,15 @@ from urllib.error import HTTPError
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from click.testing import CliRunner
 from redis import Redis
 
+from streams.app.cli import main
 from streams.core.surges.surge import Surge
 from streams.edges.process.child import ChildFailed
 from tests.chaos.disk import SmallDisk
+from tests.chaos.repair import MendedRedis
+from tests.conftest import start_or_say
 from tests.e2e.kafka_topics import create_topics
 from tests.sender import Sender, assert_exact
 from tests.servers import KafkaServer, RedisServer
@@ -24,6 +28,7 @@ pytestmark = [pytest.mark.alone, pytest.mark.slow]  # limits of time after a fau
 
 SPAN_MS = 600_000
 FOLLOWERS = 100
+NO_DISK = "no tmpfs may be mounted here: a disk that is full wants root"
 WRITES_FAILED = 'surgewatch_redis_errors_total{operation="write"}'
 FETCHES_FAILED = 'surgewatch_kafka_errors_total{operation="fetch"}'
 
@@ -33,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A small disk; asked for before the server that uses it, so that it goes after it."""
     made = SmallDisk.mounted(tmp_path / "disk")
     if made is None:
-        pytest.skip("no tmpfs may be mounted here: a disk that is full wants root")
+        pytest.skip(NO_DISK)
     yield made
     made.drop()
 
@@ -59,6 +64,13 @@ def assert_told_once(sender: Sender) -> None:
     found = opened(asyncio.run(sender.site.surges(lambda found: {*opened(found)} >= wanted)))
     assert len(wanted) > 3
     assert sorted(found) == sorted(wanted)
+
+
+def assert_doctor_says(site: Site, words: str) -> None:
+    """What the runbook has typed first names the fault, as an error."""
+    done = CliRunner().invoke(main, ["doctor"], env=site.environ)
+    assert words in " ".join(done.output.split())
+    assert done.exit_code == 4
 
 
 def site_on(kafka: KafkaServer, redis: RedisServer, name: str, folder: Path) -> Site:
@@ -90,6 +102,7 @@ def test_a_redis_whose_disk_is_full_is_told_and_counted_and_with_room_all_is_sto
     wait_until(lambda: "now: its disk is full: make room" in worker.text(), 40, worker.text)
     wait_until(lambda: worker.metrics()[WRITES_FAILED] >= 2, 20, worker.text)
     assert "Redis takes no writes now: its disk is full" in unready(worker)
+    assert_doctor_says(sender.site, "it cannot write its append-only file")
     assert not sender.all_stored()
     assert worker.runs
     disk.empty()
@@ -109,6 +122,36 @@ def assert_starts_again_with_all(redis: RedisServer, sender: Sender) -> None:
     redis.kill()
     redis.start()
     assert_exact(sender)
+
+
+def test_a_redis_that_is_killed_while_its_disk_is_full_has_every_count_in_the_end(
+    kafka: KafkaServer,
+    fresh_name: Callable[[str], str],
+    start: Callable[[Site, str], WorkerProcess],
+    tmp_path: Path,
+) -> None:
+    redis = MendedRedis(tmp_path / "redis")  # what it told of as written may not be in its file
+    if redis.disk is None:
+        pytest.skip(NO_DISK)
+    try:
+        start_or_say(redis)
+        sender = sender_to(site_on(kafka, redis, fresh_name("site"), tmp_path), 20_000)
+        asyncio.run(sender.send(0.25))
+        worker = start(sender.site, "worker")
+        wait_until(sender.all_stored, 60, worker.text)
+        redis.disk.fill()
+        asyncio.run(sender.send(0.5))
+        wait_until(lambda: "now: its disk is full: make room" in worker.text(), 40, worker.text)
+        redis.kill()
+        wait_until(lambda: "cannot reach Redis" in worker.text(), 40, worker.text)
+        redis.disk.empty()
+        redis.start()
+        asyncio.run(sender.send(0.25))
+        wait_until(sender.all_stored, 60, worker.text)
+        assert_exact(sender)
+        assert worker.stop() == 0
+    finally:
+        redis.stop()
 
 
 async def fill_by_records(kafka: KafkaServer, topic: str) -> None:
