@@ -43,11 +43,15 @@ class SmallDisk:
         """Give it room again."""
         self._mount(f"remount,size={_ROOM_BYTES}")
 
+    def drop(self) -> None:
+        """Take it away with what it held, as no one need read it; nothing may use it any more."""
+        subprocess.run(["umount", str(self.folder)], check=True, capture_output=True, timeout=30)
+
     def unmount(self) -> None:
         """Take it away; what it held is left in the folder, to be read after a failure."""
         kept = self.folder.with_name(f"{self.folder.name}.kept")
         shutil.copytree(self.folder, kept)
-        subprocess.run(["umount", str(self.folder)], check=True, capture_output=True, timeout=30)
+        self.drop()
         self.folder.rmdir()
         kept.rename(self.folder)
 

@@ -31,13 +31,13 @@ VALIDATOR: Final = jsonschema.Draft202012Validator(read_schema("doctor"))
 ONE: Final = "creator-1"
 RIGHTS: Final = " ".join(
     f"+{command[0]}{f'|{command[1]}' if command[0] in {'SCRIPT', 'CONFIG'} else ''}".lower()
-    for command in (*NEEDED, *WISHED, ("EVAL",), ("PING",), ("MULTI",), ("DISCARD",))
+    for command in (*NEEDED, *WISHED, ("EVAL",), ("MULTI",), ("DISCARD",))
 )
 USERS: Final = {
     "user least": f"on >verysecret ~* {RIGHTS}",
     "user reader": "on >verysecret ~* +@read +@connection +@transaction +info +time",
     "user stranger": "on >verysecret ~other:* +@all",
-    "user blind": "on >verysecret ~* +@all -multi -info -config -time -ping",
+    "user blind": "on >verysecret ~* +@all -multi -info -config -time",
 }
 SECONDS_MAX: Final = 15.0
 

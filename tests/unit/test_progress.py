@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from streams.core.partition_state import Outcome
 from streams.core.records.chunks import RawChunk
@@ -167,15 +167,18 @@ def test_health_says_what_redis_said_in_few_words_without_its_address() -> None:
     health.assigned(time.monotonic(), 0)
     url = "redis://secret-host:6379/0"
     full = refused_of(url, OutOfMemoryError("command not allowed when used memory > 'maxmemory'"))
-    disk = "MISCONF Errors writing to the AOF file: No space left on device"
+    said = "MISCONF Errors writing to the AOF file: No space left on device"
+    disk = refused_of(url, ResponseError(f"{said} script: 0f, on @user_script:5."))
+    broken = refused_of(url, ResponseError("MISCONF Errors writing to the AOF file: I/O error"))
     assert isinstance(full, RedisRefuses)
+    assert isinstance(disk, RedisRefuses)
+    assert str(disk).endswith(f"({said})")
+    assert isinstance(broken, RedisRefuses)
     for error, words in (
         (RedisUnreachable(url, "refused"), "Redis cannot be reached"),
         (full, "Redis takes no writes now: its memory is full (maxmemory)"),
-        (
-            RedisRefuses(url, disk),
-            "Redis takes no writes now: MISCONF Errors writing to the AOF file",
-        ),
+        (disk, "Redis takes no writes now: its disk is full"),
+        (broken, "Redis takes no writes now: its disk takes nothing"),
         (RedisRefuses(url, "x" * 900), f"Redis takes no writes now: {'x' * 100}"),
         (RedisRefusesUs(url, "wrong password"), "Redis refuses us: the log says why"),
     ):

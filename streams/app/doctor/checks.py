@@ -161,7 +161,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         warns="it is below 256: a creator takes about a quarter more memory",
     ),
     Check(
-        *("redis.latency", DATA, "how long PINGs take: 200, or those of a second"),
+        *("redis.latency", DATA, "how long its answers to TIME take: 200, or those of a second"),
         warns="the median is above 10 ms, or the 99th percentile above 100 ms",
     ),
     Check(

@@ -175,12 +175,12 @@ def _packing(node: NodeFacts) -> Finding:
 
 
 def _latency(node: NodeFacts) -> Finding:
-    times = node.ping_ms
+    times = node.answer_ms
     if times is None:
-        return not_checked("redis.latency", MAY_NOT_ASK, "let its user run PING (ACL +ping)")
+        return not_checked("redis.latency", MAY_NOT_ASK, "let its user run TIME (ACL +time)")
     median, p99 = times[len(times) // 2], times[(99 * len(times) - 1) // 100]
     told = (
-        f"of {len(times)} PINGs the median took {median:.1f} ms, the 99th percentile {p99:.1f} ms"
+        f"of {len(times)} answers the median took {median:.1f} ms, the 99th percentile {p99:.1f} ms"
     )
     if median > _MEDIAN_MS_MAX or p99 > _P99_MS_MAX:
         fix = "have Redis near the workers; redis-cli --latency and SLOWLOG GET tell what keeps it"

@@ -118,10 +118,6 @@ class RedisNode:
     client: AsyncClient
     target: Mapping[str, Any]
 
-    async def ping(self) -> None:
-        """Have it answer."""
-        await self.client.ping(**self.target)
-
     async def info(self, *sections: str) -> dict[str, Any]:
         """What the server tells of itself. Raises NoPermissionError where that is forbidden."""
         return await self.client.info(*sections, **self.target)

@@ -36,12 +36,13 @@ _PASSING: Final = (
     ReadOnlyError,
     TryAgainError,
 )
-_PASSING_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING")
-"""Refusals that pass (a full disk, too few replicas, another's script): worth asking again."""
+_PASSING_CODES: Final = ("NOREPLICAS", "BUSY", "LOADING")
+"""Refusals that pass (too few replicas, another's script): worth asking again."""
 _FULL: Final = (
     "its memory is full (maxmemory): raise maxmemory (redis-cli CONFIG SET, and redis.conf) or "
     "make room; writes wait until then, and nothing is lost"
 )
+_NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")
 WRONG_LOGIN: Final = (
     "wrong or missing user name or password: see SURGEWATCH_REDIS_USERNAME and "
     "SURGEWATCH_REDIS_PASSWORD"
@@ -98,6 +99,8 @@ def refused_of(url_shown: str, error: ResponseError) -> SurgewatchError:
     """Error for a Redis that answers with one: RedisRefuses if that may pass, else DataError."""
     if isinstance(error, OutOfMemoryError):
         return RedisRefuses(url_shown, _FULL, says_all=True)
+    if str(error).startswith("MISCONF"):
+        return RedisRefuses(url_shown, _disk_words(str(error)), says_all=True)
     if isinstance(error, NoPermissionError) or _NO_RIGHT_IN_SCRIPT in str(error):
         return RedisRefusesUs(url_shown, no_right_of(error))
     if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
@@ -105,6 +108,17 @@ def refused_of(url_shown: str, error: ResponseError) -> SurgewatchError:
     if isinstance(error, AskError):  # MOVED too
         return SettingsError(node_of_cluster(url_shown))
     return DataError(f"Redis at {url_shown} refuses a write or a read: {error}")
+
+
+def _disk_words(said: str) -> str:
+    """What keeps Redis from writing its files, and the way out: Redis itself names no way."""
+    said, _, _ = said.partition(" script: ")  # of ours: its hash and line
+    full = any(words in said for words in _NO_ROOM)
+    what = "its disk is full: make room" if full else "its disk takes nothing: mend it"
+    return (
+        f"{what} where its files are (redis-cli CONFIG GET dir); writes wait until then, and "
+        f"nothing is lost ({said})"
+    )
 
 
 def node_of_cluster(url_shown: str) -> str:
