@@ -111,7 +111,7 @@ def test_runs_looked_at_together_tell_what_each_by_itself_tells(
         assert told(apart, records, bounds) == found
     pages = {one.surge_id for one in found if one.severity == "page"}
     for partition in (together, apart):
-        paged = take_paged(partition).get("followers", [])
+        paged = [one for some in take_paged(partition).values() for one in some]
         assert len(paged) == len(pages)
         assert set(paged) == pages
     first, second = together.drain(), apart.drain()

@@ -181,7 +181,7 @@ def test_chunks_and_restarts_leave_no_trace_in_pages(
     fence = asyncio.run(store.claim(PLACE, 0))
     for begin, end in pairwise(edges):
         found += told(partition, records[begin:end])
-        paged += take_paged(partition).get("followers", [])
+        paged += [one for some in take_paged(partition).values() for one in some]
         asyncio.run(store.write(PLACE, fence, Write(partition.drain(), begin or None, end)))
         partition = easily_paged()
         partition.restore(asyncio.run(store.read(PLACE)).state)
