@@ -38,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A small disk; asked for before the server that uses it, so that it goes after it."""
     made = SmallDisk.mounted(tmp_path / "disk")
     if made is None:
-        pytest.skip(NO_DISK)
+        pytest.skip(NO_DISK)  # no server is missing: the machine forbids it
     yield made
     made.drop()
 
@@ -132,7 +132,7 @@ def test_a_redis_that_is_killed_while_its_disk_is_full_has_every_count_in_the_en
 ) -> None:
     redis = MendedRedis(tmp_path / "redis")  # what it told of as written may not be in its file
     if redis.disk is None:
-        pytest.skip(NO_DISK)
+        pytest.skip(NO_DISK)  # no server is missing: the machine forbids it
     try:
         start_or_say(redis)
         sender = sender_to(site_on(kafka, redis, fresh_name("site"), tmp_path), 20_000)

@@ -50,7 +50,7 @@ def command_of(program: str) -> list[str]:
         try:
             return [compose_program()]
         except ServerMissing as missing:
-            pytest.skip(str(missing))
+            pytest.skip(str(missing))  # the containers' stage alone builds it, in minutes
     first, *rest = program.split()
     if shutil.which(first) is None:
         pytest.skip(f"{first} is not on this machine, and only its help would be asked")

@@ -201,6 +201,7 @@ class Hold:
 
 
 def _twice(at_ms: Ints) -> Ints:
+    """Both times of the ids of records that are on time: their own."""
     return np.stack((at_ms, at_ms))
 
 

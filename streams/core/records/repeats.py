@@ -181,7 +181,8 @@ class Repeats:
     def take(self, ids: Texts, came_ms: Ints, floor_ms: int, next_floor_ms: int = _NEVER) -> Flags:
         """Which records are repeats. Remembers their ids.
 
-        ``came_ms``: two rows, when each id came, and from when on it is remembered, not earlier.
+        ``came_ms``: two rows, when each id came, and the time from which it is remembered, which
+        is the same or later.
 
         No id comes before ``floor_ms`` any more, and after these none before ``next_floor_ms``.
         An empty id is none: such a record is never a repeat.

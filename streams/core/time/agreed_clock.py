@@ -6,9 +6,9 @@ them, one in 127, which never falls. Fast clocks, and whole batches of theirs, m
 hardly anything else comes for as many records; late records do not hold it. It is of the order of
 the records alone: the cut into chunks leaves no trace, and what it knows are a few numbers.
 
-It moves in steps, and these are long where few records come, or much that is late ends. So beside
-it is the middle time of the same sample: what is not before the middle time is not before the time
-agreed on for the next thousand records, whatever they bring (ten of the sample must be new).
+It moves in steps, and these are long where few records come, or where much that was late ends. So
+beside it is the middle time of the same sample: the time agreed on does not get beyond it within
+the next thousand records, whatever these bring, for ten of the sample must be new.
 """
 
 from dataclasses import dataclass
