@@ -8,6 +8,7 @@ import numpy as np
 
 from streams.core.detection.cohorts import audience_of
 from streams.core.records.chunks import FollowChunk
+from streams.core.records.comers import accounts_of
 from streams.core.records.texts import Texts
 from streams.core.time.buckets import BUCKET_MS
 
@@ -26,16 +27,17 @@ NAME_OF = dict(zip(AUDIENCES.tolist(), NAMES, strict=True))
 
 
 class Rows(NamedTuple):
-    """Records by time: creators, times, and the audience of each."""
+    """Records by time: creators, times, the audience of each, when its account was made (0: ?)."""
 
     creators: np.ndarray[tuple[int], np.dtype[np.int64]]
     at_ms: np.ndarray[tuple[int], np.dtype[np.int64]]
     audiences: np.ndarray[tuple[int], np.dtype[np.uint64]]
+    created_ms: np.ndarray[tuple[int], np.dtype[np.int64]]
 
     def of_part(self, number: int, parts: int) -> "Rows":
         """Those of every so many creators."""
         mine = self.creators % parts == number
-        return Rows(self.creators[mine], self.at_ms[mine], self.audiences[mine])
+        return Rows(*(column[mine] for column in self))
 
     def chunk(self, begin: int, end: int) -> FollowChunk:
         """These of them."""
@@ -45,6 +47,7 @@ class Rows(NamedTuple):
             self.at_ms[begin:end],
             np.zeros(len(names), dtype=np.bool_),
             audiences=self.audiences[begin:end],
+            accounts=accounts_of(self.at_ms[begin:end], self.created_ms[begin:end]),
         )
 
 
@@ -70,15 +73,17 @@ def rows(late: bool = False) -> Rows:
         at_ms = at_ms - np.where(draw.random(len(who)) < 0.02, 2 * BUCKET_MS, 0)
     strange = draw.random(len(who)) < 0.1
     audience = np.where(strange, draw.integers(0, 3, len(who)), who % 3)
-    return Rows(who, at_ms, AUDIENCES[audience])
+    made = np.random.default_rng(12).random(len(who))  # some young, of some it is not told
+    age_ms = np.where(made < 0.03, 3_600_000 + who, 40 * 86_400_000)
+    return Rows(who, at_ms, AUDIENCES[audience], np.where(made < 0.9, at_ms - age_ms, 0))
 
 
 def records() -> list[tuple[int, bytes, bytes]]:
     """Bucket since the begin, key and value of each follow."""
     every = rows()
-    columns = (every.creators.tolist(), every.at_ms.tolist(), every.audiences.tolist())
+    columns = [column.tolist() for column in every]
     found = []
-    for creator, at_ms, audience in zip(*columns, strict=True):
+    for creator, at_ms, audience, created_ms in zip(*columns, strict=True):
         lang, region = NAME_OF[audience]
         record = {
             "creator_id": f"c-{creator}",
@@ -86,6 +91,7 @@ def records() -> list[tuple[int, bytes, bytes]]:
             "at_ms": at_ms,
             "lang": lang,
             "region": region,
+            "account_created_ms": created_ms,
         }
         bucket = at_ms // BUCKET_MS - BEGIN
         found.append((bucket, b"c-%d" % creator, msgspec.json.encode(record)))

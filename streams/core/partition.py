@@ -22,6 +22,7 @@ from streams.core.mixes.watches import Mixes
 from streams.core.partition_state import Outcome, StateChange, StoredState
 from streams.core.records.chunk_rows import taken
 from streams.core.records.chunks import CommentChunk, FollowChunk
+from streams.core.records.comers import comers_of
 from streams.core.records.hold import Hold, LatenessPolicy, Ready, Standing
 from streams.core.records.repeats import Moment, RepeatPolicy, Repeats
 from streams.core.records.rows import Rows, count_of, nothing_left, parts_of, slots_of_rows
@@ -237,8 +238,8 @@ class Partition:
         told = chunk.audiences
         if told is not None and not told.any():
             told = None  # nobody votes
-        cohorts = None if told is None else self.cohorts.numbers_of(told)
-        rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1, cohorts)
+        comers = None if told is None else comers_of(self.cohorts.numbers_of(told), chunk.accounts)
+        rows = Rows(np.arange(len(at_ms)), buckets, at_ms, seen_ms, -1, comers)
         bounds = [0, *((water[1:] != water[:-1]).nonzero()[0] + 1).tolist(), len(at_ms)]
         happenings: list[Happening] = []
         begin_part = prepare((~left_out).nonzero()[0] if some_left_out else rows.indexes)

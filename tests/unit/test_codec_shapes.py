@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.records.chunks import RawChunk
+from streams.core.records.comers import YOUNG
 from streams.core.records.values import Values
 from streams.edges.codec.events import (
     _FOLLOW_WAYS,
@@ -109,6 +110,20 @@ def test_records_of_several_shapes_and_odd_ones_between_keep_their_order() -> No
             values.insert(chance.randrange(len(values)), one)
         assert_as_alone(values)
         assert_as_alone([one for one in values if one is not None])
+
+
+def test_how_new_accounts_are_is_the_same_however_records_are_decoded() -> None:
+    made = [0, 10**9, 10**12 - 1, 10**12, 1736899200000 - 10**8, 1736899200000, None]
+    tails = [b"" if at is None else b',"account_created_ms":%d}' % at for at in made]
+    tails += [b',"account_created_ms":null}', b',"account_created_ms":-1}']
+    values: list[Value] = [
+        follow(number)[:-1] + (tails[number * 7 % len(tails)] or b"}") for number in range(3_000)
+    ]
+    assert_as_alone(values)
+    chunk = decode_follows(raw(values), AT_MS_END, LIMITS).chunk
+    assert chunk.accounts is not None
+    kinds = np.bincount(np.minimum(chunk.accounts, YOUNG), minlength=3)
+    assert (kinds > 300).all(), "untold, old and young ones"
 
 
 def test_comments_without_a_language_and_with_an_empty_one_are_of_unknown_language() -> None:

@@ -18,10 +18,13 @@ from streams.core.mixes.shift import (
     post_share,
     usual_share,
 )
+from streams.core.records.comers import GROUPS
 from streams.core.records.texts import Ints
+from streams.core.waves.begin import FACTORS, TELLING, Rules
 from streams.core.waves.incident import Parts, WaveIncident
-from streams.core.waves.lasting import FACTORS, TELLING, Rules, Waves
-from streams.core.waves.sums import FIRST, RAW, USUAL, nothing
+from streams.core.waves.lasting import Waves
+from streams.core.waves.sums import FIRST, RAW, TOLD, USUAL, YOUNG_GROUPS, nothing
+from streams.core.waves.young import Young
 
 NAMES = [("und", "und"), ("zh", "CN"), ("en", "US")]
 BUCKET = 5_790_000
@@ -43,6 +46,8 @@ def sums_of(counts: list[int], busy: float) -> Ints:
     sums[FIRST] = np.minimum(counts, 10**9)
     sums[USUAL] = 1_024
     sums[USUAL + 1] = round(1_024 * busy)
+    sums[TOLD] = sums[FIRST]
+    sums[YOUNG_GROUPS] = sums[FIRST] * np.arange(GROUPS)[:, None] // 100
     return sums
 
 
@@ -61,7 +66,9 @@ def numbers_in(told: Any) -> Iterator[float]:
 def test_levels_and_factors_stay_finite_whatever_the_totals(
     rules: Rules, steps: list[tuple[int, list[int], float]]
 ) -> None:
-    waves, again, incident, bucket = Waves(rules=rules), Waves(rules=rules), None, BUCKET
+    young = Young.of_none() if rules is TELLING else None
+    waves, again = Waves(rules=rules, young=young), Waves(rules=rules, young=young)
+    incident, bucket = None, BUCKET
     with np.errstate(all="raise", under="ignore"):
         for lasts, counts, busy in steps:
             for _ in range(lasts):

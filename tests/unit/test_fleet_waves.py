@@ -43,7 +43,7 @@ def buckets_of(partition: int) -> list[BucketReport]:
         events = draw.poisson(lift * (40, 25, 15))
         sums = nothing(3)
         sums[:RAW], sums[RAW], sums[FIRST] = 16 * events, events, events
-        sums[USUAL:] = 1024 * events
+        sums[USUAL : USUAL + 2] = 1024 * events
         order = draw.permutation(3)  # each numbers its cohorts as it met them
         names = [NAMES[place] for place in order]
         receivers = [WaveReceiver(f"c-{partition}-{at}", 10 + partition, 2.0)] if at > WAVE else []

@@ -11,9 +11,11 @@ import pytest
 from faust.types import TP
 
 from streams.app.worker.idleness import IDLE_SECONDS, Idleness
+from streams.core.partition_state import StoredState
 from streams.core.records.chunks import RawChunk, Reason
 from streams.core.surges.surge import WaveReceiver
-from streams.core.waves.report import BucketReport, WaveReport, reports_of
+from streams.core.waves.fleet import FleetWaves
+from streams.core.waves.report import BucketReport, ReportChunk, WaveReport, reports_of
 from streams.core.waves.sums import ROWS
 from streams.edges.codec.reports import decode_reports, encode_report, sent_report_of
 from streams.edges.codec.schemas import read_schema
@@ -87,6 +89,26 @@ def test_what_cannot_be_right_is_dead_and_the_others_are_read(
     assert [(dead.offset, dead.raw, dead.reason) for dead in decoded.dead] == [
         (8, value or b"", reason)
     ]
+
+
+def test_a_report_of_an_earlier_version_without_ages_is_read() -> None:
+    value = with_bucket(sums=[[1, 2]] * 8)
+    (report,) = decode_reports(chunk_of([value]), "fleet", 4).chunk.reports
+    VALIDATOR.validate(msgspec.json.decode(value))
+    open_still = FleetWaves(4)
+    open_still.take(ReportChunk([report]))
+    stored = open_still.drain().surges
+    (name,) = (name for name in stored if name.endswith(f"|{report.buckets[0].bucket}"))
+    held = msgspec.json.decode(stored[name] or b"")
+    assert [len(column) for column in held["columns"].values()] == [ROWS, ROWS]
+    columns = {key: column[:8] for key, column in held["columns"].items()}
+    earlier = {**stored, name: msgspec.json.encode({**held, "columns": columns})}
+    again = FleetWaves(4)
+    again.restore(StoredState(surges={key: raw for key, raw in earlier.items() if raw}))
+    again.take(ReportChunk([report.of_partition(0)]))
+    assert msgspec.json.decode(again.drain().surges[name] or b"")["columns"] == {
+        key: [2 * value for value in column] for key, column in held["columns"].items()
+    }
 
 
 def test_reports_of_many_buckets_are_cut_and_say_how_far_each_goes() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from streams.core.detection.block import DetectorBlock
@@ -21,7 +23,7 @@ from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk
 from streams.edges.store import MemoryStore, Place, Write
 from tests.jobs import contents_of, follow_partition
-from tests.wave_rows import BEGIN, OWN, SURGE, WAVE, Rows, rows
+from tests.wave_rows import AUDIENCES, BEGIN, OWN, SURGE, WAVE, Rows, rows
 
 
 def taken(some: Rows, cuts: Sequence[int]) -> tuple[FollowPartition, list[Surge]]:
@@ -77,6 +79,24 @@ def test_a_page_that_waited_for_the_end_of_its_bucket_is_counted_too(
     assert len({one.surge_id for one in pages}) == 1
     assert take_paged(partition) == {("followers", "model"): [pages[0].surge_id]}
     assert take_paged(partition) == {}
+
+
+def test_who_comes_with_a_wave_is_nobodys_audience() -> None:
+    every = rows()
+    partition, votes = follow_partition(10**9), list[list[int]]()
+    begin = 0
+    for bucket in (WAVE + 6, 84):
+        end = int(np.searchsorted(every.at_ms, (BEGIN + bucket) * BUCKET_MS))
+        chunk = every.chunk(begin, end)
+        if begin:  # all of them come from one country now
+            chunk = replace(chunk, audiences=np.full(len(chunk), AUDIENCES[1]))
+        partition.take(chunk)
+        votes.append(partition.watches["follows"]._votes.cohorts.tolist())
+        begin = end
+    known = [place for place, cohort in enumerate(votes[0]) if cohort]
+    assert len(known) > 450
+    assert [votes[1][place] for place in known] == [votes[0][place] for place in known]
+    assert partition.waves[0].lasts
 
 
 def test_without_audiences_a_wave_of_everybody_is_still_told() -> None:

@@ -159,7 +159,11 @@ def languages_of(surge: Surge) -> str:
         return f"{mix.lang} {mix.share:.0%} (usually {mix.usual_share:.0%})"
     if surge.wave is not None:
         parts = [one for one in surge.wave.languages if one.lang is not None]
-        return ", ".join(f"{one.lang} ×{one.factor:.2g}" for one in parts[:_PARTS_MAX])
+        words = [f"{one.lang} ×{one.factor:.2g}" for one in parts[:_PARTS_MAX]]
+        if surge.wave.young is not None:
+            expected = surge.wave.young_usual or 0.0
+            words.insert(0, f"{surge.wave.young:,} new accounts (usually {expected:.2g})")
+        return ", ".join(words)
     told = [f"{one.lang} {one.share:.0%}" for one in surge.langs or () if one.share >= _SHARE_MIN]
     usual = surge.usual_lang
     return ", ".join(told) + (f" (usually {usual.lang} {usual.share:.0%})" if usual else "")

@@ -16,6 +16,7 @@ from streams.core.counting.counts import NO_BUCKET, Counts
 from streams.core.detection.block_ahead import Course
 from streams.core.detection.cohorts import Votes
 from streams.core.detection.key_detector import Ahead
+from streams.core.records.comers import Comers, cohorts_in
 from streams.core.records.texts import Ints
 from streams.core.surges.life import SurgeLife, Watched
 from streams.core.surges.pending import Pending
@@ -37,28 +38,28 @@ class _Groups(NamedTuple):
 
     slots: Ints
     begins: Ints
-    """First entry of each slot in ``buckets``, ``added`` and ``cohorts``."""
+    """First entry of each slot in ``buckets``, ``added`` and ``comers``."""
     sizes: Ints
     buckets: Ints
     added: Ints
-    cohorts: NDArray[np.uint8] | None
+    comers: Comers | None
     """Of the first record of each slot and bucket."""
 
 
 class _Records(NamedTuple):
-    """Records on time: slots, the watermark's bucket at each, cohorts."""
+    """Records on time: slots, the watermark's bucket at each, who came."""
 
     slots: Ints
     water: Ints
-    cohorts: NDArray[np.uint8] | None
+    comers: Comers | None
 
     def of(self, chosen: Flags) -> "_Records":
         """Only the chosen ones."""
-        slots, water, cohorts = self
-        return _Records(slots[chosen], water[chosen], None if cohorts is None else cohorts[chosen])
+        slots, water, comers = self
+        return _Records(slots[chosen], water[chosen], None if comers is None else comers[chosen])
 
     def groups(self) -> "_Groups":
-        return _groups_of(self.slots, self.water, int(self.water[0]), self.cohorts)
+        return _groups_of(self.slots, self.water, int(self.water[0]), self.comers)
 
 
 class _Run(NamedTuple):
@@ -91,9 +92,7 @@ class AheadCounter:
         """Whether keys were run ahead and have not been kept yet."""
         return self._run is not None
 
-    def take(
-        self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
-    ) -> Flags | None:
+    def take(self, slots: Ints, buckets: Ints, water: Ints, comers: Comers | None) -> Flags | None:
         """Run ahead over records (in their order, the watermark's bucket at each).
 
         Which of them need not be counted, as `keep` will; None: all have to be. The watermark
@@ -109,7 +108,7 @@ class AheadCounter:
         end = int(water[-1])
         told = np.array([*self._life.tellers(end), *self._pending.slots], dtype=np.int64)
         self._lively[told] = True
-        records, late = _Records(slots, water, cohorts), buckets != water
+        records, late = _Records(slots, water, comers), buckets != water
         if late.any():
             self._lively[slots[late]] = True
             records = records.of(~late)
@@ -217,11 +216,11 @@ class AheadCounter:
         self._lively[slots[~quiet]] = True
 
 
-def _groups_of(slots: Ints, water: Ints, base: int, cohorts: NDArray[np.uint8] | None) -> _Groups:
+def _groups_of(slots: Ints, water: Ints, base: int, comers: Comers | None) -> _Groups:
     """Group records by slot and bucket, which is the watermark's."""
     pairs = slots << _PIECE_BITS
     pairs += water - base
-    if cohorts is None and int(pairs.max()) < 1 << 32:  # half as wide sorts twice as fast
+    if comers is None and int(pairs.max()) < 1 << 32:  # half as wide sorts twice as fast
         pairs = np.sort(pairs.astype(np.uint32)).astype(np.int64)
     else:
         row_bits = len(slots).bit_length()  # with the row, a pair's first record comes first
@@ -231,7 +230,7 @@ def _groups_of(slots: Ints, water: Ints, base: int, cohorts: NDArray[np.uint8] |
         rows = pairs & ((1 << row_bits) - 1)
         pairs >>= row_bits
     begins = (np.diff(pairs, prepend=-1) != 0).nonzero()[0]
-    first = None if cohorts is None else cohorts[rows[begins]]
+    first = None if comers is None else comers[rows[begins]]
     added = np.diff(begins, append=len(pairs))
     runs = pairs[begins]
     buckets = (runs & (BUCKETS_MAX - 1)) + base
@@ -276,12 +275,14 @@ def _vote(votes: Votes, groups: _Groups, fresh: _Fresh, calm: Flags) -> _Ballot:
     """Count the votes of calm slots. The others' cohorts are told, too, but their votes wait."""
     cohorts = np.repeat(votes.cohorts[groups.slots], groups.sizes)
     begun = (fresh.sizes > 0).nonzero()[0]
-    if groups.cohorts is None or not len(begun):
+    if groups.comers is None or not len(begun):
         begun = begun[:0]
     slots = groups.slots[begun]
     before = votes.packed(slots)
-    if groups.cohorts is not None and len(begun):
-        drawn = votes.take_in_turn(slots, fresh.sizes[begun], groups.cohorts[fresh.entries])
+    if groups.comers is not None and len(begun):
+        drawn = votes.take_in_turn(
+            slots, fresh.sizes[begun], cohorts_in(groups.comers[fresh.entries])
+        )
         cohorts[fresh.entries] = drawn
         votes.restore(slots[~calm[begun]], before[~calm[begun]])
     return _Ballot(cohorts, (slots[calm[begun]], before[calm[begun]]))
@@ -294,10 +295,11 @@ def _sums_of(groups: _Groups, fresh: _Fresh, columns: _Columns, some: Flags) -> 
     before = counts - groups.added[chosen]
     exposure = columns.exposure[chosen]
     counted = Counted(columns.cohorts[chosen], before, counts, expected, exposure)
-    first, buckets = np.zeros(0, dtype=np.uint8), groups.buckets[:0]
-    if groups.cohorts is not None:
+    first: Comers = np.zeros(0, dtype=np.uint16)
+    buckets = groups.buckets[:0]
+    if groups.comers is not None:
         begun = chosen & fresh.entries
-        first, buckets = groups.cohorts[begun], groups.buckets[begun]
+        first, buckets = groups.comers[begun], groups.buckets[begun]
     return sums_by_bucket(counted, groups.buckets[chosen], first, buckets)
 
 

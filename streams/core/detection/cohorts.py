@@ -147,6 +147,11 @@ class Votes:
         changed = np.where(taken, 1, np.where(more, votes + 1, np.where(same, votes, votes - 1)))
         self._votes[slots] = np.where(counted, changed, votes)
 
+    def take_first(self, slots: Ints, cohorts: NDArray[np.uint8]) -> None:
+        """As `take`, but only of slots that have no cohort yet."""
+        unknown = self.cohorts[slots] == UNKNOWN
+        self.take(slots[unknown], cohorts[unknown])
+
     def take_in_turn(
         self, slots: Ints, sizes: Ints, cohorts: NDArray[np.uint8]
     ) -> NDArray[np.uint8]:

@@ -82,8 +82,8 @@ class FollowChunk:
     """Decoded follows: who was followed (or unfollowed), and when (event time, int64 ms).
 
     ``event_ids``: the ids that producers gave ("": none), None where repeats are not looked for.
-    ``audiences``: language and region of who followed, as ``detection/cohorts.py`` packs them;
-    None: not read.
+    ``audiences``: language and region of who followed, as ``detection/cohorts.py`` packs them,
+    and ``accounts`` how new they are, as ``comers.py`` tells it; None: not read.
     """
 
     creator_ids: Texts
@@ -91,6 +91,7 @@ class FollowChunk:
     unfollows: NDArray[np.bool_]
     event_ids: Texts | None = None
     audiences: NDArray[np.uint64] | None = None
+    accounts: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.at_ms)
@@ -100,7 +101,7 @@ class FollowChunk:
 class CommentChunk:
     """Decoded comments: whose post, which post, in which language ("und": not told), and when.
 
-    ``event_ids`` and ``audiences`` are as in `FollowChunk`.
+    ``event_ids`` and ``audiences`` are as in `FollowChunk`; how new accounts are is not told.
     """
 
     creator_ids: Texts
@@ -112,3 +113,7 @@ class CommentChunk:
 
     def __len__(self) -> int:
         return len(self.at_ms)
+
+    @property
+    def accounts(self) -> None:
+        """See `FollowChunk`."""

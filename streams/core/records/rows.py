@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from streams.core.counting.ahead import BUCKETS_MAX
 from streams.core.counting.table import Table
+from streams.core.records.comers import Comers
 from streams.core.records.runs import Stretch
 from streams.core.records.texts import Ints, Texts
 from streams.core.surges.surge import Happening
@@ -18,7 +19,7 @@ from streams.core.time.buckets import BUCKET_MS
 class Rows(NamedTuple):
     """Rows of a chunk that count while the watermark stands in bucket ``water``.
 
-    ``cohorts`` are those of all the chunk's records (see `Stretch`).
+    ``comers`` are those of all the chunk's records (see `Stretch`).
     """
 
     indexes: Ints
@@ -26,19 +27,19 @@ class Rows(NamedTuple):
     at_ms: Ints
     seen_ms: Ints
     water: int
-    cohorts: NDArray[np.uint8] | None = None
+    comers: Comers | None = None
 
     def of(self, chosen: NDArray[np.bool_] | slice) -> "Rows":
         """Only the chosen rows."""
-        indexes, buckets, at_ms, seen_ms, water, cohorts = self
+        indexes, buckets, at_ms, seen_ms, water, comers = self
         columns = (indexes[chosen], buckets[chosen], at_ms[chosen], seen_ms[chosen])
-        return Rows(*columns, water, cohorts)
+        return Rows(*columns, water, comers)
 
     def stretch(self, slots: Ints, creator_ids: Texts) -> Stretch:
         """These rows for one table; ``slots`` are those of the whole chunk in it."""
-        indexes, buckets, at_ms, seen_ms, water, cohorts = self
+        indexes, buckets, at_ms, seen_ms, water, comers = self
         mine = slots[indexes]
-        return Stretch(mine, buckets, at_ms, seen_ms, indexes, creator_ids, water, cohorts)
+        return Stretch(mine, buckets, at_ms, seen_ms, indexes, creator_ids, water, comers)
 
 
 def slots_of_rows(table: Table, keys: Texts, rows: Ints) -> Ints:
@@ -82,9 +83,9 @@ def count_of(
     watch: Watch, slots: Ints, ids: Texts, rows: Rows
 ) -> Callable[[Rows], list[Happening]]:
     """Have a watch run ahead over these rows, once, and give what counts those that are left."""
-    cohorts = None if rows.cohorts is None else rows.cohorts[rows.indexes]
+    comers = None if rows.comers is None else rows.comers[rows.indexes]
     water = rows.seen_ms // BUCKET_MS
-    counted = watch.count_ahead(slots[rows.indexes], rows.buckets, water, cohorts)
+    counted = watch.count_ahead(slots[rows.indexes], rows.buckets, water, comers)
     if counted is None:
         return lambda some: watch.count(some.stretch(slots, ids))
     if counted.all():

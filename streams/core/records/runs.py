@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.records.comers import Comers
 from streams.core.records.texts import Ints, Texts
 
 
@@ -16,8 +17,8 @@ class Stretch:
 
     ``slots``, ``buckets`` and ``at_ms`` have one row a record, in order, without those that are
     late; ``indexes`` are the records' places in their chunk, whose creators are ``creator_ids``,
-    and ``seen_ms`` the watermark at each. ``cohorts`` are the numbers of those of the chunk's
-    records: of who followed or commented; None: not known.
+    and ``seen_ms`` the watermark at each. ``comers``: who followed or commented, of all the
+    chunk's records; None: not known.
     """
 
     slots: Ints
@@ -27,7 +28,7 @@ class Stretch:
     indexes: Ints
     creator_ids: Texts
     water: int
-    cohorts: NDArray[np.uint8] | None = None
+    comers: Comers | None = None
 
 
 class Runs(NamedTuple):

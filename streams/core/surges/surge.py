@@ -58,8 +58,9 @@ class Wave(msgspec.Struct, frozen=True, gc=False):
     """What a wave is of, and whom it lifts.
 
     ``by_newcomers``: it is of those who came (more creators than usual get somebody of that
-    language or region first), not of the creators who have such an audience. ``partitions``: of
-    how many partitions it counts the events.
+    language or region first), not of the creators who have such an audience. ``young`` are then
+    those of them whose accounts are younger than a day, of whom ``young_usual`` are usual; None:
+    the age is not told. ``partitions``: of how many partitions it counts the events.
     """
 
     series: str
@@ -72,6 +73,8 @@ class Wave(msgspec.Struct, frozen=True, gc=False):
     cohorts: list[WavePart]
     receivers: list[WaveReceiver]
     partitions: int = 1
+    young: int | None = None
+    young_usual: float | None = None
 
 
 class Surge(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):

@@ -19,6 +19,7 @@ from streams.core.counting.packing import PackedSeries, StoredSeries, pack_bytes
 from streams.core.counting.table import Table
 from streams.core.detection.cohorts import Votes
 from streams.core.detection.key_detector import KeyDetector
+from streams.core.records.comers import Comers, cohorts_in
 from streams.core.records.runs import Runs, Stretch, runs_of
 from streams.core.records.texts import Texts
 from streams.core.surges.life import SurgeLife, Watched
@@ -59,7 +60,7 @@ class Watch(Table):
         self.detector = detector
         self._marks = Marks(policy.rule.first_mark)
         self._votes = Votes()
-        self._first = np.zeros(0, dtype=np.uint8)
+        self._first: Comers = np.zeros(0, dtype=np.uint16)
         self._watched = Watched(policy, self.keys, self.counts, detector, self._marks, self._votes)
         self.life = SurgeLife(self._watched)
         self._pending = Pending(self._watched, self.life)
@@ -72,7 +73,7 @@ class Watch(Table):
         """Make room in the detector and the marks."""
         self._marks.grow(size)
         self._votes.grow(size)
-        self._first = np.zeros(size, dtype=np.uint8)
+        self._first = np.zeros(size, dtype=np.uint16)
         self.detector.grow(size)
 
     def packed(self, slots: Ints) -> list[PackedSeries]:
@@ -117,8 +118,7 @@ class Watch(Table):
         """See Table. A key that has a surge stays."""
         size = len(self.keys)
         stays = self._dirty[:size].copy()
-        stays[self.life.book.slots()] = True
-        stays[self._pending.slots] = True
+        stays[[*self.life.book.slots(), *self._pending.slots]] = True
         if count >= size:
             return self._keep(np.flatnonzero(stays))
         stays[np.argpartition(self.counts.newest[:size], count)[count:]] = True
@@ -176,14 +176,14 @@ class Watch(Table):
         return self._ahead.is_ahead
 
     def count_ahead(
-        self, slots: Ints, buckets: Ints, water: Ints, cohorts: NDArray[np.uint8] | None
+        self, slots: Ints, buckets: Ints, water: Ints, comers: Comers | None
     ) -> NDArray[np.bool_] | None:
         """Run ahead keys that tell nothing, before the watermark moves over these records.
 
-        ``water`` is the watermark's bucket at each record, ``cohorts`` whose audience it is.
+        ``water`` is the watermark's bucket at each record, ``comers`` whose they are.
         Which need not be counted as long as `is_ahead`; None: none. `keep_ahead` comes after them.
         """
-        return self._ahead.take(slots, buckets, water, cohorts)
+        return self._ahead.take(slots, buckets, water, comers)
 
     def keep_ahead(self) -> None:
         """Count what was run ahead, if anything."""
@@ -257,10 +257,9 @@ class Watch(Table):
         same, newer = newest == buckets, newest < buckets
         if newer.any():
             self._begin(slots[newer], newest[newer], buckets[newer], added[newer])
-            if stretch.cohorts is not None and runs.order is not None and runs.begins is not None:
-                first = stretch.indexes[runs.order[runs.begins[newer]]]
-                self._votes.take(slots[newer], stretch.cohorts[first])
-                self._count_first(stretch.cohorts[first[buckets[newer] == stretch.water]], stretch)
+            if stretch.comers is not None and runs.order is not None and runs.begins is not None:
+                first = stretch.comers[stretch.indexes[runs.order[runs.begins[newer]]]]
+                self._came(slots[newer], first, first[buckets[newer] == stretch.water], stretch)
         if same.any():
             self.counts.add_to_newest(slots[same], added[same])
         on_time = same | newer
@@ -284,10 +283,13 @@ class Watch(Table):
             self.waves.count(water, runs.take(here), now[here], columns.only(here))
         return columns.score
 
-    def _count_first(self, cohorts: NDArray[np.uint8], stretch: Stretch) -> None:
-        """Tell waves who came first to keys that begin the open bucket."""
-        if self.waves is not None and len(cohorts):
-            self.waves.count_first(stretch.water, cohorts)
+    def _came(self, slots: Ints, comers: Comers, here: Comers, stretch: Stretch) -> None:
+        """Count votes of who came first to slots; tell waves of those in the open bucket."""
+        # in a wave a cohort must get what its keys' rates add up to: nobody changes hers
+        is_calm = self.waves is None or not self.waves.lasts
+        (self._votes.take if is_calm else self._votes.take_first)(slots, cohorts_in(comers))
+        if self.waves is not None and len(here):
+            self.waves.count_first(stretch.water, here)
 
     def _add_open(self, runs: Runs, stretch: Stretch) -> NDArray[np.float64]:
         """As `_add`, where every run is of the watermark's bucket: most are, so with few calls."""
@@ -310,12 +312,11 @@ class Watch(Table):
                 closed = counts.newest_counts(known)
                 self.detector.advance(known, opened[is_old], closed, water)
             counts.begin_bucket(begun, buckets[rows], added[rows])
-            if stretch.cohorts is not None:  # of several records of a slot the last one stays
+            if stretch.comers is not None:  # of several records of a slot the last one stays
                 back = slice(None, None, -1)
-                self._first[stretch.slots[back]] = stretch.cohorts[stretch.indexes[back]]
+                self._first[stretch.slots[back]] = stretch.comers[stretch.indexes[back]]
                 first = self._first[begun]
-                self._votes.take(begun, first)
-                self._count_first(first, stretch)
+                self._came(begun, first, first, stretch)
         now = counts.newest_counts(slots)
         columns = self.detector.score(slots, now, opened=water)
         if self.waves is not None:

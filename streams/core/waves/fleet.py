@@ -26,8 +26,9 @@ from streams.core.waves.incident import Parts, WaveIncident, parts_of
 from streams.core.waves.lasting import Waves, spans_of
 from streams.core.waves.receivers import RECEIVERS_MAX, rank_of
 from streams.core.waves.report import REPORTED, BucketReport, ReportChunk, WaveReport
-from streams.core.waves.sums import nothing, widened
+from streams.core.waves.sums import ROWS, nothing, widened, with_ages
 from streams.core.waves.watch import SILENT_BUCKETS, WaveWatch
+from streams.core.waves.young import Young
 
 BEHIND_MAX: Final = 7 * WINDOW_BUCKETS
 """A partition that is so many buckets behind another one is not waited for: Kafka keeps records of
@@ -61,7 +62,8 @@ class _Open(msgspec.Struct):
     def add(self, report: BucketReport) -> None:
         """Add another partition's. All are whole numbers: their order leaves no trace."""
         self.partitions += 1
-        for name, column in zip(report.cohorts, zip(*report.sums, strict=True), strict=True):
+        columns = zip(*with_ages(report.sums), strict=True)
+        for name, column in zip(report.cohorts, columns, strict=True):
             key = _BETWEEN.join(name)
             mine = self.columns.get(key)
             self.columns[key] = [*column] if mine is None else [*map(add, mine, column)]
@@ -90,7 +92,7 @@ class _Series:
         self._water: int | None = None  # all buckets before it have closed
         self._quiet = 0  # of these the last ones without events
         self._cohorts = Cohorts()
-        self._waves = Waves()
+        self._waves = Waves(young=Young.of_none())
         self._incident: WaveIncident | None = None
         self.lifted: list[WavePart] = []  # by an open wave, in the last bucket closed here
         self._stored: set[int] = set()
@@ -236,6 +238,8 @@ class _Series:
                 self._cohorts.number_of(name)
             self._waves.restore(closed.levels, self._cohorts.names)
         self._open = {int(bucket): decode(raw, type=_Open) for bucket, raw in mine.items()}
+        for one in self._open.values():  # an earlier version stored no ages
+            one.columns = {k: c + [0] * (ROWS - len(c)) for k, c in one.columns.items()}
         self._stored = set(self._open)
 
 

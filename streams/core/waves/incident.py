@@ -16,7 +16,8 @@ from streams.core.surges.surge import (
     surge_id_of,
 )
 from streams.core.time.buckets import BUCKET_MS, start_ms_of
-from streams.core.waves.lasting import LIFTED, Seen
+from streams.core.waves.begin import LIFTED
+from streams.core.waves.lasting import Seen
 from streams.core.waves.nodes import PLATFORM, Node, Nodes
 
 _GROWN_MAX: Final = 3
@@ -25,6 +26,8 @@ PARTS_MAX: Final = 10
 """Languages, regions or cohorts of a wave that are told: those with most above what is usual."""
 _MOST: Final = 0.6
 """A wave that lifts so large a part of what is usual is one of the platform."""
+_ALIKE: Final = 0.5
+"""Standard deviations by which newcomers of a region may be less far above than of a language."""
 _BREADTH: Final = {"cohort": 0, "language": 1, "region": 1, "platform": 2}
 
 
@@ -84,12 +87,21 @@ class WaveIncident(msgspec.Struct, gc=False):
         if lifted >= _MOST * sum(float(usual[place]) for place in mine):
             return 2 * PLATFORM
         far = seen.begun if len(seen.begun) else np.flatnonzero(seen.lifted)
-        return int(far[np.argmax(seen.above.sigmas[far])]) if len(far) else 2 * PLATFORM
+        if not len(far):
+            return 2 * PLATFORM
+        sigmas = seen.above.sigmas[far]
+        # of those who come from one country, who all write one language, it is the country
+        for column in far[sigmas >= sigmas.max() - _ALIKE].tolist():
+            if column % 2 and nodes.all[column // 2].scope == "region":
+                return int(column)
+        return int(far[np.argmax(sigmas)])
 
     def _record(self, state: State, seen: Seen, nodes: Nodes, of: Parts) -> Surge:
         node, end_ms = nodes.all[self.column // 2], start_ms_of(seen.bucket) + BUCKET_MS
         ratio = rounded(_factor_of(seen, self.column))
         observed = int(seen.events[self.column])
+        by_newcomers = bool(self.column % 2)
+        came = seen.came if by_newcomers else None
         return Surge(
             surge_id=self.surge_id,
             revision=self.revision,
@@ -118,12 +130,14 @@ class WaveIncident(msgspec.Struct, gc=False):
                 scope=node.scope,
                 lang=node.lang,
                 region=node.region,
-                by_newcomers=bool(self.column % 2),
+                by_newcomers=by_newcomers,
                 languages=parts_of(seen, nodes, "language"),
                 regions=parts_of(seen, nodes, "region"),
                 cohorts=parts_of(seen, nodes, "cohort"),
                 receivers=[*map(_told, of.receivers)],
                 partitions=of.partitions,
+                young=None if came is None else int(came.young[self.column // 2]),
+                young_usual=None if came is None else rounded(came.usual[self.column // 2]),
             ),
         )
 

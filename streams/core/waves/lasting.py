@@ -2,9 +2,10 @@
 
 When a bucket has closed, the totals of all cohorts, languages, regions and of the platform are set
 against what is usual of them (`levels.py`): once by whose creators they are, once by who came.
-One that is far above, by the mean of one to four buckets, begins a wave. As long as it lasts
-each cohort has a factor: its total over what its keys' rates add up to, drawn toward the region's
-and the platform's where it is small.
+One that is far above, by the mean of one to four buckets, begins a wave, and so do accounts that
+are far younger than usual (`young.py`); `begin.py` has the rules. As long as it lasts each cohort
+has a factor: its total over what its keys' rates add up to, drawn toward the region's and the
+platform's where it is small.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,20 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from streams.core.detection.block_tables import Floats, Ints
+from streams.core.waves.begin import (
+    BEFORE,
+    EXCESS_MIN,
+    LIFTED,
+    LIFTED_SIGMAS,
+    TELLING,
+    Recent,
+    Rules,
+    begun_in,
+    with_young,
+)
 from streams.core.waves.factors import FACTOR_MAX, FACTOR_MIN
 from streams.core.waves.levels import Levels
 from streams.core.waves.nodes import PLATFORM, SIDES, Nodes
@@ -23,53 +34,19 @@ from streams.core.waves.span import Above, LevelSpan
 from streams.core.waves.sums import (
     FIRST,
     RAW,
+    ROWS,
+    TOLD,
     busy_of,
     plain_count_of,
     plain_totals_of,
     stacked,
     totals_of,
 )
+from streams.core.waves.young import Evidence, Young
 
 Names = Sequence[tuple[str, str]]
 
 
-class Step(NamedTuple):
-    """A way in which a total is far above: by the means of so many ``buckets``.
-
-    ``events_min``: of a total of which so many events of a bucket are usual. ``excess`` (a
-    logarithm) and ``sigmas`` (standard deviations): the least mean of each; ``by_week``: the same
-    two where the course of the week is known.
-    """
-
-    buckets: int
-    events_min: float
-    excess: float
-    sigmas: float
-    by_week: tuple[float, float]
-
-
-Rules = tuple[Step, ...]
-"""When a wave begins: a total is far above in one of these ways."""
-TELLING: Final[Rules] = (
-    Step(1, 60.0, 0.38, 4.5, (0.30, 5.0)),  # thirty large keys at least
-    Step(2, 60.0, 0.36, 4.2, (0.24, 4.5)),
-    Step(3, 60.0, 0.34, 4.0, (0.20, 4.5)),
-    Step(4, 60.0, 0.30, 3.3, (0.25, 4.0)),  # of a slow rise the level learns each hour
-    Step(3, 30.0, 0.50, 3.0, (0.50, 3.0)),  # what no wrong course of a day comes to
-)
-"""For a wave that is told: it wakes people."""
-FACTORS: Final[Rules] = (
-    Step(1, 25.0, 0.34, 4.0, (0.30, 4.0)),
-    Step(2, 25.0, 0.30, 3.5, (0.24, 3.5)),
-    Step(3, 25.0, 0.28, 3.2, (0.20, 3.2)),
-)
-"""For the factors of one partition, which has a part of the events: a few too many only say what
-was counted, one too few has those whom the wave lifts told as if they surged."""
-_BEFORE: Final = max(step.buckets for step in (*TELLING, *FACTORS)) - 1
-_EXCESS_MIN: Final = 0.20
-LIFTED: Final = float(np.log(1.2))
-"""Excess from which on a total counts as lifted, while a wave lasts."""
-_LIFTED_SIGMAS: Final = 2.0
 _QUIET_BUCKETS: Final = 6
 _WEIGHT: Final = 20.0
 """Events that its region's factor weighs against a cohort's own, and so on."""
@@ -77,7 +54,6 @@ _LASTS_MAX: Final = 2 * 288
 """A wave of two days is the usual now."""
 _SPAN_MAX: Final = 64
 """Buckets that close together: each has all rows of the levels for itself."""
-_NONE: Final = np.zeros(0, dtype=np.int64)
 
 
 class Lasting(msgspec.Struct, gc=False):
@@ -94,7 +70,8 @@ class Lasting(msgspec.Struct, gc=False):
 class Seen(NamedTuple):
     """What a closed bucket came to, by column, and the cohorts' factors (None: no wave).
 
-    ``busy``: how busy it is for each cohort; None: like any other.
+    ``busy``: how busy it is for each cohort; None: like any other. ``came``: by node, how young
+    who came is; None: not told.
     """
 
     bucket: int
@@ -104,6 +81,7 @@ class Seen(NamedTuple):
     begun: Ints
     factors: Floats | None = None
     busy: Floats | None = None
+    came: Evidence | None = None
 
 
 class _Counted(NamedTuple):
@@ -113,6 +91,8 @@ class _Counted(NamedTuple):
     totals: Floats
     busy: Floats | None
     """None: all of them are like any other bucket."""
+    ages: Floats | None
+    """By node: comers whose accounts' age is told, and the young ones by group; None: not asked."""
 
 
 class _Closed(NamedTuple):
@@ -125,6 +105,7 @@ class _Closed(NamedTuple):
     """Of the last of these."""
     lifted: NDArray[np.bool_] | None
     begun: Ints
+    came: Evidence | None
 
     def seen(self, bucket: int) -> Seen:
         """For those who are told of the last. Columns by who came have as many events as comers."""
@@ -133,21 +114,7 @@ class _Closed(NamedTuple):
         events[::2] = self.counted.events[place]
         if lifted is None:
             lifted = np.zeros(len(events), dtype=np.bool_)
-        return Seen(bucket, events, self.above, lifted, self.begun)
-
-
-class _Recent(NamedTuple):
-    """How far totals were above usual in one of the last buckets, and the most of any judged."""
-
-    excess: Floats
-    sigmas: Floats
-    most: float
-
-    def wide(self, size: int) -> "_Recent":
-        """With 0 of totals met since."""
-        room = np.zeros(max(size - len(self.excess), 0))
-        excess, sigmas = (np.concatenate((one, room)) for one in (self.excess, self.sigmas))
-        return _Recent(excess, sigmas, self.most)
+        return Seen(bucket, events, self.above, lifted, self.begun, came=self.came)
 
 
 class Waves:
@@ -157,11 +124,12 @@ class Waves:
         self,
         nodes: Nodes | None = None,
         levels: Levels | None = None,
-        recent: Sequence[_Recent] = (),
+        recent: Sequence[Recent] = (),
         rules: Rules = TELLING,
+        young: Young | None = None,
     ) -> None:
         self.nodes, self._levels = nodes or Nodes(), levels or Levels()
-        self._recent, self._rules = recent, rules
+        self._recent, self._rules, self._young = recent, rules, young
         self._events_min = min(step.events_min for step in rules)
         self.lasting: Lasting | None = None
 
@@ -182,7 +150,7 @@ class Waves:
             return False
         # also of a total too small to be judged here: all partitions' together may be large enough
         last = self._recent[-1].wide(len(self._levels.known))
-        far = (last.excess >= _EXCESS_MIN) & (last.sigmas >= _LIFTED_SIGMAS)
+        far = (last.excess >= EXCESS_MIN) & (last.sigmas >= LIFTED_SIGMAS)
         return bool((far & self._levels.known).any())
 
     def calm_after(self, bucket: int, sums: Sequence[Ints], names: Names) -> list["Waves"]:
@@ -207,7 +175,8 @@ class Waves:
         usual, busy = self._levels.means, closed.counted.busy
         if busy is not None:
             usual = usual * busy[0]
-        self._levels, self._recent = closed.after[0]._levels, closed.after[0]._recent
+        after = closed.after[0]
+        self._levels, self._recent, self._young = after._levels, after._recent, after._young
         seen, lasting = closed.seen(bucket), self.lasting
         if lasting is None:
             if not len(seen.begun):
@@ -220,6 +189,7 @@ class Waves:
             is_usual = bucket - lasting.bucket >= _LASTS_MAX
             if is_usual:
                 self._levels.accept(closed.counted.totals[0], seen.lifted)
+                self._young = None if self._young is None else self._young.accepted()
             if lasting.quiet >= _QUIET_BUCKETS or is_usual:
                 self.lasting = None
                 return seen
@@ -240,6 +210,7 @@ class Waves:
                 for one in (recent.wide(last) for recent in self._recent)
             ],
             "lasting": self.lasting,
+            "young": None if self._young is None else self._young.state(),
         }
 
     def restore(self, state: dict[str, Any], names: Names) -> None:
@@ -247,11 +218,13 @@ class Waves:
         self._levels.restore(state["rows"], dict(state["hours"]))
         self._grow(names)
         self._recent = [
-            _Recent(np.array(excess, dtype=np.float64), np.array(sigmas, dtype=np.float64), most)
+            Recent(np.array(excess, dtype=np.float64), np.array(sigmas, dtype=np.float64), most)
             for excess, sigmas, most in state["recent"]
         ]
         if state["lasting"] is not None:
             self.lasting = msgspec.convert(state["lasting"], Lasting)
+        if self._young is not None and state.get("young") is not None:  # earlier versions have none
+            self._young = Young.restored(state["young"])
 
     def _grow(self, names: Names) -> None:
         self.nodes.grow(names)
@@ -270,19 +243,26 @@ class Waves:
         above = span.above
         judged = span.known & (above.expected >= self._events_min)
         mosts = (above.excess * judged).max(axis=1, initial=0.0).tolist()
-        place, begun = _begun(self._rules, self._recent, (above, judged, mosts))
+        aged = [] if self._young is None else self._young.ahead(counted.ages)
+        came = [evidence for _, evidence in aged]
+        place, begun = begun_in(self._rules, self._recent, (above, judged, mosts), came)
         seen, lifted = above.at(place), None
         if mosts[place] >= LIFTED:
-            lifted = (seen.excess >= LIFTED) & (seen.sigmas >= _LIFTED_SIGMAS) & judged[place]
+            lifted = (seen.excess >= LIFTED) & (seen.sigmas >= LIFTED_SIGMAS) & judged[place]
+        if aged:
+            seen, lifted = with_young(seen, lifted, came[place])
         if place == last:
             span.learn(last, lifted if self.lasting is not None or len(begun) else None)
-        past = [*self._recent, *map(_Recent, above.excess, above.sigmas, mosts)]
+        past = [*self._recent, *map(Recent, above.excess, above.sigmas, mosts)]
         first = len(self._recent) + 1
         after = [
-            Waves(self.nodes, levels, past[: first + later][-_BEFORE - 1 :], self._rules)
+            Waves(
+                *(self.nodes, levels, past[: first + later][-BEFORE - 1 :], self._rules),
+                aged[later][0] if aged else self._young,
+            )
             for later, levels in enumerate(span.after[: place + 1])
         ]
-        return _Closed(counted, after, seen, lifted, begun)
+        return _Closed(counted, after, seen, lifted, begun, came[place] if aged else None)
 
     def _counted(self, layers: Ints) -> _Counted:
         """What the first of these buckets count, up to a later one in which a cohort is lifted.
@@ -296,13 +276,15 @@ class Waves:
         count = plain_count_of(layers, usual)
         if not count:
             count, totals[0] = 1, totals_of(layers[0], usual[0])
-        rows = np.empty((count, 3, layers.shape[2]))
+        some = 3 if self._young is None else ROWS - TOLD + 3
+        rows = np.empty((count, some, layers.shape[2]))
         rows[:, 0], rows[:, 2] = layers[:count, RAW], layers[:count, FIRST]
-        rows[:, 1] = totals[:count]
-        of_nodes = nodes.totals_of(rows.reshape(3 * count, -1)).reshape(count, 3, -1)
-        by_column = of_nodes[:, 1:].transpose(0, 2, 1).reshape(count, -1)
+        rows[:, 1], rows[:, 3:] = totals[:count], layers[:count, TOLD : TOLD + some - 3]
+        of_nodes = nodes.totals_of(rows.reshape(some * count, -1)).reshape(count, some, -1)
+        by_column = of_nodes[:, 1:3].transpose(0, 2, 1).reshape(count, -1)
         of_columns = None if every is None else self._busy(means[:count], every[:count])
-        return _Counted(of_nodes[:, 0], by_column, of_columns)
+        ages = None if self._young is None else of_nodes[:, 3:]
+        return _Counted(of_nodes[:, 0], by_column, of_columns, ages)
 
     def _busy(self, means: Floats, every: Floats) -> Floats:
         """How busy the keys' rates take buckets to be, by column; nodes' by their cohorts'.
@@ -328,42 +310,6 @@ class Waves:
         platform = drawn(np.array([PLATFORM]), 1.0)
         regions = drawn(nodes.of_regions, platform)
         return np.clip(drawn(nodes.of_cohorts, regions), FACTOR_MIN, FACTOR_MAX)
-
-
-def _begun(
-    rules: Rules,
-    recent: Sequence[_Recent],
-    now: tuple[Above, NDArray[np.bool_], list[float]],
-) -> tuple[int, Ints]:
-    """The first bucket in which a wave begins, and its columns; or the last one, and none.
-
-    They are far above what is usual, by the mean of some of the last buckets.
-    """
-    above, judged, mosts = now
-    count, size = judged.shape
-    before = recent[-_BEFORE:]
-    if max(*mosts, *(one.most for one in before), 0.0) < _EXCESS_MIN:
-        return count - 1, _NONE
-    unknown = _Recent(np.full(size, -np.inf), np.full(size, -np.inf), 0.0)
-    before = [unknown] * (_BEFORE - len(before)) + [one.wide(size) for one in before]
-    most = np.array([one.most for one in before] + mosts)
-    excess = np.stack([*(one.excess for one in before), *above.excess])
-    sigmas = np.stack([*(one.sigmas for one in before), *above.sigmas])
-    far = np.zeros_like(judged)
-    for step in rules:
-        begins = range(_BEFORE + 1 - step.buckets, _BEFORE + 1)
-        mean_excess = sum(excess[begin : begin + count] for begin in begins) / step.buckets
-        mean_sigmas = sum(sigmas[begin : begin + count] for begin in begins) / step.buckets
-        is_far = mean_excess >= np.where(above.by_week, step.by_week[0], step.excess)
-        is_far &= mean_sigmas >= np.where(above.by_week, step.by_week[1], step.sigmas)
-        far |= is_far & (above.expected >= step.events_min)
-    is_high = np.any(sliding_window_view(most >= _EXCESS_MIN, _BEFORE + 1), axis=1)
-    # it must still be so: what was high and is not any more is no wave that begins
-    far &= judged & is_high[:, None] & (above.excess >= LIFTED) & (above.sigmas >= _LIFTED_SIGMAS)
-    for place in range(count):
-        if far[place].any():
-            return place, np.flatnonzero(far[place])
-    return count - 1, _NONE
 
 
 def spans_of(buckets: list[int]) -> Iterator[list[int]]:

@@ -12,7 +12,7 @@ from streams.core.detection.cohorts import COHORTS_MAX
 from streams.core.records.texts import Ints
 from streams.core.surges.surge import WaveReceiver
 from streams.core.time.buckets import BUCKET_MS
-from streams.core.waves.sums import FIRST, RAW, ROWS, stacked
+from streams.core.waves.sums import FIRST, RAW, ROWS, stacked, with_ages
 
 Series = Literal["follows", "comments"]
 REPORTED: Final[Mapping[str, Series]] = MappingProxyType(
@@ -20,7 +20,7 @@ REPORTED: Final[Mapping[str, Series]] = MappingProxyType(
 )
 """Series that are reported: what lifts posts lifts the comments of their creators too."""
 _SUMS_MAX: Final = 2_000
-"""Cohorts of all buckets in one report: some 100 KB."""
+"""Cohorts of all buckets in one report: some 150 KB."""
 _RECEIVER_SUMS: Final = 6
 """Cohorts that a receiver takes as much room as: a name has up to 256 characters."""
 _Bucket = Annotated[int, msgspec.Meta(ge=0, le=2**53 // BUCKET_MS)]
@@ -68,7 +68,8 @@ class WaveReport(msgspec.Struct, frozen=True, gc=False):
     def fits(self) -> bool:
         """Whether the sums of every bucket are of its cohorts."""
         return all(
-            len(one.sums) == ROWS and all(len(row) == len(one.cohorts) for row in one.sums)
+            len(with_ages(one.sums)) == ROWS
+            and all(len(row) == len(one.cohorts) for row in one.sums)
             for one in self.buckets
         )
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.detection.block_tables import Floats, Ints
-from streams.core.detection.cohorts import COHORTS_MAX
+from streams.core.detection.cohorts import COHORTS_MAX, UNKNOWN
+from streams.core.records.comers import GROUPS, OLD, UNTOLD, YOUNG, Comers, accounts_in, cohorts_in
 
 LIFTS: Final = (1.0, 3.0, 9.0, 27.0)
 """Lifts of the expectation for which counts are held."""
@@ -23,7 +24,13 @@ FIRST: Final = RAW + 1
 """Row that has the keys of the bucket by the cohort of who came first: one a key."""
 USUAL: Final = RAW + 2
 """Rows of what the bucket's keys usually get in a bucket like any other, and in this one."""
-ROWS: Final = RAW + 4
+TOLD: Final = RAW + 4
+"""Row that has of those in `FIRST` whose accounts' age is told."""
+YOUNG_GROUPS: Final = slice(TOLD + 1, TOLD + 1 + GROUPS)
+"""Rows of those whose accounts are young, by group."""
+ROWS: Final = TOLD + 1 + GROUPS
+_ROWS_BEFORE: Final = TOLD
+"""Sums of earlier versions have no ages."""
 _FINE: Final = 1024.0
 LIFT_ROOM: Final = 2.5
 """A sum that is more times its lift above the mean was held too low."""
@@ -111,11 +118,12 @@ class WaveSums:
         width = int(counted.cohorts.max()) + 1
         self._add(bucket, counted.sums(counted.cohorts.astype(np.int64), width))
 
-    def add_first(self, bucket: int, cohorts: NDArray[np.uint8]) -> None:
-        """Add the cohorts of who came first to keys in a bucket."""
-        first = np.bincount(cohorts)
-        sums = nothing(len(first))
-        sums[FIRST] = first
+    def add_first(self, bucket: int, comers: Comers) -> None:
+        """Add who came first to keys in a bucket."""
+        cohorts = cohorts_in(comers).astype(np.int64)
+        sums = nothing(int(cohorts.max()) + 1)
+        _add_first(sums, cohorts, comers)
+        _leave_out_unknown(sums)
         self._add(bucket, sums)
 
     def add_all(self, sums: dict[int, Ints]) -> None:
@@ -146,7 +154,7 @@ class WaveSums:
     def restore(self, state: dict[str, list[list[int]]]) -> None:
         """Put a state back."""
         for bucket, rows in state.items():
-            self._of[int(bucket)] = np.array(rows, dtype=np.int64).reshape(ROWS, -1)
+            self._of[int(bucket)] = np.array(with_ages(rows), dtype=np.int64).reshape(ROWS, -1)
 
     def _add(self, bucket: int, sums: Ints) -> None:
         mine = self._of.get(bucket)
@@ -154,22 +162,51 @@ class WaveSums:
 
 
 def sums_by_bucket(
-    counted: Counted, buckets: Ints, first: NDArray[np.uint8], first_buckets: Ints
+    counted: Counted, buckets: Ints, first: Comers, first_buckets: Ints
 ) -> dict[int, Ints]:
     """Sums of each of the buckets, one a row of ``counted``; ``first`` is who came first."""
     if not len(buckets):
         return {}
     base = int(buckets.min())
     count = int(buckets.max()) - base + 1
-    width = int(max(counted.cohorts.max(), first.max(initial=0))) + 1
+    cohorts = cohorts_in(first).astype(np.int64)
+    width = int(max(counted.cohorts.max(), cohorts.max(initial=0))) + 1
     places = (buckets - base) * width + counted.cohorts
     sums = counted.sums(places, count * width)
     if len(first):
-        places = (first_buckets - base) * width + first
-        sums[FIRST] = np.bincount(places, minlength=count * width)
+        _add_first(sums, (first_buckets - base) * width + cohorts, first)
     sums = sums.reshape(ROWS, count, width)
+    _leave_out_unknown(sums)
     some = np.flatnonzero(sums[RAW].any(axis=1)).tolist()
     return {base + row: np.ascontiguousarray(sums[:, row]) for row in some}
+
+
+def _add_first(sums: Ints, places: Ints, comers: Comers) -> None:
+    """Add who came first, at these places of the rows."""
+    accounts, size = accounts_in(comers), sums.shape[1]
+    if not accounts.any():
+        sums[FIRST] = np.bincount(places, minlength=size)
+        return
+    by_age = np.bincount(
+        accounts.astype(np.int64) * size + places, minlength=(YOUNG + GROUPS) * size
+    )
+    by_age = by_age.reshape(-1, size)
+    sums[YOUNG_GROUPS] = by_age[YOUNG:]
+    sums[TOLD] = by_age[OLD:].sum(axis=0)
+    sums[FIRST] = by_age[UNTOLD] + sums[TOLD]
+
+
+def _leave_out_unknown(sums: Ints) -> None:
+    """Count nobody of whom nothing is told: in chunks that tell nothing they are not looked at."""
+    sums[FIRST, ..., UNKNOWN] = 0
+    sums[TOLD:, ..., UNKNOWN] = 0
+
+
+def with_ages(rows: list[list[int]]) -> list[list[int]]:
+    """Sums with rows of ages: those of an earlier version have none."""
+    if len(rows) != _ROWS_BEFORE:
+        return rows
+    return rows + [[0] * len(rows[0]) for _ in range(ROWS - _ROWS_BEFORE)]
 
 
 def added_up(first: dict[int, Ints], second: dict[int, Ints]) -> dict[int, Ints]:

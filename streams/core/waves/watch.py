@@ -10,17 +10,18 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.core.detection.block_maths import ScoreColumns
 from streams.core.detection.block_tables import Floats, Ints
 from streams.core.detection.cohorts import Cohorts, Votes
+from streams.core.records.comers import Comers
 from streams.core.records.keys import Keys
 from streams.core.records.runs import Runs
 from streams.core.surges.surge import WaveReceiver
 from streams.core.time.buckets import WINDOW_BUCKETS
+from streams.core.waves.begin import FACTORS
 from streams.core.waves.factors import WaveFactors
-from streams.core.waves.lasting import FACTORS, Waves, spans_of
+from streams.core.waves.lasting import Waves, spans_of
 from streams.core.waves.receivers import Receivers
 from streams.core.waves.report import (
     REPORTED,
@@ -98,9 +99,9 @@ class WaveWatch:
         if self._is_reported:
             self._receivers.note(bucket, slots, now, expected)
 
-    def count_first(self, bucket: int, cohorts: NDArray[np.uint8]) -> None:
+    def count_first(self, bucket: int, comers: Comers) -> None:
         """Count who came first to keys in the open bucket."""
-        self._sums.add_first(bucket, cohorts)
+        self._sums.add_first(bucket, comers)
 
     def count_ahead(self, sums: dict[int, Ints]) -> None:
         """Count records of buckets to come, too."""

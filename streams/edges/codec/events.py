@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streams.core.detection.cohorts import AUDIENCE_BYTES, audience_of
 from streams.core.records.chunks import CommentChunk, DeadRecord, FollowChunk, RawChunk, Reason
+from streams.core.records.comers import Accounts, accounts_of
 from streams.core.records.texts import Ints, Texts, Words, joined_texts
 from streams.core.records.values import Values
 from streams.edges.codec.faults import (
@@ -38,6 +39,8 @@ LANG_UNKNOWN: Final = "und"
 
 Chunk = TypeVar("Chunk")
 _AUDIENCE: Final = ("lang", "region")
+_CREATED: Final = "account_created_ms"
+_TIMES: Final = ("at_ms", _CREATED)
 _UNFOLLOW: Final = b"unfollow"
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
@@ -164,7 +167,7 @@ class _Way(NamedTuple):
 
 
 def _way(form: Form[Any], fields: Any, *texts: str) -> _Way:
-    return _Way(form, Reader(fields, (*texts, *_AUDIENCE), form.one), texts)
+    return _Way(form, Reader(fields, (*texts, *_AUDIENCE, *_TIMES), form.one), texts)
 
 
 _FOLLOW_WAYS: Final = {
@@ -192,6 +195,7 @@ def decode_follows(chunk: RawChunk, now_ms: int | None, limits: Limits) -> Decod
         unfollows=texts["kind"].lengths == len(_UNFOLLOW),
         event_ids=texts.get("event_id"),
         audiences=columns.audiences,
+        accounts=columns.accounts,
     )
     return Decoded(decoded, dead)
 
@@ -212,16 +216,17 @@ def decode_comments(chunk: RawChunk, now_ms: int | None, limits: Limits) -> Deco
 
 
 class _Columns(NamedTuple):
-    """Wanted fields of records by name, their times, and whose audience they are."""
+    """Wanted fields of records by name, their times, whose audience they are, and how new."""
 
     texts: dict[str, Texts]
     at_ms: Ints
     audiences: Words
+    accounts: Accounts
 
     def of(self, rows: Any) -> "_Columns":
         """Only these rows."""
         texts = {name: column.take(rows) for name, column in self.texts.items()}
-        return _Columns(texts, self.at_ms[rows], self.audiences[rows])
+        return _Columns(texts, self.at_ms[rows], self.audiences[rows], self.accounts[rows])
 
 
 def _decode(
@@ -270,7 +275,9 @@ def _columns_of(
             starts[blank] = lot.more_at
             lengths[blank] = len(LANG_UNKNOWN) if name == "lang" else 0
         texts[name] = Texts(lot.data, starts, lengths)
-    shaped = _Columns(texts, found.at_ms, audiences)
+    at_ms = found.time("at_ms")
+    accounts = _accounts_of(at_ms, found.times.get(_CREATED))
+    shaped = _Columns(texts, at_ms, audiences, accounts)
     if found.known.all():
         return shaped, {}
     others = (~found.known).nonzero()[0]
@@ -283,6 +290,7 @@ def _columns_of(
         {name: joined_texts((shaped.texts[name], odd.texts[name])) for name in way.texts},
         np.concatenate((shaped.at_ms, odd.at_ms)),
         np.concatenate((shaped.audiences, odd.audiences)),
+        np.concatenate((shaped.accounts, odd.accounts)),
     )
     return both.of(order), {places[place]: reason for place, reason in faults.items()}
 
@@ -306,7 +314,15 @@ def _one_by_one(
         texts[name] = Texts.of([getattr(row, name) or blank for row in rows])
     at_ms = np.fromiter([row.at_ms for row in rows], np.int64, len(rows))
     audiences = [audience_of(row.lang or "", row.region or "") for row in rows]
-    return _Columns(texts, at_ms, np.array(audiences, np.uint64)), found.faults
+    created = [getattr(row, _CREATED, None) or 0 for row in rows]
+    accounts = accounts_of(at_ms, np.array(created, np.int64))
+    return _Columns(texts, at_ms, np.array(audiences, np.uint64), accounts), found.faults
+
+
+def _accounts_of(at_ms: Ints, created_ms: Ints | None) -> Accounts:
+    if created_ms is None:
+        return np.zeros(len(at_ms), np.uint8)
+    return accounts_of(at_ms, created_ms)
 
 
 def _audiences_in(lot: Lot, found: Found) -> Words:

@@ -66,12 +66,13 @@ class Found:
     """Which rows had a shape, and their fields.
 
     ``texts[name]`` are starts and lengths in the buffer (a length of -1: the row has no such
-    field), of the fields that any shape had. Only rows with ``known`` are set.
+    field), of the fields that any shape had. So are ``times[name]``, -1 where the row has none.
+    Only rows with ``known`` are set.
     """
 
     known: Flags
     texts: dict[str, tuple[Ints, Ints]]
-    at_ms: Ints
+    times: dict[str, Ints]
 
     def column(self, name: str) -> tuple[Ints, Ints]:
         """Starts and lengths of a field, to be set."""
@@ -79,6 +80,12 @@ class Found:
             rows = len(self.known)
             self.texts[name] = np.zeros(rows, np.int64), np.full(rows, -1)
         return self.texts[name]
+
+    def time(self, name: str) -> Ints:
+        """Values of a time, to be set."""
+        if name not in self.times:
+            self.times[name] = np.full(len(self.known), -1)
+        return self.times[name]
 
 
 class Lot:
@@ -215,7 +222,7 @@ def _from_plain(values: Sequence[bytes], rows: Ints) -> Ints:
 class Reader:
     """Reads lots of records of one topic by their shapes.
 
-    ``fields`` are all fields that the decoder knows; ``wanted`` the texts that are given back.
+    ``fields`` are all fields that the decoder knows; ``wanted`` those that are given back.
     """
 
     def __init__(
@@ -229,7 +236,7 @@ class Reader:
     def read(self, lot: Lot, values: Sequence[bytes], record_bytes_max: int) -> Found:
         """Fields of all rows that have one of the first shapes met."""
         rows = len(values)
-        found = Found(np.zeros(rows, np.bool_), {}, np.zeros(rows, np.int64))
+        found = Found(np.zeros(rows, np.bool_), {}, {})
         pending = ((lot.lengths > 0) & (lot.lengths <= record_bytes_max)).nonzero()[0]
         for _ in range(SHAPES_MAX):
             pending = _from_plain(values, pending)
@@ -275,9 +282,11 @@ class Reader:
         kept = slice(None) if all_of_them else good
         found.known[chosen] = True
         for name, start, length in columns:
-            if name == _TIME:
-                found.at_ms[chosen] = start[kept]
-            elif name in self._wanted:
+            if name not in self._wanted:
+                continue
+            if isinstance(self._fields[name], TimeField):
+                found.time(name)[chosen] = start[kept]
+            else:
                 starts, lengths = found.column(name)
                 starts[chosen], lengths[chosen] = start[kept], length[kept]
         return good

@@ -18,6 +18,7 @@ from streams.core.detection.cohorts import audience_of
 from streams.core.partition import FollowPartition
 from streams.core.records.chunk_rows import taken
 from streams.core.records.chunks import FollowChunk
+from streams.core.records.comers import Accounts, accounts_of
 from streams.core.records.texts import Texts, Words
 from streams.core.surges.surge import Surge
 from streams.core.time.buckets import BUCKET_MS, WINDOW_BUCKETS
@@ -25,7 +26,8 @@ from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk
 from streams.core.worlds.count_columns import Ints
 from streams.core.worlds.counts import CountStep, CountWorld
-from streams.core.worlds.platform import LANGS, REGIONS, creator_id_of
+from streams.core.worlds.platform import LANGS, REGION_LANG, REGIONS, creator_id_of
+from streams.core.worlds.simulation import AWAY
 from streams.edges.settings.reading import Settings
 
 NOTICES: Final = Settings().budget_notices_per_creator_day
@@ -33,6 +35,7 @@ NOTICES: Final = Settings().budget_notices_per_creator_day
 PAGES: Final = Settings().budget_pages_per_creator_day
 _CHUNK_BUCKETS: Final = 72
 _STRANGE_EACH: Final = 6
+_YOUNG_SHARE: Final = 0.02
 _UNMET: Final = 1 << 40
 
 
@@ -131,9 +134,9 @@ def ran(
         who, at_ms = _records_of(steps, rng)
         for creator, times in records.items():
             times.append(at_ms[who == creator])
-        audiences = audiences_of(world, who)
+        columns = comers_of(world, who, at_ms)
         unfollows = np.zeros(len(at_ms), np.bool_)
-        chunk = FollowChunk(names.take(who), at_ms, unfollows, audiences=audiences)
+        chunk = FollowChunk(names.take(who), at_ms, unfollows, None, *columns)
         for (budget, partition), job in jobs.items():
             mine = chunk if partitions == 1 else taken(chunk, _rows_of(partition, partitions, who))
             outcome = job.take(mine)
@@ -152,15 +155,25 @@ def ran(
     return Ran(world, surges, met, gathered, waves)
 
 
-def audiences_of(world: CountWorld, creators: Ints) -> Words:
-    """Language and region of who followed: the creator's own; of one in six, another's.
+def comers_of(world: CountWorld, creators: Ints, at_ms: Ints) -> tuple[Words, Accounts]:
+    """Language and region of who followed, and how new their accounts are.
 
-    The other is that of the creator so many places on, which is as good as drawn.
+    They are the creator's own; of one in six, another's: that of the creator so many places on,
+    which is as good as drawn. Newcomers are all of one region, and their accounts hours old. Of
+    the others some are young too, as on any platform.
     """
     told = [[audience_of(lang, region) for region in REGIONS] for lang in LANGS]
     each = np.array(told, np.uint64)[world.lang, world.region]
     strange = np.arange(len(creators)) % _STRANGE_EACH == 0
-    return each[np.where(strange, (creators * 7919 + 1) % len(each), creators)]
+    audiences = each[np.where(strange, (creators * 7919 + 1) % len(each), creators)]
+    first, rng = int(at_ms[0]) // BUCKET_MS, np.random.default_rng([world.seed, 91, len(at_ms)])
+    buckets = at_ms // BUCKET_MS - first
+    shares = np.array([world.newcomer_share_of(first + at) for at in range(buckets[-1] + 1)])
+    new = rng.random(len(at_ms)) < shares[buckets, world.lang[creators]]
+    audiences[new] = told[REGION_LANG[AWAY]][AWAY]
+    young = new | (rng.random(len(at_ms)) < _YOUNG_SHARE)
+    age_ms = np.where(young, rng.integers(1_000, 7_200_000, len(at_ms)), 400 * 86_400_000)
+    return audiences, accounts_of(at_ms, at_ms - age_ms)
 
 
 def creator_of(surge: Surge) -> int:

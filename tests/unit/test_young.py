@@ -1,0 +1,307 @@
+"""Newcomers by the age of their accounts: told early, and by nothing else that happens."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.partition_state import StoredState
+from streams.core.records.chunk_rows import joined
+from streams.core.records.chunks import FollowChunk
+from streams.core.records.comers import (
+    GROUPS,
+    OLD,
+    UNTOLD,
+    YOUNG,
+    YOUNG_MS,
+    accounts_in,
+    accounts_of,
+    cohorts_in,
+    comers_of,
+)
+from streams.core.records.texts import Texts
+from streams.core.surges.surge import Surge
+from streams.core.time.buckets import BUCKET_MS
+from streams.core.waves.fleet import FleetWaves
+from streams.core.waves.report import ReportChunk, WaveReport
+from streams.core.waves.sums import FIRST, ROWS, TOLD, YOUNG_GROUPS, WaveSums, with_ages
+from streams.core.waves.young import WARM_BUCKETS, Young
+from tests.jobs import contents_of, follow_partition
+from tests.wave_rows import AUDIENCES, BEGIN
+
+US, CN, TW = range(3)
+WAVE = 60
+CREATORS = 2_000
+AT_MS = 1_736_899_200_000
+
+
+def test_an_account_is_young_on_its_first_day_and_untold_where_the_time_is_none() -> None:
+    at_ms = np.full(7, AT_MS)
+    ages = np.array([0, 1, YOUNG_MS - 1, YOUNG_MS, 10**11, 1 - YOUNG_MS, -YOUNG_MS])
+    accounts = accounts_of(at_ms, at_ms - ages)
+    assert (np.minimum(accounts, YOUNG) == [2, 2, 2, 1, 1, 2, 1]).all()
+    for untold in (-1, 0, AT_MS // 1000, 10**12 - 1):
+        assert accounts_of(at_ms[:1], np.array([untold]))[0] == UNTOLD
+    assert accounts_of(at_ms[:1], np.array([10**12]))[0] == OLD
+
+
+def test_groups_have_as_many_accounts_each_and_an_account_stands_in_one() -> None:
+    created_ms = AT_MS - np.arange(1, 80_001) * 1_000
+    accounts = accounts_of(np.full(80_000, AT_MS), created_ms)
+    counts = np.bincount(accounts, minlength=YOUNG + GROUPS)[YOUNG:]
+    assert np.abs(counts - 10_000).max() < 500
+    again = accounts_of(np.full(80_000, AT_MS + 3_600_000), created_ms)
+    assert (again[accounts_in(comers_of(np.zeros(80_000, np.uint8), again)) > OLD] > OLD).all()
+    young = (accounts > OLD) & (again > OLD)
+    assert (accounts == again)[young].all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, YOUNG + GROUPS - 1)), max_size=20))
+def test_comers_are_their_cohort_and_their_account(pairs: list[tuple[int, int]]) -> None:
+    cohorts, accounts = np.array(pairs, dtype=np.uint8).reshape(-1, 2).T
+    comers = comers_of(cohorts, accounts)
+    assert (cohorts_in(comers) == cohorts).all()
+    assert (accounts_in(comers) == accounts).all()
+
+
+def test_sums_tell_who_came_by_cohort_and_age_and_nobody_of_whom_nothing_is_told() -> None:
+    cohorts = np.array([0, 1, 1, 2, 2, 2], dtype=np.uint8)
+    accounts = np.array([YOUNG, UNTOLD, OLD, YOUNG, YOUNG, YOUNG + 3], dtype=np.uint8)
+    sums = WaveSums()
+    sums.add_first(7, comers_of(cohorts, accounts))
+    found = sums.take(7)
+    assert found[FIRST].tolist() == [0, 2, 3]
+    assert found[TOLD].tolist() == [0, 1, 3]
+    assert found[YOUNG_GROUPS][0].tolist() == [0, 0, 2]
+    assert found[YOUNG_GROUPS][3].tolist() == [0, 0, 1]
+
+
+def test_sums_of_an_earlier_version_have_no_ages() -> None:
+    rows = [[1, 2]] * 8
+    assert len(with_ages(rows)) == ROWS
+    assert with_ages(rows)[8:] == [[0, 0]] * (ROWS - 8)
+    assert with_ages(with_ages(rows)) == with_ages(rows)
+
+
+def usual(draw: np.random.Generator, told: int, share: float, each: float = 1.0) -> list[float]:
+    """Comers told of one bucket, and the young ones by group: accounts follow ``each`` creators."""
+    accounts = draw.poisson(told * share / each)
+    groups = np.zeros(GROUPS)
+    np.add.at(groups, draw.integers(0, GROUPS, accounts), draw.geometric(1 / each, accounts))
+    return [float(draw.poisson(told)), *groups]
+
+
+def begins(
+    counts: Callable[[np.random.Generator, int], list[float]], after: Callable[[int], list[float]]
+) -> int | None:
+    """Buckets after what happens, after 200 usual ones, until a wave begins."""
+    draw, young = np.random.default_rng(5), Young.of_none()
+    for bucket in range(200):
+        young, seen = young.after(np.array(counts(draw, bucket))[:, None])
+        assert not seen.begins.any()
+    for later in range(24):
+        young, seen = young.after(np.array(after(later))[:, None])
+        if seen.begins[0]:
+            return later
+    return None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.03])
+def test_a_fifth_of_all_who_come_being_young_is_a_wave_within_fifteen_minutes(share: float) -> None:
+    draw = np.random.default_rng(6)
+    begun = begins(
+        lambda draw, _: usual(draw, 300, share, 3.0), lambda _: usual(draw, 300, 0.2, 3.0)
+    )
+    assert begun is not None
+    assert begun <= 2
+
+
+def test_a_rush_of_everybody_and_a_morning_of_registrations_are_none() -> None:
+    draw = np.random.default_rng(7)
+    assert begins(lambda d, _: usual(d, 300, 0.03), lambda _: usual(draw, 3_000, 0.03)) is None
+    rhythm = begins(
+        lambda d, at: usual(d, 300, 0.03 * 2 ** np.sin(at / 288 * 2 * np.pi)),
+        lambda later: usual(draw, 300, 0.03 * 2 ** np.sin((200 + later) / 288 * 2 * np.pi)),
+    )
+    assert rhythm is None
+
+
+@pytest.mark.parametrize("accounts", range(1, 6))
+def test_a_few_accounts_that_follow_hundreds_are_none(accounts: int) -> None:
+    groups = [200.0 if place < accounts else 0.0 for place in range(GROUPS)]
+    none = [0.0] * GROUPS
+    assert begins(lambda _, __: [300.0, *none], lambda _: [1_300.0, *groups]) is None
+
+
+def test_so_few_that_chance_could_bring_them_are_none() -> None:
+    one_each = [1.0] * GROUPS
+    none = [0.0] * GROUPS
+    begun = begins(
+        lambda _, __: [300.0, *none], lambda later: [300.0, *(none if later else one_each)]
+    )
+    assert begun is None
+
+
+def test_nothing_is_said_before_three_hours_in_which_ages_were_told() -> None:
+    young = Young.of_none()
+    for bucket in range(WARM_BUCKETS):
+        assert young.ahead(np.zeros((1, 1 + GROUPS, 1))) == [] or bucket
+        young, seen = young.after(np.array([[300.0], *[[90.0]] * GROUPS]))
+        assert not seen.begins.any()
+        young, seen = young.after(np.zeros((1 + GROUPS, 1)))  # nobody came: no bucket of it
+        assert not seen.begins.any()
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.data())
+def test_buckets_together_or_one_by_one_and_through_the_store_are_the_same(
+    data: st.DataObject,
+) -> None:
+    size = data.draw(st.integers(1, 4))
+    count = st.one_of(st.integers(0, 40), st.integers(0, 10**12))
+    bucket = st.lists(st.lists(count, min_size=size, max_size=size), min_size=1 + GROUPS,
+                      max_size=1 + GROUPS)  # fmt: skip
+    counts = np.array(data.draw(st.lists(bucket, min_size=1, max_size=60)), dtype=np.float64)
+    with np.errstate(all="raise", under="ignore"):
+        together = Young.of_none().ahead(counts)
+        cut = data.draw(st.integers(0, len(counts)))
+        first = Young.of_none().ahead(counts[:cut])
+        middle = first[-1][0] if first else Young.of_none()
+        stored = msgspec.json.decode(msgspec.json.encode(middle.state()))
+        second = Young.restored(stored).ahead(counts[cut:])
+        middle.accepted()
+    for (_, one), (_, other) in zip(reversed(together), reversed(second), strict=False):
+        assert np.isfinite(one.sigmas).all()
+        assert (one.sigmas == other.sigmas).all()
+        assert (one.begins == other.begins).all()
+
+
+def test_what_has_lasted_is_the_usual_once_it_is_accepted() -> None:
+    draw, young = np.random.default_rng(8), Young.of_none()
+    for bucket in range(100):
+        share = 0.01 if bucket < 90 else 0.3
+        young, seen = young.after(np.array(usual(draw, 400, share))[:, None])
+    assert seen.holds.all()
+    young, seen = young.accepted().after(np.array(usual(draw, 400, 0.3))[:, None])
+    assert not seen.holds.any()
+
+
+# The whole way: a partition's records, its reports, and what the fleet tells.
+
+
+def chunk_of(
+    creators: list[int], buckets: list[int], regions: list[int], ages_ms: list[int]
+) -> FollowChunk:
+    draw = np.random.default_rng(len(creators))
+    at_ms = (BEGIN + np.array(buckets)) * BUCKET_MS + draw.integers(0, BUCKET_MS, len(buckets))
+    order = np.argsort(at_ms, kind="stable")
+    return FollowChunk(
+        Texts.of([f"c-{creators[row]}" for row in order.tolist()]),
+        at_ms[order],
+        np.zeros(len(order), dtype=np.bool_),
+        None,
+        AUDIENCES[np.array(regions)[order]],
+        accounts_of(at_ms[order], (at_ms - np.array(ages_ms))[order]),
+    )
+
+
+def story(newcomers: Callable[[int], int], target: int | None = None) -> list[FollowChunk]:
+    """A chunk a bucket: 900 usual follows, and newcomers from the US, of ``target`` or anybody."""
+    draw, chunks = np.random.default_rng(9), []
+    for bucket in range(WAVE + 8):
+        more = newcomers(bucket - WAVE)
+        usual_ones = draw.integers(0, CREATORS, 900)
+        new = np.full(more, target) if target is not None else draw.integers(0, CREATORS, more)
+        regions = draw.choice([US, CN, TW], 900, p=[0.2, 0.6, 0.2])
+        ages = np.where(draw.random(900) < 0.01, 3_600_000, 40 * YOUNG_MS)
+        chunks.append(chunk_of(
+            [*usual_ones.tolist(), *new.tolist()], [bucket] * (900 + more),
+            [*regions.tolist(), *[US] * more],
+            [*ages.tolist(), *draw.integers(1_000, 7_200_000, more).tolist()],
+        ))  # fmt: skip
+    return chunks
+
+
+def told_of(chunks: list[FollowChunk]) -> list[Surge]:
+    partition, fleet, told = follow_partition(10**9), FleetWaves(1), list[Surge]()
+    for chunk in chunks:
+        reports = [*partition.take(chunk).reports]
+        told += fleet.take(ReportChunk(reports)).surges
+    return told
+
+
+def test_newcomers_of_a_country_are_told_while_all_follows_are_as_many_as_ever() -> None:
+    (told, *_) = told_of(story(lambda later: 30 if later >= 0 else 0))
+    assert told.state == "opened"
+    assert (told.seen_ms // BUCKET_MS - BEGIN) - WAVE <= 3, "within fifteen minutes"
+    wave = told.wave
+    assert wave is not None
+    assert (wave.scope, wave.region, wave.by_newcomers) == ("region", "US", True)
+    assert told.ratio is not None
+    assert told.ratio < 1.5
+    assert wave.young is not None
+    assert wave.young_usual is not None
+    assert 15 <= wave.young <= 45
+    assert 0.5 < wave.young_usual < 5
+
+
+def test_as_many_new_followers_of_one_creator_are_her_own_surge() -> None:
+    waves = told_of(story(lambda later: 300 if later >= 0 else 0, target=7))
+    assert waves == []
+
+
+def test_where_ages_are_not_told_newcomers_are_told_by_their_number_alone() -> None:
+    chunks = story(lambda later: 30 if later >= 0 else 0)
+    untold = [
+        FollowChunk(one.creator_ids, one.at_ms, one.unfollows, None, one.audiences)
+        for one in chunks
+    ]
+    assert told_of(untold) == []
+
+
+def test_reports_of_partly_told_records_do_not_hang_on_the_chunks() -> None:
+    """Half of the chunks tell neither language nor region: alone they are not even looked at."""
+    draw, chunks = np.random.default_rng(10), list[FollowChunk]()
+    for bucket in range(12):
+        for half in range(2):
+            creators = draw.integers(0, 60, 40).tolist()
+            chunk = chunk_of(creators, [bucket] * 40, [half] * 40, [3_600_000] * 40)
+            audiences = chunk.audiences if half else np.zeros(40, np.uint64)
+            at_ms = np.sort(chunk.at_ms // 2 + (BEGIN + bucket) * BUCKET_MS // 2)
+            at_ms = (BEGIN + bucket) * BUCKET_MS + half * 100_000 + at_ms % 100_000
+            chunks.append(FollowChunk(
+                chunk.creator_ids, np.sort(at_ms), chunk.unfollows, None, audiences, chunk.accounts
+            ))  # fmt: skip
+
+    def reported(some: list[FollowChunk]) -> tuple[list[WaveReport], object]:
+        partition, reports = follow_partition(10**9), list[WaveReport]()
+        for chunk in some:
+            reports += partition.take(chunk).reports
+        change = partition.drain()
+        return reports, (contents_of(change), change.surges)
+
+    one_by_one, contents = reported(chunks)
+    together, same = reported([joined(chunks)])
+    assert [b for r in one_by_one for b in r.buckets] == [b for r in together for b in r.buckets]
+    assert contents == same
+
+
+def test_a_fleet_restarted_in_the_middle_tells_the_same() -> None:
+    chunks = story(lambda later: 30 if later >= 0 else 0)
+    partition, reports = follow_partition(10**9), list[list[WaveReport]]()
+    for chunk in chunks:
+        reports.append([*partition.take(chunk).reports])
+    straight, through, stored = FleetWaves(1), FleetWaves(1), dict[str, bytes]()
+    for some in reports:
+        expected = straight.take(ReportChunk(some)).surges
+        assert through.take(ReportChunk(some)).surges == expected
+        for name, content in through.drain().surges.items():
+            if content is None:
+                del stored[name]
+            else:
+                stored[name] = content
+        through = FleetWaves(1)
+        through.restore(StoredState(surges=dict(stored)))
