@@ -16,7 +16,7 @@ from streams.core.records.chunks import RawChunk, Reason
 from streams.core.surges.surge import WaveReceiver
 from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import BucketReport, ReportChunk, WaveReport, reports_of
-from streams.core.waves.sums import ROWS
+from streams.core.waves.sums import AGES, TOLD
 from streams.edges.codec.reports import decode_reports, encode_report, sent_report_of
 from streams.edges.codec.schemas import read_schema
 from streams.edges.kafka.report_lot import Lot, ReportLot, lot_in_outbox, report_lots_of
@@ -25,8 +25,9 @@ VALIDATOR = jsonschema.Draft202012Validator(read_schema("wave_report"))
 BUCKET = BucketReport(
     5_789_664,
     [("en", "US"), ("und", "und")],
-    [[row, 10 * row] for row in range(ROWS)],
+    [[row, 10 * row] for row in range(TOLD)],
     [WaveReceiver("ann", 40, 2.5)],
+    [[row, 10 * row] for row in range(AGES)],
 )
 REPORT = WaveReport("comments", 3, 5_789_700, buckets=[BUCKET])
 IDLE = WaveReport("follows", 0, -1, idle=True)
@@ -75,9 +76,11 @@ def test_reports_are_read_as_they_were_sent_and_fit_their_schema() -> None:
         (with_fields(through=2**60), Reason.FIELD_INVALID),
         (with_bucket(bucket=-1), Reason.FIELD_INVALID),
         (with_bucket(sums=[[1, 2]]), Reason.FIELD_INVALID),
-        (with_bucket(sums=[[1]] * ROWS), Reason.FIELD_INVALID),
-        (with_bucket(sums=[[1, 2**60]] * ROWS), Reason.FIELD_INVALID),
-        (with_bucket(sums=[[1, -1]] * ROWS), Reason.FIELD_INVALID),
+        (with_bucket(sums=[[1]] * TOLD), Reason.FIELD_INVALID),
+        (with_bucket(sums=[[1, 2**60]] * TOLD), Reason.FIELD_INVALID),
+        (with_bucket(sums=[[1, -1]] * TOLD), Reason.FIELD_INVALID),
+        (with_bucket(ages=[[1]] * AGES), Reason.FIELD_INVALID),
+        (with_bucket(ages=[[1, 2]] * (AGES - 1)), Reason.FIELD_INVALID),
         (with_bucket(cohorts=[["en", "US"]] * 202), Reason.FIELD_INVALID),
     ],
 )
@@ -91,24 +94,23 @@ def test_what_cannot_be_right_is_dead_and_the_others_are_read(
     ]
 
 
-def test_a_report_of_an_earlier_version_without_ages_is_read() -> None:
-    value = with_bucket(sums=[[1, 2]] * 8)
-    (report,) = decode_reports(chunk_of([value]), "fleet", 4).chunk.reports
-    VALIDATOR.validate(msgspec.json.decode(value))
-    open_still = FleetWaves(4)
-    open_still.take(ReportChunk([report]))
-    stored = open_still.drain().surges
-    (name,) = (name for name in stored if name.endswith(f"|{report.buckets[0].bucket}"))
-    held = msgspec.json.decode(stored[name] or b"")
-    assert [len(column) for column in held["columns"].values()] == [ROWS, ROWS]
-    columns = {key: column[:8] for key, column in held["columns"].items()}
-    earlier = {**stored, name: msgspec.json.encode({**held, "columns": columns})}
+def test_reports_and_state_with_ages_and_without_are_added_up() -> None:
+    earlier = with_bucket(ages=[])
+    (report,) = decode_reports(chunk_of([earlier]), "fleet", 4).chunk.reports
+    VALIDATOR.validate(msgspec.json.decode(earlier))
+    fleet = FleetWaves(4)
+    fleet.take(ReportChunk([report, REPORT.of_partition(0)]))
+    stored = {name: raw for name, raw in fleet.drain().surges.items() if raw}
+    (name,) = (name for name in stored if name.endswith(f"|{BUCKET.bucket}"))
+    held = msgspec.json.decode(stored[name])
+    assert [len(column) for column in held["columns"].values()] == [TOLD, TOLD]
+    assert sorted(held["ages"].values()) == sorted(map(list, zip(*BUCKET.ages, strict=True)))
+    del held["ages"]  # an earlier version wrote it
     again = FleetWaves(4)
-    again.restore(StoredState(surges={key: raw for key, raw in earlier.items() if raw}))
-    again.take(ReportChunk([report.of_partition(0)]))
-    assert msgspec.json.decode(again.drain().surges[name] or b"")["columns"] == {
-        key: [2 * value for value in column] for key, column in held["columns"].items()
-    }
+    again.restore(StoredState(surges={**stored, name: msgspec.json.encode(held)}))
+    again.take(ReportChunk([REPORT.of_partition(1)]))
+    added = msgspec.json.decode(again.drain().surges[name] or b"")
+    assert sorted(added["ages"].values()) == sorted(map(list, zip(*BUCKET.ages, strict=True)))
 
 
 def test_reports_of_many_buckets_are_cut_and_say_how_far_each_goes() -> None:

@@ -94,7 +94,7 @@ def test_sums_are_restored_as_they_stood() -> None:
     sums, other = WaveSums(), WaveSums()
     sums.add_first(3, np.array([1, 2, 2], dtype=np.uint8))
     sums.add(4, Counted(np.array([5], dtype=np.uint8), np.array([0]), np.array([9]), np.ones(1)))
-    other.restore(sums.state())
+    other.restore(*sums.state())
     assert [other.take(n).tolist() for n in (3, 4)] == [sums.take(n).tolist() for n in (3, 4)]
 
 

@@ -27,7 +27,7 @@ from streams.core.surges.surge import Surge
 from streams.core.time.buckets import BUCKET_MS
 from streams.core.waves.fleet import FleetWaves
 from streams.core.waves.report import ReportChunk, WaveReport
-from streams.core.waves.sums import FIRST, ROWS, TOLD, YOUNG_GROUPS, WaveSums, with_ages
+from streams.core.waves.sums import FIRST, TOLD, YOUNG_GROUPS, WaveSums
 from streams.core.waves.young import WARM_BUCKETS, Young
 from tests.jobs import contents_of, follow_partition
 from tests.wave_rows import AUDIENCES, BEGIN
@@ -79,11 +79,16 @@ def test_sums_tell_who_came_by_cohort_and_age_and_nobody_of_whom_nothing_is_told
     assert found[YOUNG_GROUPS][3].tolist() == [0, 0, 1]
 
 
-def test_sums_of_an_earlier_version_have_no_ages() -> None:
-    rows = [[1, 2]] * 8
-    assert len(with_ages(rows)) == ROWS
-    assert with_ages(rows)[8:] == [[0, 0]] * (ROWS - 8)
-    assert with_ages(with_ages(rows)) == with_ages(rows)
+def test_sums_of_an_earlier_version_have_no_ages_and_it_reads_ours() -> None:
+    sums, again = WaveSums(), WaveSums()
+    sums.add_first(7, np.array([1, 2 + (YOUNG << 8)], dtype=np.uint16))
+    rows, ages = sums.state()
+    assert [len(one) for one in rows["7"]] == [3] * TOLD
+    again.restore(rows, ages)
+    assert again.state() == (rows, ages)
+    earlier = WaveSums()
+    earlier.restore(rows, {})
+    assert earlier.state() == (rows, {})
 
 
 def usual(draw: np.random.Generator, told: int, share: float, each: float = 1.0) -> list[float]:
@@ -245,6 +250,7 @@ def test_newcomers_of_a_country_are_told_while_all_follows_are_as_many_as_ever()
     assert wave.young is not None
     assert wave.young_usual is not None
     assert 15 <= wave.young <= 45
+    assert wave.receivers, "as it opens, though no total is lifted"
     assert 0.5 < wave.young_usual < 5
 
 

@@ -6,7 +6,7 @@ a week behind another one, is not waited for. A report that comes again changes 
 partition only buckets after its last are taken.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from operator import add
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from streams.core.waves.incident import Parts, WaveIncident, parts_of
 from streams.core.waves.lasting import Waves, spans_of
 from streams.core.waves.receivers import RECEIVERS_MAX, rank_of
 from streams.core.waves.report import REPORTED, BucketReport, ReportChunk, WaveReport
-from streams.core.waves.sums import ROWS, nothing, widened, with_ages
+from streams.core.waves.sums import TOLD, nothing, widened
 from streams.core.waves.watch import SILENT_BUCKETS, WaveWatch
 from streams.core.waves.young import Young
 
@@ -58,17 +58,25 @@ class _Open(msgspec.Struct):
     partitions: int = 0
     columns: dict[str, list[int]] = {}
     receivers: list[WaveReceiver] = []
+    ages: dict[str, list[int]] = {}
 
     def add(self, report: BucketReport) -> None:
         """Add another partition's. All are whole numbers: their order leaves no trace."""
         self.partitions += 1
-        columns = zip(*with_ages(report.sums), strict=True)
-        for name, column in zip(report.cohorts, columns, strict=True):
-            key = _BETWEEN.join(name)
-            mine = self.columns.get(key)
-            self.columns[key] = [*column] if mine is None else [*map(add, mine, column)]
+        _add_columns(self.columns, report.cohorts, report.sums)
+        if report.ages:
+            _add_columns(self.ages, report.cohorts, report.ages)
         every = [*self.receivers, *report.receivers]  # a key is in one partition only
         self.receivers = sorted(every, key=rank_of)[:RECEIVERS_MAX]
+
+
+def _add_columns(
+    columns: dict[str, list[int]], cohorts: Sequence[tuple[str, str]], rows: list[list[int]]
+) -> None:
+    for name, column in zip(cohorts, zip(*rows, strict=True), strict=True):
+        key = _BETWEEN.join(name)
+        mine = columns.get(key)
+        columns[key] = [*column] if mine is None else [*map(add, mine, column)]
 
 
 class _Closed(msgspec.Struct):
@@ -200,7 +208,9 @@ class _Series:
             lang, _, region = key.partition(_BETWEEN)
             number = self._cohorts.number_of((lang, region))
             sums = widened(sums, number + 1)
-            sums[:, number] += column
+            sums[:TOLD, number] += column
+            if key in found.ages:
+                sums[TOLD:, number] += found.ages[key]
         return sums
 
     # The store's side.
@@ -238,8 +248,6 @@ class _Series:
                 self._cohorts.number_of(name)
             self._waves.restore(closed.levels, self._cohorts.names)
         self._open = {int(bucket): decode(raw, type=_Open) for bucket, raw in mine.items()}
-        for one in self._open.values():  # an earlier version stored no ages
-            one.columns = {k: c + [0] * (ROWS - len(c)) for k, c in one.columns.items()}
         self._stored = set(self._open)
 
 

@@ -12,7 +12,7 @@ from streams.core.detection.cohorts import COHORTS_MAX
 from streams.core.records.texts import Ints
 from streams.core.surges.surge import WaveReceiver
 from streams.core.time.buckets import BUCKET_MS
-from streams.core.waves.sums import FIRST, RAW, ROWS, stacked, with_ages
+from streams.core.waves.sums import AGES, FIRST, RAW, TOLD, stacked
 
 Series = Literal["follows", "comments"]
 REPORTED: Final[Mapping[str, Series]] = MappingProxyType(
@@ -30,6 +30,7 @@ _Sum = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 class BucketReport(msgspec.Struct, frozen=True, gc=False):
     """Sums of one closed bucket: a row of ``sums`` as `sums.py` has them, a column a cohort.
 
+    ``ages`` has those of ages, and none where nobody's is told or an earlier version sent it.
     ``receivers``: the keys with most above their usual, where there may be a wave.
     """
 
@@ -37,6 +38,15 @@ class BucketReport(msgspec.Struct, frozen=True, gc=False):
     cohorts: Annotated[list[tuple[str, str]], msgspec.Meta(max_length=COHORTS_MAX + 1)]
     sums: list[list[_Sum]]
     receivers: list[WaveReceiver] = []
+    ages: list[list[_Sum]] = []
+
+    @property
+    def fits(self) -> bool:
+        """Whether the sums are of its cohorts."""
+        sizes = {len(row) for row in (*self.sums, *self.ages)}
+        return (
+            len(self.sums) == TOLD and len(self.ages) in {0, AGES} and sizes <= {len(self.cohorts)}
+        )
 
 
 class ClosedBucket(NamedTuple):
@@ -67,11 +77,7 @@ class WaveReport(msgspec.Struct, frozen=True, gc=False):
     @property
     def fits(self) -> bool:
         """Whether the sums of every bucket are of its cohorts."""
-        return all(
-            len(with_ages(one.sums)) == ROWS
-            and all(len(row) == len(one.cohorts) for row in one.sums)
-            for one in self.buckets
-        )
+        return all(one.fits for one in self.buckets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,8 @@ def bucket_reports_of(
     ):
         cohorts = [name for name, has in zip(names, some, strict=False) if has]
         sums = [[*compress(row, some)] for row in rows]
-        reports.append(BucketReport(one.bucket, cohorts, sums, one.receivers))
+        ages = sums[TOLD:] if any(map(any, sums[TOLD:])) else []
+        reports.append(BucketReport(one.bucket, cohorts, sums[:TOLD], one.receivers, ages))
     return reports
 
 

@@ -28,9 +28,11 @@ TOLD: Final = RAW + 4
 """Row that has of those in `FIRST` whose accounts' age is told."""
 YOUNG_GROUPS: Final = slice(TOLD + 1, TOLD + 1 + GROUPS)
 """Rows of those whose accounts are young, by group."""
-ROWS: Final = TOLD + 1 + GROUPS
-_ROWS_BEFORE: Final = TOLD
-"""Sums of earlier versions have no ages."""
+AGES: Final = 1 + GROUPS
+"""Rows of ages, the last ones. They are stored and sent apart: earlier versions have none."""
+ROWS: Final = TOLD + AGES
+_YOUNG_MIN: Final = 5
+_YOUNG_SHARE: Final = 0.05
 _FINE: Final = 1024.0
 LIFT_ROOM: Final = 2.5
 """A sum that is more times its lift above the mean was held too low."""
@@ -147,14 +149,21 @@ class WaveSums:
         """Forget the sums of this bucket and later ones."""
         self._of = {one: sums for one, sums in self._of.items() if one < bucket}
 
-    def state(self) -> dict[str, list[list[int]]]:
-        """Sums by bucket as plain numbers; cohorts without events at the end are left out."""
-        return {str(bucket): _trimmed(sums).tolist() for bucket, sums in sorted(self._of.items())}
+    def state(self) -> tuple[dict[str, list[list[int]]], dict[str, list[list[int]]]]:
+        """Sums by bucket as plain numbers, and their ages where any is told.
 
-    def restore(self, state: dict[str, list[list[int]]]) -> None:
+        Cohorts without events at the end are left out.
+        """
+        trimmed = {str(bucket): _trimmed(sums) for bucket, sums in sorted(self._of.items())}
+        sums = {bucket: one[:TOLD].tolist() for bucket, one in trimmed.items()}
+        ages = {bucket: one[TOLD:] for bucket, one in trimmed.items()}
+        return sums, {bucket: one.tolist() for bucket, one in ages.items() if one.any()}
+
+    def restore(self, sums: dict[str, list[list[int]]], ages: dict[str, list[list[int]]]) -> None:
         """Put a state back."""
-        for bucket, rows in state.items():
-            self._of[int(bucket)] = np.array(with_ages(rows), dtype=np.int64).reshape(ROWS, -1)
+        for bucket, rows in sums.items():
+            every = with_ages(rows, ages.get(bucket, []))
+            self._of[int(bucket)] = np.array(every, dtype=np.int64).reshape(ROWS, -1)
 
     def _add(self, bucket: int, sums: Ints) -> None:
         mine = self._of.get(bucket)
@@ -202,11 +211,15 @@ def _leave_out_unknown(sums: Ints) -> None:
     sums[TOLD:, ..., UNKNOWN] = 0
 
 
-def with_ages(rows: list[list[int]]) -> list[list[int]]:
-    """Sums with rows of ages: those of an earlier version have none."""
-    if len(rows) != _ROWS_BEFORE:
-        return rows
-    return rows + [[0] * len(rows[0]) for _ in range(ROWS - _ROWS_BEFORE)]
+def may_be_young(sums: Ints) -> bool:
+    """Whether newcomers may have come: of a cohort some are young, and more than usual anywhere."""
+    young = sums[YOUNG_GROUPS].sum(axis=0)
+    return bool(((young >= _YOUNG_MIN) & (young >= _YOUNG_SHARE * sums[TOLD])).any())
+
+
+def with_ages(rows: list[list[int]], ages: list[list[int]]) -> list[list[int]]:
+    """Rows of sums and of ages (none: nobody's is told, or an earlier version wrote them)."""
+    return rows + (ages or [[0] * len(rows[0])] * AGES)
 
 
 def added_up(first: dict[int, Ints], second: dict[int, Ints]) -> dict[int, Ints]:

@@ -30,7 +30,7 @@ from streams.core.waves.report import (
     bucket_reports_of,
     reports_of,
 )
-from streams.core.waves.sums import RAW, Counted, WaveSums, are_equal
+from streams.core.waves.sums import RAW, Counted, WaveSums, are_equal, may_be_young
 
 SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
 """After so many buckets without events others teach nothing: a gap of years costs no more."""
@@ -43,6 +43,7 @@ class _Open(msgspec.Struct):
     quiet: int
     sums: dict[str, list[list[int]]]
     receivers: list[WaveReceiver]
+    ages: dict[str, list[list[int]]] = {}
 
 
 class _Closed(msgspec.Struct):
@@ -188,11 +189,11 @@ class WaveWatch:
             seen = self._waves.close(bucket, sums, self._cohorts.names)
             self.factors.close(bucket, seen.factors, seen.busy)
         if not is_quiet and self._is_reported:
-            self._closed.append(ClosedBucket(bucket, sums, self._receivers_of(bucket)))
+            self._closed.append(ClosedBucket(bucket, sums, self._receivers_of(bucket, sums)))
 
-    def _receivers_of(self, bucket: int) -> list[WaveReceiver]:
+    def _receivers_of(self, bucket: int, sums: Ints) -> list[WaveReceiver]:
         """Who received most in a bucket that closes; nobody where there cannot be a wave."""
-        if self._waves.may_be_lifted:
+        if self._waves.may_be_lifted or may_be_young(sums):
             return self._receivers.take(bucket)
         self._receivers.drop(bucket)
         return []
@@ -205,7 +206,8 @@ class WaveWatch:
         encode, begin = msgspec.json.encode, f"{self._name}|"
         if self._has_counted or self._has_closed:
             receivers = [] if self._bucket is None else self._receivers.of(self._bucket)
-            held = _Open(self._bucket, self._quiet, self._sums.state(), receivers)
+            sums, ages = self._sums.state()
+            held = _Open(self._bucket, self._quiet, sums, receivers, ages)
             changed[f"{begin}open"] = encode(held)
         if self._has_closed:
             levels = self._waves.state()
@@ -226,7 +228,7 @@ class WaveWatch:
         if "open" in mine:
             held = decode(mine.pop("open"), type=_Open)
             self._bucket, self._quiet = held.bucket, held.quiet
-            self._sums.restore(held.sums)
+            self._sums.restore(held.sums, held.ages)
             if held.bucket is not None:
                 self._receivers.restore(held.bucket, held.receivers)
                 self._through = held.bucket - 1
