@@ -1,7 +1,7 @@
 """Flat for hours? ``python -m tests.soak --hours 1``. Not a test.
 
 A worker on real Kafka and Redis counts at a share of what this machine can do with the sender on
-it, 120 times as fast as a platform lives: an hour is five days. Memory, files, lag, delays and
+it, 240 times as fast as a platform lives: an hour is ten days. Memory, files, lag, delays and
 stops are looked at, and in the end every count is compared.
 """
 

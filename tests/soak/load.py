@@ -1,6 +1,6 @@
 """Sends follows at a pace, as a process of its own: argument ``Load`` as JSON.
 
-Their event time goes ``SPEED`` times as fast as the clock, so that an hour is five days of a
+Their event time goes ``SPEED`` times as fast as the clock, so that an hour is ten days of a
 platform: windows turn over, surges open and close, days end. It begins so long ago that it is
 never in the future.
 """
@@ -22,7 +22,7 @@ from streams.edges.kafka.producer import RecordProducer
 from streams.edges.settings.reading import read_settings
 from tests.bench.job import Job, creator_of
 
-SPEED: Final = 120
+SPEED: Final = 240
 CREATORS: Final = 100_000
 DRAWN: Final = 2_000_000
 """Creators drawn once, and sent in this order again and again."""

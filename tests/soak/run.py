@@ -31,14 +31,14 @@ BEGIN_SECONDS: Final = 60.0
 """So long the worker meets its creators, before its limit is looked for."""
 LIMIT_SECONDS: Final = 240.0
 """So long the sender sends as quickly as the worker takes it: what is counted then is the limit."""
-REST_EVERY_SECONDS: Final = 180.0
-REST_SECONDS: Final = 8.0
+REST_EVERY_SECONDS: Final = 60.0
+REST_SECONDS: Final = 6.0
 """So long nothing is sent: what it then holds is its own, and not what is under way."""
 _WAITING_MAX: Final = 250_000
 """Records that may wait meanwhile."""
-WARM_SHARE: Final = 0.6
-"""Of the time, which the slopes leave out: of an hour, three days of event time. In the first one
-windows fill; what opened in it closes up to a day later, and is remembered for another."""
+WARM_SHARE: Final = 0.35
+"""Of the time, which the slopes leave out: of an hour, three and a half days of event time. In the
+first one windows fill; what opened in it closes up to a day later and is remembered for another."""
 KAFKA: Final = {
     # an hour is tens of gigabytes; the worker is never far behind
     "log.retention.bytes": str(1 << 29),

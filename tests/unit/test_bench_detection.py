@@ -11,10 +11,12 @@ from streams.core.worlds.plans import WORLDS
 from tests.bench.detection import (
     __main__,
     part,
+    part_arrival,
     part_fleet,
     part_peers,
     part_seismic,
     part_story,
+    part_young,
     rows,
 )
 from tests.bench.detection.nab import gated
@@ -184,6 +186,22 @@ def test_threshold_of_a_peer_is_the_lowest_that_alarms_no_more_than_asked() -> N
     scored = [(range(0, 300_000 * len(mine), 300_000), mine) for mine in scores]
     assert [part_peers.threshold_of(scored, asked) for asked in (1, 2, 3, 4)] == [5, 4, 3, 2]
     assert part_peers.threshold_of(scored, 0) == NEVER
+
+
+def test_the_storys_wave_is_told_by_how_new_its_accounts_are() -> None:
+    found = part_arrival._found(part_arrival.Task(3, 0.0))
+    assert (found.early, found.waves) == (0, 1)
+    assert found.minutes <= 30
+    assert found.of == "US, newcomers"
+    assert found.events[1] < found.events[0] / 50, "while all follows are as many as ever"
+
+
+def test_usual_young_accounts_are_drawn_as_they_are_asked_for() -> None:
+    counts = part_young._counts_of(part_young.Task(3, 0.05, 3.0, 3_000))
+    young, comers = counts[:, 1:].sum(), counts[:, 0].sum()
+    assert 0.03 < young / comers < 0.2, "its hours and its drift"
+    assert abs(comers / len(counts) - 2_700) < 300
+    assert part_young._found(part_young.Task(3, 0.002, 3.0, 300)) <= 1
 
 
 def test_a_wave_of_a_fleet_is_told_with_those_who_receive_most() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.bench.detection import (
+    part_arrival,
     part_bound,
     part_cost,
     part_first,
@@ -20,6 +21,7 @@ from tests.bench.detection import (
     part_seismic,
     part_story,
     part_wave,
+    part_young,
 )
 from tests.bench.detection.part import Part
 
@@ -44,6 +46,8 @@ PARTS: Final[dict[str, Run]] = {
     "bound": part_bound.run,
     "wave": part_wave.run,
     "fleet": part_fleet.run,
+    "arrival": part_arrival.run,
+    "young": part_young.run,
     "mix": part_mix.run,
     "peers": part_peers.run,
     "cost": _whole(part_cost.run),

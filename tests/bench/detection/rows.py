@@ -80,8 +80,18 @@ ROWS: Final = (
         "a wave of newcomers, 4,000 and 20,000 creators, told as one incident: minutes, slowest",
         *(None, 15, "10"),
     ),
+    Row(
+        "arrival_minutes",
+        "the wave of newcomers of the simulated story, told as one incident: minutes, slowest",
+        *(None, 15, "10"),
+    ),
     Row("told_most", "announcements of one surge or wave, most", None, 5, "3"),
     Row("waves_false", "waves told where there is none, in 30 days of a platform", None, 1, "0"),
+    Row(
+        "young_false",
+        "the same by usual young accounts, platforms of 300 to 30,000 comers a bucket",
+        *(None, 1, "0"),
+    ),
     Row("mix_share", f"{_MIX} % told within 15 minutes", 95, None, "100"),
     Row("mix_minutes", f"{_MIX} median minutes", None, 15, ""),
     Row(
