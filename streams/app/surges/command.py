@@ -162,7 +162,8 @@ def languages_of(surge: Surge) -> str:
         words = [f"{one.lang} ×{one.factor:.2g}" for one in parts[:_PARTS_MAX]]
         if surge.wave.young is not None:
             expected = surge.wave.young_usual or 0.0
-            words.insert(0, f"{surge.wave.young:,} new accounts (usually {expected:.2g})")
+            usually = f"{expected:.2g}" if expected < _ROUNDED_FROM else f"{expected:,.0f}"
+            words.insert(0, f"{surge.wave.young:,} by new accounts (usually {usually})")
         return ", ".join(words)
     told = [f"{one.lang} {one.share:.0%}" for one in surge.langs or () if one.share >= _SHARE_MIN]
     usual = surge.usual_lang

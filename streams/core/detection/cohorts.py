@@ -25,6 +25,8 @@ COHORTS_NAME: Final = "cohorts|names"
 VOTE_DTYPE: Final = np.dtype([("cohort", "u1"), ("votes", "u1")])
 """What is stored of a key: its cohort's number in the partition, and its votes ahead."""
 _VOTES_MAX: Final = 60
+_VOTES_FIRST: Final = 3
+"""Votes ahead up to which a cohort is new."""
 _TABLE_BITS: Final = 12
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _UND: Final = "und"
@@ -148,9 +150,9 @@ class Votes:
         self._votes[slots] = np.where(counted, changed, votes)
 
     def take_first(self, slots: Ints, cohorts: NDArray[np.uint8]) -> None:
-        """As `take`, but only of slots that have no cohort yet."""
-        unknown = self.cohorts[slots] == UNKNOWN
-        self.take(slots[unknown], cohorts[unknown])
+        """As `take`, but only of slots that have no cohort yet, or have just got one."""
+        new = self._votes[slots] < _VOTES_FIRST
+        self.take(slots[new], cohorts[new])
 
     def take_in_turn(
         self, slots: Ints, sizes: Ints, cohorts: NDArray[np.uint8]

@@ -53,7 +53,9 @@ class WaveIncident(msgspec.Struct, gc=False):
     def of(cls, series: str, seen: Seen, nodes: Nodes) -> Self:
         """A wave that begins; its name depends on what was counted alone."""
         opened_ms = start_ms_of(seen.bucket)
-        counted = ",".join(map(str, seen.events[::2][: len(nodes)].tolist()))
+        # without those named since: whom else reports of later buckets name must leave no trace
+        events = np.trim_zeros(seen.events[::2][: len(nodes)], "b")
+        counted = ",".join(map(str, events.tolist()))
         return cls(
             series, surge_id_of("wave", "model", f"{series}|{counted}", opened_ms), opened_ms
         )
@@ -89,19 +91,23 @@ class WaveIncident(msgspec.Struct, gc=False):
         far = seen.begun if len(seen.begun) else np.flatnonzero(seen.lifted)
         if not len(far):
             return 2 * PLATFORM
-        sigmas = seen.above.sigmas[far]
+        sigmas = seen.above.sigmas
+        column = int(far[np.argmax(sigmas[far])])
+        if not column % 2 or seen.came is None or not seen.came.holds[column // 2]:
+            return column
         # of those who come from one country, who all write one language, it is the country
-        for column in far[sigmas >= sigmas.max() - _ALIKE].tolist():
-            if column % 2 and nodes.all[column // 2].scope == "region":
-                return int(column)
-        return int(far[np.argmax(sigmas)])
+        alike = [at for at in far[far % 2 == 1].tolist() if nodes.all[at // 2].scope == "region"]
+        country = max(alike, key=lambda at: float(sigmas[at]), default=column)
+        return country if sigmas[country] >= sigmas[column] - _ALIKE else column
 
     def _record(self, state: State, seen: Seen, nodes: Nodes, of: Parts) -> Surge:
         node, end_ms = nodes.all[self.column // 2], start_ms_of(seen.bucket) + BUCKET_MS
         ratio = rounded(_factor_of(seen, self.column))
         observed = int(seen.events[self.column])
         by_newcomers = bool(self.column % 2)
-        came = seen.came if by_newcomers else None
+        came, place = seen.came if by_newcomers else None, self.column // 2
+        if came is not None and not came.told[place]:
+            came = None
         return Surge(
             surge_id=self.surge_id,
             revision=self.revision,
@@ -136,8 +142,8 @@ class WaveIncident(msgspec.Struct, gc=False):
                 cohorts=parts_of(seen, nodes, "cohort"),
                 receivers=[*map(_told, of.receivers)],
                 partitions=of.partitions,
-                young=None if came is None else int(came.young[self.column // 2]),
-                young_usual=None if came is None else rounded(came.usual[self.column // 2]),
+                young=None if came is None else int(came.young[place]),
+                young_usual=None if came is None else rounded(came.usual[place]),
             ),
         )
 

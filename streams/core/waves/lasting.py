@@ -92,7 +92,7 @@ class _Counted(NamedTuple):
     busy: Floats | None
     """None: all of them are like any other bucket."""
     ages: Floats | None
-    """By node: comers whose accounts' age is told, and the young ones by group; None: not asked."""
+    """By node what `young.py` counts; None: not asked."""
 
 
 class _Closed(NamedTuple):
@@ -189,7 +189,8 @@ class Waves:
             is_usual = bucket - lasting.bucket >= _LASTS_MAX
             if is_usual:
                 self._levels.accept(closed.counted.totals[0], seen.lifted)
-                self._young = None if self._young is None else self._young.accepted()
+                if self._young is not None:
+                    self._young = self._young.accepted(seen.lifted[1::2])
             if lasting.quiet >= _QUIET_BUCKETS or is_usual:
                 self.lasting = None
                 return seen
@@ -283,7 +284,7 @@ class Waves:
         of_nodes = nodes.totals_of(rows.reshape(some * count, -1)).reshape(count, some, -1)
         by_column = of_nodes[:, 1:3].transpose(0, 2, 1).reshape(count, -1)
         of_columns = None if every is None else self._busy(means[:count], every[:count])
-        ages = None if self._young is None else of_nodes[:, 3:]
+        ages = None if self._young is None else of_nodes[:, 2:]
         return _Counted(of_nodes[:, 0], by_column, of_columns, ages)
 
     def _busy(self, means: Floats, every: Floats) -> Floats:

@@ -31,8 +31,6 @@ YOUNG_GROUPS: Final = slice(TOLD + 1, TOLD + 1 + GROUPS)
 AGES: Final = 1 + GROUPS
 """Rows of ages, the last ones. They are stored and sent apart: earlier versions have none."""
 ROWS: Final = TOLD + AGES
-_YOUNG_MIN: Final = 5
-_YOUNG_SHARE: Final = 0.05
 _FINE: Final = 1024.0
 LIFT_ROOM: Final = 2.5
 """A sum that is more times its lift above the mean was held too low."""
@@ -211,10 +209,9 @@ def _leave_out_unknown(sums: Ints) -> None:
     sums[TOLD:, ..., UNKNOWN] = 0
 
 
-def may_be_young(sums: Ints) -> bool:
-    """Whether newcomers may have come: of a cohort some are young, and more than usual anywhere."""
-    young = sums[YOUNG_GROUPS].sum(axis=0)
-    return bool(((young >= _YOUNG_MIN) & (young >= _YOUNG_SHARE * sums[TOLD])).any())
+def has_young(sums: Ints) -> bool:
+    """Whether an account came that is young."""
+    return bool(sums[YOUNG_GROUPS].any())
 
 
 def with_ages(rows: list[list[int]], ages: list[list[int]]) -> list[list[int]]:

@@ -30,7 +30,7 @@ from streams.core.waves.report import (
     bucket_reports_of,
     reports_of,
 )
-from streams.core.waves.sums import RAW, Counted, WaveSums, are_equal, may_be_young
+from streams.core.waves.sums import RAW, Counted, WaveSums, are_equal, has_young
 
 SILENT_BUCKETS: Final = 2 * WINDOW_BUCKETS
 """After so many buckets without events others teach nothing: a gap of years costs no more."""
@@ -193,7 +193,7 @@ class WaveWatch:
 
     def _receivers_of(self, bucket: int, sums: Ints) -> list[WaveReceiver]:
         """Who received most in a bucket that closes; nobody where there cannot be a wave."""
-        if self._waves.may_be_lifted or may_be_young(sums):
+        if self._waves.may_be_lifted or has_young(sums):
             return self._receivers.take(bucket)
         self._receivers.drop(bucket)
         return []
