@@ -26,7 +26,9 @@ PARTITIONS = 4
 BEGIN = 5_000_000
 BUCKETS = 72
 WAVE = 50
-NAMES = [("en", "US"), ("zh", "CN"), ("zh", "TW")]
+NAMES = [("en", "US"), ("zh", "CN"), ("zh", "TW"), ("ko", "KR")]
+MET = WAVE + 2
+"""Bucket from which on the last of them has events."""
 EMPTY = BEGIN + 20
 """A bucket in which one partition had no events."""
 LATER = 5
@@ -39,12 +41,12 @@ def buckets_of(partition: int) -> list[BucketReport]:
     draw = np.random.default_rng([7, partition])
     found = []
     for at in range(BUCKETS):
-        lift = np.array([5.0, 1.0, 1.0]) if WAVE <= at < WAVE + 12 else np.ones(3)
-        events = draw.poisson(lift * (40, 25, 15))
-        sums = nothing(3)
+        lift = 5.0 if WAVE <= at < WAVE + 12 else 1.0
+        events = draw.poisson((40 * lift, 25, 15, 12 if at >= MET else 0))
+        sums = nothing(len(NAMES))
         sums[:RAW], sums[RAW], sums[FIRST] = 16 * events, events, events
         sums[USUAL : USUAL + 2] = 1024 * events
-        order = draw.permutation(3)  # each numbers its cohorts as it met them
+        order = draw.permutation(len(NAMES))  # each numbers its cohorts as it met them
         names = [NAMES[place] for place in order]
         receivers = [WaveReceiver(f"c-{partition}-{at}", 10 + partition, 2.0)] if at > WAVE else []
         if (partition, BEGIN + at) != (2, EMPTY) and (partition < 3 or at >= LATER):
