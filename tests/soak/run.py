@@ -178,7 +178,8 @@ def _soak(site: Site, hours: float, share: float, say: Callable[[str], None]) ->
     rate = share * limit
     say(f"limit: {limit:,.0f} records a second; now {rate:,.0f} for {hours:g} hours")
     site.wait(lambda: site.look().lag_records < limit)
-    site.pace(rate)
+    pace = rate * (1 + REST_SECONDS / REST_EVERY_SECONDS)  # rests are made up for
+    site.pace(pace)
     began, samples = time.time(), list[Sample]()
     at_rest, rest_due = list[Sample](), began + REST_EVERY_SECONDS
     while time.time() < began + hours * 3600:
@@ -188,7 +189,7 @@ def _soak(site: Site, hours: float, share: float, say: Callable[[str], None]) ->
             site.pace(1.0)
             time.sleep(REST_SECONDS)
             at_rest.append(site.look())
-            site.pace(rate)
+            site.pace(pace)
             rest_due = time.time() + REST_EVERY_SECONDS
         if len(samples) % 60 == 0:
             say(_line_of(samples[-61] if len(samples) > 60 else samples[0], samples[-1]))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streams.core.partition_state import StateChange, StoredState
 from streams.core.surges.surge import Surge, WaveReceiver
 from streams.core.waves.fleet import BEHIND_MAX, FleetWaves
+from streams.core.waves.incident import LIFTED_MAX
 from streams.core.waves.report import (
     BucketReport,
     ClosedBucket,
@@ -21,6 +22,7 @@ from streams.core.waves.report import (
 )
 from streams.core.waves.sums import FIRST, RAW, USUAL, nothing
 from streams.edges.codec.out import encode_surge
+from streams.edges.metrics.catalogue_surges import COHORTS_MAX
 
 PARTITIONS = 4
 BEGIN = 5_000_000
@@ -234,3 +236,20 @@ def test_a_gap_is_closed_the_same_in_one_step_and_in_many(gap: int) -> None:
         told_by(often, [WaveReport("follows", 0, through)])
     told_by(often, [after])
     assert once.drain() == often.drain()
+
+
+def test_metrics_know_every_cohort_of_a_wave_and_its_record_ten() -> None:
+    draw, names = np.random.default_rng(3), [(f"l{n}", "US") for n in range(14)]
+    fleet, told = FleetWaves(1), list[Surge]()
+    for at in range(WAVE + 3):
+        events = draw.poisson(np.full(14, 160.0 if at >= WAVE else 40.0))
+        sums = nothing(14)
+        sums[:RAW], sums[RAW], sums[FIRST] = 16 * events, events, events
+        sums[USUAL : USUAL + 2] = 1024 * events
+        closed = bucket_reports_of([ClosedBucket(BEGIN + at, sums, [])], names)
+        told += told_by(fleet, [*reports_of("follows", BEGIN + at, closed)])
+    (opened,) = (one.wave for one in told if one.state == "opened")
+    assert opened is not None
+    assert len(opened.cohorts) == 10
+    assert len(fleet.lifted["follows"]) == 14
+    assert LIFTED_MAX == COHORTS_MAX, "as many as notices are told of"

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from streams.core.records.chunks import Reason
 from streams.core.reports.surging import Surging
 from streams.core.surges.surge import Kind, LanguageShare, WavePart
-from streams.core.waves.incident import PARTS_MAX
+from streams.core.waves.incident import LIFTED_MAX
 from streams.core.waves.report import REPORTED
 from streams.edges.metrics.catalogue import CATALOGUE, SERIES_BOUND
 from streams.edges.metrics.catalogue_surges import (
@@ -67,7 +67,7 @@ def fill(metrics: Metrics, topics: tuple[str, ...], partitions: int) -> None:
     surge = follow_partition(1).take(follows([("ann", NOW_MS, False)])).surges[0]
     langs = [LanguageShare(f"l{n}", 0.01) for n in range(50)]
     metrics.add_moderation([replace(surge, langs=[lang]) for lang in langs])
-    parts = [WavePart(f"l{n}", "US", 2.0, 10, 5.0) for n in range(PARTS_MAX)]
+    parts = [WavePart(f"l{n}", "US", 2.0, 10, 5.0) for n in range(LIFTED_MAX)]
     audiences = [(f"l{n}", "US") for n in range(100)]
     notices: Counter[tuple[Kind, tuple[str, str]]] = Counter(
         {

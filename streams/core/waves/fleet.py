@@ -22,7 +22,7 @@ from streams.core.records.texts import Ints
 from streams.core.surges.surge import Surge, WavePart, WaveReceiver
 from streams.core.time.agreed_clock import Agreed
 from streams.core.time.buckets import WINDOW_BUCKETS
-from streams.core.waves.incident import Parts, WaveIncident, parts_of
+from streams.core.waves.incident import LIFTED_MAX, Parts, WaveIncident, parts_of
 from streams.core.waves.lasting import Waves, spans_of
 from streams.core.waves.receivers import RECEIVERS_MAX, rank_of
 from streams.core.waves.report import REPORTED, BucketReport, ReportChunk, WaveReport
@@ -196,7 +196,7 @@ class _Series:
                 return []
             self._incident = WaveIncident.of(self._name, seen, nodes)
         told = self._incident.tell(seen, nodes, Parts(found.partitions, found.receivers))
-        self.lifted = [] if seen.factors is None else parts_of(seen, nodes, "cohort")
+        self.lifted = [] if seen.factors is None else parts_of(seen, nodes, "cohort", LIFTED_MAX)
         if seen.factors is None:
             self._incident = None
         return told

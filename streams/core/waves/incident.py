@@ -24,6 +24,8 @@ _GROWN_MAX: Final = 3
 _GROWN_RATIO: Final = 2.0
 PARTS_MAX: Final = 10
 """Languages, regions or cohorts of a wave that are told: those with most above what is usual."""
+LIFTED_MAX: Final = 64
+"""Cohorts that metrics say a wave lifts: as many as they tell notices of."""
 _MOST: Final = 0.6
 """A wave that lifts so large a part of what is usual is one of the platform."""
 _ALIKE: Final = 0.5
@@ -156,12 +158,12 @@ def _factor_of(seen: Seen, column: int) -> float:
     return float(np.exp(seen.above.excess[column]))
 
 
-def parts_of(seen: Seen, nodes: Nodes, scope: str) -> list[WavePart]:
+def parts_of(seen: Seen, nodes: Nodes, scope: str, most: int = PARTS_MAX) -> list[WavePart]:
     """Those that are lifted, by whose creators they are; the one with most above usual first."""
     places = [p for p, node in enumerate(nodes.all) if node.scope == scope and seen.lifted[2 * p]]
     more = {place: _more_in(seen, 2 * place) for place in places}
     places.sort(key=lambda place: (-more[place], _text_of(nodes.all[place])))
-    return [_part_of(seen, nodes.all[place], 2 * place) for place in places[:PARTS_MAX]]
+    return [_part_of(seen, nodes.all[place], 2 * place) for place in places[:most]]
 
 
 def _more_in(seen: Seen, column: int) -> float:

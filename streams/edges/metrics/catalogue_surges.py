@@ -3,7 +3,7 @@
 from typing import Final, get_args
 
 from streams.core.surges.surge import Kind, Severity, State, Trigger
-from streams.core.waves.incident import PARTS_MAX
+from streams.core.waves.incident import LIFTED_MAX
 from streams.core.waves.report import REPORTED
 from streams.edges.metrics.specs import PREFIX, Label, MetricSpec
 
@@ -133,7 +133,7 @@ WAVE_FACTOR: Final = MetricSpec(
         Label("lang", "the cohort's language"),
         Label("region", "the cohort's region"),
     ),
-    most=len(REPORTED) * PARTS_MAX,
+    most=len(REPORTED) * LIFTED_MAX,
 )
 MODERATION_SURGES: Final = MetricSpec(
     f"{PREFIX}moderation_surges_total",
