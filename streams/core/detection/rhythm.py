@@ -36,6 +36,10 @@ _POINTS: Final = 8.0
 """A key points somewhere if its direction's square is so many times that of chance."""
 _WEEKDAY_DAYS: Final = 0.7
 """What the hour of the day weighs against the same hour of one weekday."""
+_FALLEN: Final = 0.7
+"""An hour of one weekday in which so little happened, of what others bring there, was an outage."""
+_OTHER_DAYS_MIN: Final = 2.0
+"""Days of other weekdays that it takes to say so."""
 _FLAT_EVENTS: Final = 300.0
 """What "always the same" weighs against the events of an hour."""
 _LEAST: Final = 0.05
@@ -227,7 +231,7 @@ class Rhythm:
         lived = self._lived / _UNIT
         if not lived.any():
             return np.ones((DIRECTIONS, _HOURS))
-        by_day = sums.reshape(DIRECTIONS, 7, _HOURS)
+        by_day = _without_falls(sums.reshape(DIRECTIONS, 7, _HOURS), lived)
         total = by_day.sum(axis=1)
         usual = total / lived.sum()
         week = by_day + _WEEKDAY_DAYS * usual[:, None, :]
@@ -269,3 +273,23 @@ class Rhythm:
         within = within * self._rhythm.ravel().take(at)
         means += within
         return means
+
+
+def _without_falls(by_day: Floats, lived: Floats) -> Floats:
+    """Sums by direction, weekday and hour, with the usual where an outage left too little.
+
+    Else what is usual again a week later would be far above its hour for every key at once. An
+    hour is held against the same hour of the other weekdays, and its day's own level: the middle
+    of how its hours compare. What is lower on one weekday alone is taken for usual, too.
+    """
+    others = lived.sum() - lived
+    judged = (lived > 0) & (others >= _OTHER_DAYS_MIN)
+    if not judged.any():
+        return by_day
+    usual = (by_day.sum(axis=1, keepdims=True) - by_day) / np.maximum(others, 1.0)[:, None]
+    usual *= lived[:, None]
+    ratio = np.where(usual > 0.0, by_day / np.where(usual > 0.0, usual, 1.0), 1.0)
+    level = np.median(ratio, axis=2, keepdims=True)
+    fallen = judged[:, None] & (ratio < _FALLEN * level)
+    whole: Floats = np.where(fallen, usual * level, by_day)
+    return whole
