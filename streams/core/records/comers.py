@@ -38,7 +38,7 @@ def accounts_of(at_ms: Ints, created_ms: Ints) -> Accounts:
     >>> day = 86_400_000
     >>> at_ms = np.full(4, 1_736_899_200_000)
     >>> accounts_of(at_ms, at_ms - np.array([at_ms[0], day, day - 1, 0])).tolist()
-    [0, 1, 2, 3]
+    [0, 1, 5, 6]
     """
     told = created_ms >= _TOLD_FROM_MS
     accounts: Accounts = told.astype(np.uint8)
