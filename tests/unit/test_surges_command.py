@@ -172,6 +172,9 @@ def test_a_wave_is_of_a_part_of_the_platform_and_a_mix_of_a_language() -> None:
     assert (subject_of(one), languages_of(one)) == ("follows of zh in tw, newcomers", "zh ×12")
     every = replace(wave, lang=None, region=None, by_newcomers=False, languages=[])
     assert subject_of(replace(one, wave=every)) == "follows of all"
+    young = replace(wave, young=1_700, young_usual=0.31)
+    told = languages_of(replace(one, wave=young))
+    assert told == "1,700 by new accounts (usually 0.31), zh ×12"
     mix = replace(surge(1), kind="mix", mix=MixShift("en", 0.4, 0.03, 100))
     assert (subject_of(mix), languages_of(mix)) == ("c-1", "en 40% (usually 3%)")
 

@@ -172,12 +172,16 @@ def test_a_few_accounts_that_follow_hundreds_are_none_and_some_more_are() -> Non
 def test_so_few_that_chance_could_bring_them_and_what_has_passed_are_none() -> None:
     one_each, half = [1.0] * GROUPS, [1.0, 0.0] * (GROUPS // 2)
     quiet = [300.0] * 2
+
+    def later_of(steps: list[list[float]]) -> Counts:
+        return lambda _, later: quiet + steps[later]
+
     for after in ([one_each], [one_each, half], [one_each, NONE]):
         steps = [*after, *[NONE] * 24]
-        begun = begins(lambda *_: quiet + NONE, lambda _, later, steps=steps: quiet + steps[later])  # type: ignore[misc]
+        begun = begins(lambda *_: quiet + NONE, later_of(steps))
         assert begun is None
     steps = [one_each] * 24
-    assert begins(lambda *_: quiet + NONE, lambda _, later: quiet + steps[later]) == 1
+    assert begins(lambda *_: quiet + NONE, later_of(steps)) == 1
 
 
 def test_nothing_is_said_before_three_hours_in_which_ages_were_told() -> None:

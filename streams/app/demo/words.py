@@ -12,7 +12,7 @@ import click
 from streams.app.demo.state import DemoState, SurgeRow
 from streams.app.demo.story import STORY_HOURS, Verdict, chapter_at
 from streams.core.reports.stored_counts import shown
-from streams.core.surges.surge import Surge, seen_words_of
+from streams.core.surges.surge import Surge, seen_words_of, young_words_of
 from streams.core.worlds.platform import HOUR_MS
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -88,10 +88,12 @@ def seconds_of(seconds: float | None) -> str:
 
 
 def langs_of(surge: Surge) -> str:
-    """Languages of comments and her usual one, or what shifts; empty when there are none."""
+    """Languages of comments and her usual one, what shifts, or how new a wave is; or nothing."""
     if surge.mix is not None:
         mix = surge.mix
         return f"{mix.lang} {mix.share:.0%} of {mix.comments:,} (usually {mix.usual_share:.0%})"
+    if surge.wave is not None:
+        return young_words_of(surge.wave)
     if not surge.langs:
         return ""
     told = ", ".join(f"{one.lang} {one.share:.0%}" for one in surge.langs if one.share >= 0.02)

@@ -11,7 +11,7 @@ from streams.app.commands.show import iso_of, print_table
 from streams.app.commands.since import Since
 from streams.app.surges.surge_list import Choice, Listed, list_surges
 from streams.core.reports.stored_counts import shown
-from streams.core.surges.surge import Surge, seen_words_of
+from streams.core.surges.surge import Surge, seen_words_of, young_words_of
 from streams.edges.kafka.surge_topic import FoundSurge, SurgeTopicReader
 from streams.edges.process.clock import wall_ms
 from streams.edges.settings.reading import Settings, read_settings
@@ -160,11 +160,7 @@ def languages_of(surge: Surge) -> str:
     if surge.wave is not None:
         parts = [one for one in surge.wave.languages if one.lang is not None]
         words = [f"{one.lang} ×{one.factor:.2g}" for one in parts[:_PARTS_MAX]]
-        if surge.wave.young is not None:
-            expected = surge.wave.young_usual or 0.0
-            usually = f"{expected:.2g}" if expected < _ROUNDED_FROM else f"{expected:,.0f}"
-            words.insert(0, f"{surge.wave.young:,} by new accounts (usually {usually})")
-        return ", ".join(words)
+        return ", ".join(one for one in (young_words_of(surge.wave), *words) if one)
     told = [f"{one.lang} {one.share:.0%}" for one in surge.langs or () if one.share >= _SHARE_MIN]
     usual = surge.usual_lang
     return ", ".join(told) + (f" (usually {usual.lang} {usual.share:.0%})" if usual else "")

@@ -22,6 +22,7 @@ OLD: Final = 1
 YOUNG: Final = 2
 """And so on, one number a group."""
 GROUPS: Final = 8
+"""Into which young accounts are dealt, by a hash of the time of their creation."""
 YOUNG_MS: Final = 86_400_000
 _TOLD_FROM_MS: Final = 10**12
 """September 2001: what is earlier is no time of creation, but seconds or a field not set."""

@@ -18,6 +18,7 @@ Severity = Literal["notice", "page"]
 
 MODEL_WINDOW_BUCKETS: Final = 12
 """A model's surge tells the observed and the expected count of the last hour."""
+_ROUNDED_FROM: Final = 100
 
 
 class LanguageShare(msgspec.Struct, frozen=True, gc=False):
@@ -130,6 +131,15 @@ def seen_words_of(surge: Surge) -> str:
     minutes = surge.window_ms / 60_000
     window = f"{minutes:g} min" if minutes < 60 else f"{minutes / 60:g} h"
     return f"{surge.observed:,} in {window}"
+
+
+def young_words_of(wave: Wave) -> str:
+    """How new who came is: ``17 by new accounts (usually 0.3)``; nothing where it is not told."""
+    if wave.young is None:
+        return ""
+    expected = wave.young_usual or 0.0
+    usually = f"{expected:.2g}" if expected < _ROUNDED_FROM else f"{expected:,.0f}"
+    return f"{wave.young:,} by new accounts (usually {usually})"
 
 
 def surge_id_of(subject: str, trigger: Trigger, key: str, opened_ms: int, again: int = 0) -> str:
